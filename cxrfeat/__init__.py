@@ -1,0 +1,39 @@
+"""cxrfeat: frozen ImageNet backbones over chest radiographs, once; then compare them honestly.
+
+Every command of the command line is a function of the same name here. Nothing heavy is
+imported until a function is used. For research only, not for diagnosis.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from cxrfeat.store import Embeddings as Embeddings
+    from cxrfeat.store import load as load
+    from cxrfeat.verbs.extract import extract as extract
+    from cxrfeat.verbs.fit import fit as fit
+
+_PUBLIC = {
+    "extract": "cxrfeat.verbs.extract",
+    "fit": "cxrfeat.verbs.fit",
+    "load": "cxrfeat.store",
+    "Embeddings": "cxrfeat.store",
+    "CxrfeatError": "cxrfeat.errors",
+}
+
+__all__ = ["__version__", *sorted(_PUBLIC)]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    """Import a verb when it is first used (PEP 562)."""
+    if name in _PUBLIC:
+        return getattr(import_module(_PUBLIC[name]), name)
+    raise AttributeError(f"module 'cxrfeat' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return __all__

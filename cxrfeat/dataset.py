@@ -1,0 +1,46 @@
+"""Which images there are, and what is known about each: plain data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+LabelKind = Literal["multiclass", "multilabel"]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The images to extract, in order, with labels and columns where they are known.
+
+    Attributes
+    ----------
+    ids : list of str
+        Unique names: the path relative to the image root, with ``/`` as separator.
+    paths : list of Path
+        Where the files are, in the order of `ids`.
+    classes : list of str
+        Names of the L classes or findings; empty without labels.
+    labels : ndarray of float32, shape (N, L), or None
+        0 or 1 per class, NaN where unknown.
+    kind : "multiclass" or "multilabel"
+        Whether exactly one class holds per image, or any number of them.
+    meta : dict of str to ndarray of str, shape (N,)
+        Columns by name: ``group`` (patient), ``split``, ``source``, view, age ... ; "" where unknown.
+    notes : list of str
+        What was understood and what was passed over, in sentences for the user.
+    """
+
+    ids: list[str]
+    paths: list[Path]
+    classes: list[str] = field(default_factory=list)
+    labels: npt.NDArray[np.float32] | None = None
+    kind: LabelKind = "multiclass"
+    meta: dict[str, npt.NDArray[np.str_]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.ids)

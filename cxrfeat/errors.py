@@ -1,0 +1,118 @@
+"""Every error cxrfeat raises on purpose.
+
+::
+
+    CxrfeatError                      catch this one to catch them all
+    ├── InputError (ValueError)       an argument, a folder or a table that cannot be used as given
+    │   └── UnknownNameError (LookupError)   a backbone, head, column ... of a name we do not have
+    ├── FileFormatError (ValueError)  a file that is damaged, of another version or not ours
+    ├── SpecMismatchError (ValueError)   embeddings made in another way than the ones at hand
+    ├── LockedError (OSError)         another process writes this file
+    ├── StorageError (OSError)        the disk is full, or the place cannot be written
+    ├── WeightsError (OSError)        weights that are missing, damaged or of another network
+    ├── MissingExtraError (ImportError)  an optional package; names what to install
+    └── ImageError (ValueError)       one image that cannot be used; recorded, never fatal
+
+A message is one line: what is wrong, then how to mend it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+
+
+class CxrfeatError(Exception):
+    """Base of every error raised on purpose. A traceback of anything else is a bug."""
+
+
+class InputError(CxrfeatError, ValueError):
+    """An argument, a folder or a table that cannot be used as given."""
+
+
+class UnknownNameError(InputError, LookupError):
+    """A name that is not in a registry.
+
+    Parameters
+    ----------
+    what
+        What was looked for, e.g. ``"backbone"``.
+    name
+        The name that was not found.
+    known
+        Every valid name; the nearest ones go into the message.
+    hint
+        A last sentence, e.g. the command that lists the names.
+    """
+
+    def __init__(self, what: str, name: str, known: Iterable[str], hint: str = "") -> None:
+        known = list(known)
+        self.nearest: list[str] = get_close_matches(name, known, n=3, cutoff=0.5)
+        if self.nearest:
+            mend = "did you mean " + " or ".join(self.nearest) + "?"
+        else:
+            mend = "valid names: " + ", ".join(known[:12]) + (", ..." if len(known) > 12 else "")
+        super().__init__(f"unknown {what} '{name}': {mend}" + (f" {hint}" if hint else ""))
+
+
+class FileFormatError(CxrfeatError, ValueError):
+    """A file that is damaged, of another format version, or not ours."""
+
+
+class SpecMismatchError(CxrfeatError, ValueError):
+    """Embeddings that were made in another way than the ones at hand.
+
+    Attributes
+    ----------
+    difference : list of str
+        One line for each entry in which the two specs differ.
+    """
+
+    def __init__(self, message: str, difference: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.difference = list(difference)
+
+
+class LockedError(CxrfeatError, OSError):
+    """Another process writes this file."""
+
+
+class StorageError(CxrfeatError, OSError):
+    """The disk is full, or the place cannot be written."""
+
+
+class WeightsError(CxrfeatError, OSError):
+    """Weights that are missing, damaged, or of another network."""
+
+
+class MissingExtraError(CxrfeatError, ImportError):
+    """A feature that needs an optional package.
+
+    Parameters
+    ----------
+    feature
+        What was asked for, e.g. ``"reading Parquet tables"``.
+    extra
+        The extra that brings it, e.g. ``"parquet"``.
+    """
+
+    def __init__(self, feature: str, extra: str) -> None:
+        super().__init__(f"{feature} needs an optional package: pip install 'cxrfeat[{extra}]'")
+        self.extra = extra
+
+
+class ImageError(CxrfeatError, ValueError):
+    """One image that cannot be used. The extraction records it and goes on.
+
+    Attributes
+    ----------
+    code : str
+        A stable, documented word, e.g. ``"truncated"``.
+    reason : str
+        What was wrong, for people.
+    """
+
+    def __init__(self, code: str, reason: str) -> None:
+        super().__init__(f"{code}: {reason}")
+        self.code = code
+        self.reason = reason
