@@ -1,1 +1,5 @@
-"""TODO."""
+"""Fitted heads as files that can be loaded without executing what they hold. The only place that imports skops."""
+
+from cxrfeat.model.file import Model, load, save
+
+__all__ = ["Model", "load", "save"]
