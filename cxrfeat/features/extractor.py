@@ -10,11 +10,11 @@ import numpy.typing as npt
 import torch
 import torchvision
 
-from cxrfeat.errors import InputError, UnknownNameError, WeightsError
+from cxrfeat.errors import InputError, UnknownNameError
 from cxrfeat.features.backbones import Input, check_name
 from cxrfeat.features.pooling import POOLINGS, dimension, pool
 from cxrfeat.features.truncate import Truncated, truncate
-from cxrfeat.features.weights import WeightsChoice, load, tensors_sha256
+from cxrfeat.features.weights import WeightsChoice, load, require_all, tensors_sha256
 
 # Raised when the same image would get another embedding than before.
 PREPROCESSING_VERSION = 1
@@ -180,12 +180,7 @@ def open_extractor(
             raise InputError(f"image size {image_size} is too small: use 32 pixels or more")
         expected = Input(image_size, expected.mean, expected.std)
     truncated = truncate(loaded.network, expected.size, stages=pooling == "multi")
-    missing = loaded.absent & truncated.module.state_dict().keys()
-    if missing:
-        raise WeightsError(
-            f"{loaded.file} lacks {len(missing)} tensors of {backbone}, first "
-            f"'{min(missing)}': give the file of this network"
-        )
+    require_all(loaded, truncated.module)
     return Extractor(
         backbone=backbone,
         weights_name=loaded.name,

@@ -174,11 +174,8 @@ def load(backbone: str, choice: WeightsChoice) -> Loaded:
         path, name = packaged.weights_file(), packaged.weights_name
         check_hash(path)
     else:
-        entries = weights_enum(backbone)
-        name = choice.name or next(iter(entries))
-        if name not in entries:
-            raise _unknown_weights(backbone, name)
-        path = find_or_download(backbone, name, choice.folders)
+        name, url = named_url(backbone, choice.name)
+        path = find_or_download(backbone, name, url, choice.folders)
         network = build(backbone, size=expected_input(backbone, name).size)
     absent = _fill(network, read_tensors(path), path)
     return Loaded(network, name, expected_input(backbone, name), absent, path.name)
@@ -187,6 +184,24 @@ def load(backbone: str, choice: WeightsChoice) -> Loaded:
 def _unknown_weights(backbone: str, name: str) -> UnknownNameError:
     known = [PACKAGED[backbone].weights_name] if backbone in PACKAGED else weights_enum(backbone)
     return UnknownNameError(f"weights of {backbone}", name, [*known, "random"], "(or a file)")
+
+
+def named_url(backbone: str, name: str = "") -> tuple[str, str]:
+    """Return the name and the address of torchvision's weights ("" means the pinned ones)."""
+    entries = weights_enum(backbone)
+    name = name or next(iter(entries))
+    if name not in entries:
+        raise _unknown_weights(backbone, name)
+    return name, str(entries[name].url)
+
+
+def require_all(loaded: Loaded, module: nn.Module) -> None:
+    """Raise `WeightsError` if the file left out a tensor that `module` needs."""
+    if missing := sorted(loaded.absent & module.state_dict().keys()):
+        raise WeightsError(
+            f"{loaded.file} lacks {len(missing)} tensors of the network, first '{missing[0]}': "
+            "give the file of this network"
+        )
 
 
 def _load_local(backbone: str, path: Path) -> Loaded:
@@ -327,7 +342,7 @@ def cache_folder() -> Path:
     return Path(torch.hub.get_dir()) / "checkpoints"
 
 
-def find_or_download(backbone: str, name: str, folders: Sequence[Path] = ()) -> Path:
+def find_or_download(backbone: str, name: str, url: str, folders: Sequence[Path] = ()) -> Path:
     """Return the checked file of named torchvision weights, downloading it if need be.
 
     Raises
@@ -336,7 +351,6 @@ def find_or_download(backbone: str, name: str, folders: Sequence[Path] = ()) -> 
         If it is nowhere and cannot be downloaded; the message names the file, where to put it,
         and the other ways on.
     """
-    url = str(weights_enum(backbone)[name].url)
     file_name = url.rsplit("/", 1)[-1]
     for folder in search_folders(folders):
         if (folder / file_name).is_file():
@@ -359,8 +373,7 @@ def find_or_download(backbone: str, name: str, folders: Sequence[Path] = ()) -> 
 
 def _local_file(backbone: str, folders: Sequence[Path]) -> Path | None:
     """Return a file in the search folders whose sidecar says it is this backbone's."""
-    entries = {} if backbone in PACKAGED else weights_enum(backbone)
-    pinned = str(next(iter(entries.values())).url).rsplit("/", 1)[-1] if entries else None
+    pinned = None if backbone in PACKAGED else named_url(backbone)[1].rsplit("/", 1)[-1]
     for folder in search_folders(folders)[:-1]:
         if pinned and (folder / pinned).is_file():
             return None  # torchvision's own file comes first

@@ -441,9 +441,7 @@ def _failures(files: Iterable[Path]) -> list[Failure]:
         with store.load(file) as embeddings:
             for row in np.flatnonzero(embeddings.status == store.FAILED):
                 code, _, reason = embeddings.errors[row].partition(": ")
-                failures.setdefault(
-                    embeddings.ids[row], Failure(embeddings.ids[row], code, reason)
-                )
+                failures.setdefault(embeddings.ids[row], Failure(embeddings.ids[row], code, reason))
     return list(failures.values())
 
 
