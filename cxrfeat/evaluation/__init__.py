@@ -1,1 +1,4 @@
-"""Compare extractors: folds, heads, tuning, metrics. The only place that imports scikit-learn and xgboost."""
+"""Compare extractors: folds, heads, tuning, metrics.
+
+The only place that imports scikit-learn and xgboost.
+"""

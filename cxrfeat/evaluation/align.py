@@ -19,7 +19,7 @@ DONE = 1
 FloatMatrix = npt.NDArray[np.float32]
 
 
-class EmbeddingFile(Protocol):
+class _EmbeddingFile(Protocol):
     """What is asked of an embedding file; `cxrfeat.store.Embeddings` has it."""
 
     @property
@@ -112,7 +112,7 @@ def is_control(spec: Mapping[str, Any]) -> bool:
     return str(name).startswith("random")
 
 
-def align(files: Sequence[EmbeddingFile]) -> Study:
+def align(files: Sequence[_EmbeddingFile]) -> Study:
     """Join embedding files by image id.
 
     Kept are the images that are done in every file and have a label, in the order of the first
@@ -145,7 +145,7 @@ def align(files: Sequence[EmbeddingFile]) -> Study:
         _refuse_other_labels(labelled, file, common)
 
     labels = _rows_of(labelled, common)
-    known = np.isfinite(labels).any(axis=1)
+    known: npt.NDArray[np.bool_] = np.asarray(np.isfinite(labels).any(axis=1))
     if not known.any():
         raise InputError(
             f"all labels are missing in {labelled.path}: extract with --labels TABLE"
@@ -168,11 +168,11 @@ def align(files: Sequence[EmbeddingFile]) -> Study:
     )
 
 
-def _names(files: Sequence[EmbeddingFile]) -> str:
+def _names(files: Sequence[_EmbeddingFile]) -> str:
     return ", ".join(file.name for file in files)
 
 
-def _refuse_equal_names(files: Sequence[EmbeddingFile]) -> None:
+def _refuse_equal_names(files: Sequence[_EmbeddingFile]) -> None:
     if not files:
         raise InputError("no embedding file given: run cxrfeat extract first")
     seen: dict[str, Path] = {}
@@ -185,13 +185,13 @@ def _refuse_equal_names(files: Sequence[EmbeddingFile]) -> None:
         seen[file.name] = file.path
 
 
-def _done_rows(file: EmbeddingFile) -> dict[str, int]:
+def _done_rows(file: _EmbeddingFile) -> dict[str, int]:
     status = file.status
     return {id_: row for row, id_ in enumerate(file.ids) if status[row] == DONE}
 
 
 def _notes_on_missing(
-    files: Sequence[EmbeddingFile], rows: Sequence[Mapping[str, int]], common: int
+    files: Sequence[_EmbeddingFile], rows: Sequence[Mapping[str, int]], common: int
 ) -> list[str]:
     notes = []
     for file, done in zip(files, rows, strict=True):
@@ -203,7 +203,7 @@ def _notes_on_missing(
 
 
 def _refuse_other_images(
-    files: Sequence[EmbeddingFile], rows: Sequence[Mapping[str, int]], common: Sequence[str]
+    files: Sequence[_EmbeddingFile], rows: Sequence[Mapping[str, int]], common: Sequence[str]
 ) -> None:
     first = files[0]
     for file, done in zip(files[1:], rows[1:], strict=True):
@@ -216,14 +216,14 @@ def _refuse_other_images(
                 )
 
 
-def _rows_of(file: EmbeddingFile, ids: Sequence[str]) -> FloatMatrix:
+def _rows_of(file: _EmbeddingFile, ids: Sequence[str]) -> FloatMatrix:
     assert file.labels is not None
     where = {id_: row for row, id_ in enumerate(file.ids)}
     return np.asarray(file.labels[[where[id_] for id_ in ids]], dtype=np.float32)
 
 
 def _refuse_other_labels(
-    labelled: EmbeddingFile, file: EmbeddingFile, common: Sequence[str]
+    labelled: _EmbeddingFile, file: _EmbeddingFile, common: Sequence[str]
 ) -> None:
     if file is labelled or file.labels is None:
         return
@@ -243,7 +243,7 @@ def _refuse_other_labels(
 
 
 def _joined_meta(
-    files: Sequence[EmbeddingFile], rows: Sequence[Mapping[str, int]], ids: Sequence[str]
+    files: Sequence[_EmbeddingFile], rows: Sequence[Mapping[str, int]], ids: Sequence[str]
 ) -> dict[str, npt.NDArray[np.str_]]:
     meta: dict[str, npt.NDArray[np.str_]] = {}
     for file, done in zip(files, rows, strict=True):
@@ -261,7 +261,7 @@ def _joined_meta(
     return meta
 
 
-def _extractor(file: EmbeddingFile, ids: Sequence[str]) -> Extractor:
+def _extractor(file: _EmbeddingFile, ids: Sequence[str]) -> Extractor:
     X = np.ascontiguousarray(file.numpy(ids), dtype=np.float32)
     broken = ~np.isfinite(X).all(axis=1)
     if broken.any():

@@ -91,7 +91,7 @@ def _two_columns(probability: npt.NDArray[np.float32]) -> npt.NDArray[np.float32
     return np.stack([1.0 - probability, probability], axis=1)
 
 
-class BoostedTrees(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class BoostedTrees(ClassifierMixin, BaseEstimator):
     """Gradient-boosted trees with histogram splits.
 
     Parameters

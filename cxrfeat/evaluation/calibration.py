@@ -56,9 +56,7 @@ def fit_platt(scores: Matrix, y: npt.NDArray[np.intp]) -> Matrix:
         return float(value) + ridge, gradient
 
     bounds = [(-7.0, 7.0)] + [(None, None)] * n_classes
-    found = minimize(
-        objective, np.zeros(1 + n_classes), jac=True, method="L-BFGS-B", bounds=bounds
-    )
+    found = minimize(objective, np.zeros(1 + n_classes), jac=True, method="L-BFGS-B", bounds=bounds)
     return np.concatenate([[np.exp(found.x[0]) / spread], found.x[1:]])
 
 
@@ -67,7 +65,7 @@ def apply_platt(parameter: Matrix, scores: Matrix) -> Matrix:
     return softmax(parameter[0] * scores + parameter[1:])
 
 
-class PlattScaled(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class PlattScaled(ClassifierMixin, BaseEstimator):
     """A fitted classifier with decision scores, and the scaling that makes them probabilities.
 
     Parameters

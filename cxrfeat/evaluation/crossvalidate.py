@@ -61,9 +61,7 @@ def cross_validate(
 
     def one(extractor: Extractor, fold: Fold) -> dict[str, Outcome]:
         nonlocal count
-        outcome = score_fold(
-            extractor.X, y, groups, fold.train, fold.test, heads, metric, seed
-        )
+        outcome = score_fold(extractor.X, y, groups, fold.train, fold.test, heads, metric, seed)
         with lock:
             count += 1
             if progress is not None:

@@ -234,7 +234,7 @@ def _document(path: Path) -> dict[str, Any]:
             positions = np.array(entry["train"] + entry["test"])
             if positions.min() < 0 or positions.max() >= len(ids):
                 raise ValueError("a position beyond the ids")
-            entry["name"], entry["repeat"]  # noqa: B018 - present, or KeyError
+            entry["name"], entry["repeat"]
         return dict(document)
     except OSError as error:
         raise InputError(f"--splits {path} cannot be read: {error.strerror}") from error

@@ -31,10 +31,7 @@ Matrix = npt.NDArray[np.float64]
 
 
 class Path(Protocol):
-    """Scores of held-out rows for every setting, from a fold's shared work.
-
-    For each pair of rows to fit and rows to score, an array of shape (settings, rows, K).
-    """
+    """A fast way along the grid of a head."""
 
     def __call__(
         self,
@@ -43,7 +40,12 @@ class Path(Protocol):
         pairs: Sequence[tuple[Rows, Rows]],
         settings: Sequence[Setting],
         seed: int,
-    ) -> list[Matrix]: ...
+    ) -> list[Matrix]:
+        """Score held-out rows for every setting, from a fold's shared work.
+
+        For each pair of rows to fit and rows to score, an array of shape (settings, rows, K).
+        """
+        ...
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ def dummy_path(
     settings: Sequence[Setting],
     seed: int,
 ) -> list[Matrix]:
-    """The share of each class in the training rows, whatever the image."""
+    """Give the share of each class in the training rows, whatever the image."""
     n_classes = int(y.max()) + 1
     share = [np.bincount(y[fit], minlength=n_classes) / len(fit) for fit, _ in pairs]
     return [
@@ -130,9 +132,7 @@ HEADS: dict[str, Head] = {
             "k nearest neighbours by cosine",
             _grid("n_neighbors", 41, 21, 11, 5, 3),
             lambda s, n, seed: _scaled(
-                KNeighborsClassifier(
-                    min(s["n_neighbors"], n), metric="cosine", algorithm="brute"
-                )
+                KNeighborsClassifier(min(s["n_neighbors"], n), metric="cosine", algorithm="brute")
             ),
             knn_path,
         ),

@@ -163,6 +163,6 @@ def _sigmoid_loss(scores: Matrix, target: FloatMatrix) -> tuple[float, Matrix]:
 
 
 def _squared_hinge_loss(scores: Matrix, target: FloatMatrix) -> tuple[float, Matrix]:
-    sign = 2.0 * target - 1.0
+    sign = 2.0 * target.astype(np.float64) - 1.0
     slack = np.maximum(0.0, 1.0 - sign * scores)
     return float(np.sum(slack**2)), -2.0 * sign * slack

@@ -46,7 +46,7 @@ def auroc(y: Classes, p: Matrix) -> float:
 
 
 def confusion(y: Classes, predicted: Classes, n_classes: int) -> npt.NDArray[np.intp]:
-    """Counts of shape (K, K): a row per true class, a column per predicted class."""
+    """Count images in shape (K, K): a row per true class, a column per predicted class."""
     flat = np.bincount(y * n_classes + predicted, minlength=n_classes**2)
     return np.asarray(flat.reshape(n_classes, n_classes))
 

@@ -96,4 +96,6 @@ class SharedFold:
         """Cosine similarity of every row with every training row, shape (n + m, n)."""
         length = np.sqrt(self.squared_norms)
         length[length == 0] = 1.0
-        return self.gram / length[:, None] / length[None, : self.n_train]
+        similarity: FloatMatrix = self.gram / length[:, None]
+        similarity /= length[None, : self.n_train]
+        return similarity

@@ -1,5 +1,8 @@
-"""Fitted heads as files that can be loaded without executing what they hold. The only place that imports skops."""
+"""Fitted heads as files that can be loaded without executing what they hold.
 
-from cxrfeat.model.file import Model, load, save
+The only place that imports skops.
+"""
 
-__all__ = ["Model", "load", "save"]
+from cxrfeat.model.file import Model, installed_versions, load, save
+
+__all__ = ["Model", "installed_versions", "load", "save"]
