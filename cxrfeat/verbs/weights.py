@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -28,7 +27,7 @@ def weights_list(
 def weights_fetch(
     backbone: Sequence[str] = DEFAULT_BACKBONES,
     *,
-    out: str | os.PathLike[str] = "weights",
+    out: str | Path = "weights",
     weights: Sequence[str] = (),
     progress: Callable[[str, int, int], None] | None = None,
 ) -> list[features.WeightsFile]:
@@ -54,7 +53,7 @@ def weights_fetch(
 
 
 def weights_add(
-    file: str | os.PathLike[str],
+    file: str | Path,
     *,
     backbone: str,
     size: int | None = None,
@@ -82,7 +81,7 @@ def weights_add(
     return features.add(Path(file), backbone, size, mean, std)
 
 
-def weights_check(file: str | os.PathLike[str]) -> features.WeightsFile:
+def weights_check(file: str | Path) -> features.WeightsFile:
     """Load a file of weights strictly into the network its sidecar names.
 
     Raises
