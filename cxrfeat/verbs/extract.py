@@ -256,6 +256,8 @@ def _names(backbone: Sequence[str]) -> list[str]:
     names = [backbone] if isinstance(backbone, str) else list(dict.fromkeys(backbone))
     if not names:
         raise InputError("no backbone: name at least one, e.g. --backbone vgg16")
+    for name in names:
+        features.check_name(name)
     return names
 
 

@@ -21,7 +21,7 @@ def weights_list(
         As for `extract`.
     """
     choices = features.assign_weights(backbone, weights)
-    return [features.locate(name, choice) for name, choice in choices.items()]
+    return [features.locate_weights(name, choice) for name, choice in choices.items()]
 
 
 def weights_fetch(
@@ -49,7 +49,7 @@ def weights_fetch(
         If one cannot be downloaded, or has another hash than its name says.
     """
     choices = features.assign_weights(backbone, weights)
-    return [features.fetch(name, c, Path(out), progress) for name, c in choices.items()]
+    return [features.fetch_weights(name, c, Path(out), progress) for name, c in choices.items()]
 
 
 def weights_add(
@@ -78,7 +78,7 @@ def weights_add(
     WeightsError, InputError
         If the file does not fit the network, or a sidecar is already there.
     """
-    return features.add(Path(file), backbone, size, mean, std)
+    return features.add_weights(Path(file), backbone, size, mean, std)
 
 
 def weights_check(file: str | Path) -> features.WeightsFile:
@@ -89,4 +89,4 @@ def weights_check(file: str | Path) -> features.WeightsFile:
     WeightsError
         If anything about it is wrong; the message says what.
     """
-    return features.check(Path(file))
+    return features.check_weights(Path(file))
