@@ -111,10 +111,10 @@ def test_weights_of_another_network_are_refused_by_their_sidecar(tmp_path) -> No
 def test_weights_of_another_network_are_refused_by_their_tensors(tmp_path) -> None:
     path = write_weights(tmp_path)
     torch.save(build("squeezenet1_0").state_dict(), path)
-    with pytest.raises(WeightsError, match="another network than SqueezeNet.*size mismatch"):
+    with pytest.raises(WeightsError, match=r"another network than SqueezeNet.*size mismatch"):
         load(NAME, WeightsChoice("file", str(path)))
     torch.save({**build(NAME).state_dict(), "extra.weight": torch.zeros(1)}, path)
-    with pytest.raises(WeightsError, match="'extra.weight'"):
+    with pytest.raises(WeightsError, match=r"'extra\.weight'"):
         load(NAME, WeightsChoice("file", str(path)))
 
 
@@ -160,7 +160,10 @@ def test_a_truncated_file_is_refused(tmp_path, suffix, keep) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    ["", "{}", "[]", '{"backbone": "vgg16"}', '{"backbone": 3, "input": {}}', '{"backbone": "vgg16", "input": {"size": 224, "mean": [0, 0, 0], "std": [0, 1, 1]}}'],
+    [
+        *("", "{}", "[]", '{"backbone": "vgg16"}', '{"backbone": 3, "input": {}}'),
+        '{"backbone": "vgg16", "input": {"size": 224, "mean": [0, 0, 0], "std": [0, 1, 1]}}',
+    ],
 )
 def test_a_sidecar_that_says_too_little_is_refused(tmp_path, content) -> None:
     path = write_weights(tmp_path)
@@ -199,7 +202,7 @@ def test_a_damaged_cached_file_is_named(offline) -> None:
     cache = offline / "torch" / "hub" / "checkpoints"
     cache.mkdir(parents=True)
     (cache / "squeezenet1_1-b8a52dc0.pth").write_bytes(b"half a download")
-    with pytest.raises(WeightsError, match="damaged.*remove it"):
+    with pytest.raises(WeightsError, match=r"damaged.*remove it"):
         load(NAME, WeightsChoice())
 
 
