@@ -74,13 +74,13 @@ def demo(
         If there are too few patients.
     """
     if patients < 15:
-        raise InputError(f"{patients} patients are too few for 5 folds of 3 classes: use 15 or more")
+        raise InputError(
+            f"{patients} patients are too few for 5 folds of 3 classes: use 15 or more"
+        )
     folder = Path(out)
     labels = phantom.write_phantoms(folder / "images", patients=patients, seed=seed)
     choices = features.assign_weights(DEFAULT_BACKBONES)
-    pretrained = all(
-        features.locate_weights(name, choice).path for name, choice in choices.items()
-    )
+    pretrained = all(features.locate_weights(name, choice).path for name, choice in choices.items())
     backbones, weights = list(DEFAULT_BACKBONES), []
     notes = [
         f"{2 * patients} synthetic radiographs of {patients} synthetic patients: drawn by a "
