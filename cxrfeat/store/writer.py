@@ -204,6 +204,8 @@ class StoreWriter:
                     )
                 if stats is not None:
                     self._file["stat"][first:last] = np.array(stats, dtype=np.int64)[part]
+            for row in rows[order][self._status[rows[order]] == FAILED].tolist():
+                self._file["error"][row] = b""
         for row in rows[order].tolist():
             self._decided[row] = DONE
         self._status[rows[order]] = DONE
