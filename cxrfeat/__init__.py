@@ -25,7 +25,7 @@ _PUBLIC = {
     "CxrfeatError": "cxrfeat.errors",
 }
 
-__all__ = ["__version__", *sorted(_PUBLIC)]  # noqa: PLE0604
+__all__ = ["__version__", *sorted(_PUBLIC)]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,1 +1,10 @@
-"""TODO."""
+"""Radiographs from files: one 2-D float32 array in [0, 1] with bone bright, whatever the format.
+
+The only place that imports Pillow and pydicom.
+"""
+
+from cxrfeat.images.decoded import Limits
+from cxrfeat.images.radiograph import Radiograph, read_image
+from cxrfeat.images.resizing import READING_VERSION, reading_spec, resize
+
+__all__ = ["READING_VERSION", "Limits", "Radiograph", "read_image", "reading_spec", "resize"]

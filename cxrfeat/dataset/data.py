@@ -29,7 +29,8 @@ class Dataset:
     kind : "multiclass" or "multilabel"
         Whether exactly one class holds per image, or any number of them.
     meta : dict of str to ndarray of str, shape (N,)
-        Columns by name: ``group`` (patient), ``split``, ``source``, view, age ... ; "" where unknown.
+        Columns by name: ``group`` (patient), ``split``, ``source``, view, age ...
+        "" where unknown.
     notes : list of str
         What was understood and what was passed over, in sentences for the user.
     """

@@ -1,0 +1,158 @@
+"""One function that turns a file into a radiograph and says how it did so."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from cxrfeat.errors import ImageError
+from cxrfeat.images.decoded import Decoded, Limits
+from cxrfeat.images.raster import read_bmp, read_jpeg, read_png, read_tiff, read_webp
+from cxrfeat.signatures import HEAD_BYTES, recognise
+
+
+def _read_dicom(data: bytes, limits: Limits) -> Decoded:
+    from cxrfeat.images.dicom import read_dicom  # pydicom takes 0.2 s to import
+
+    return read_dicom(data, limits)
+
+
+READERS: dict[str, Callable[[bytes, Limits], Decoded]] = {
+    "JPEG": read_jpeg,
+    "PNG": read_png,
+    "TIFF": read_tiff,
+    "BMP": read_bmp,
+    "WebP": read_webp,
+    "DICOM": _read_dicom,
+}
+"""Every image format by the name `cxrfeat.signatures.recognise` gives it."""
+
+
+@dataclass(frozen=True)
+class Radiograph:
+    """One radiograph and how it was read.
+
+    Attributes
+    ----------
+    pixels : ndarray of float32, shape (H, W)
+        In [0, 1], bone bright.
+    format : str
+        One of the names in `READERS`.
+    decoder : str
+        The library that decoded, with its version.
+    sha256 : str
+        Of the file's bytes, 64 hexadecimal digits.
+    size_bytes : int
+        Size of the file.
+    bits : int
+        Significant bits per sample before scaling.
+    steps, warnings : tuple of str
+        What was done to the samples, in order; what a person should look at.
+    meta : dict of str to str
+        Columns that the file declares (DICOM only); nothing that identifies a patient.
+    """
+
+    pixels: npt.NDArray[np.float32]
+    format: str
+    decoder: str
+    sha256: str
+    size_bytes: int
+    bits: int
+    steps: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    meta: dict[str, str] = field(default_factory=dict)
+
+
+def read_image(source: Path | str | bytes, *, limits: Limits | None = None) -> Radiograph:
+    """Read one radiograph, of any known format, whole or not at all.
+
+    The file is read once; the format is recognised by its content. Safe to call from threads.
+
+    Parameters
+    ----------
+    source
+        A path, or the bytes of a file.
+    limits
+        What is refused before memory is taken for it.
+
+    Returns
+    -------
+    Radiograph
+
+    Raises
+    ------
+    ImageError
+        For every file that cannot be used, with a code from ``docs/images.md``; nothing else.
+    """
+    limits = limits or Limits()
+    data = _check_size(source, limits) if isinstance(source, bytes) else _load(source, limits)
+    name = recognise(data[:HEAD_BYTES])
+    if not data:
+        raise ImageError("empty", "the file has no bytes")
+    if name is None:
+        raise ImageError("unrecognised", "not one of " + ", ".join(READERS))
+    try:
+        decoded = READERS[name](data, limits)
+    except ImageError:
+        raise
+    except MemoryError:
+        raise ImageError("too_large", "not enough memory to decode it") from None
+    except Exception as error:
+        # Decoders raise whatever a damaged file makes them trip over; all of it means the same.
+        raise ImageError(
+            "damaged", f"{name}: {type(error).__name__}: {_one_line(error)}"
+        ) from error
+    return Radiograph(
+        pixels=decoded.pixels,
+        format=name,
+        decoder=decoded.decoder,
+        sha256=hashlib.sha256(data).hexdigest(),
+        size_bytes=len(data),
+        bits=decoded.bits,
+        steps=decoded.steps,
+        warnings=decoded.warnings,
+        meta=decoded.meta,
+    )
+
+
+def _load(path: Path | str, limits: Limits) -> bytes:
+    try:
+        # Without O_NONBLOCK a named pipe would wait for a writer for ever.
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    except FileNotFoundError:
+        raise ImageError("missing", "there is no such file") from None
+    except PermissionError:
+        raise ImageError("unreadable", "no permission to read the file") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "the path is not valid"
+        raise ImageError("unreadable", reason) from None
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise ImageError("not_a_file", "a folder, pipe or device, not a file")
+        _check_bytes(status.st_size, limits)
+        try:
+            return _check_size(file.read(limits.max_bytes + 1), limits)
+        except OSError as error:
+            raise ImageError("unreadable", error.strerror or "reading failed") from None
+
+
+def _check_size(data: bytes, limits: Limits) -> bytes:
+    _check_bytes(len(data), limits)
+    return data
+
+
+def _check_bytes(size: int, limits: Limits) -> None:
+    if size > limits.max_bytes:
+        raise ImageError("too_large", f"{size} bytes, more than the limit of {limits.max_bytes}")
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]

@@ -1,0 +1,176 @@
+"""JPEG, PNG, TIFF, BMP and WebP to grey floats, through Pillow."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import numpy.typing as npt
+import PIL
+from PIL import Image, ImageFile
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
+from PIL.WebPImagePlugin import WebPImageFile
+
+from cxrfeat.errors import ImageError
+from cxrfeat.images.decoded import Decoded, Limits
+
+_Floats = npt.NDArray[np.float32]
+
+_ORIENTATION_TAG = 0x0112
+_PHOTOMETRIC_TAG = 262
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_SIGNIFICANT_BITS = (8, 10, 12, 14, 16, 32)
+
+
+def read_jpeg(data: bytes, limits: Limits) -> Decoded:
+    """Decode a JPEG file."""
+    return _read(JpegImageFile, data, limits)
+
+
+def read_png(data: bytes, limits: Limits) -> Decoded:
+    """Decode a PNG file of 1 to 16 bits."""
+    return _read(PngImageFile, data, limits)
+
+
+def read_tiff(data: bytes, limits: Limits) -> Decoded:
+    """Decode the only page of a TIFF file of 1 to 32 bits."""
+    return _read(TiffImageFile, data, limits)
+
+
+def read_bmp(data: bytes, limits: Limits) -> Decoded:
+    """Decode a BMP file."""
+    return _read(BmpImageFile, data, limits)
+
+
+def read_webp(data: bytes, limits: Limits) -> Decoded:
+    """Decode a WebP file."""
+    return _read(WebPImageFile, data, limits)
+
+
+def _read(plugin: type[ImageFile.ImageFile], data: bytes, limits: Limits) -> Decoded:
+    # The plugin of the recognised format is opened directly: `Image.open` would warn about, or
+    # refuse, large images by a limit that is global to the process.
+    try:
+        image = plugin(io.BytesIO(data))
+    except (SyntaxError, EOFError, IndexError, TypeError, KeyError) as error:
+        raise ImageError("damaged", f"the header cannot be read: {error}") from None
+    with image:
+        limits.check_pixels(image.height, image.width)
+        frames = int(getattr(image, "n_frames", 1))
+        if frames > 1:
+            raise ImageError("multi_frame", f"the file holds {frames} pictures, not one")
+        _load_whole(image)
+        pixels, bits, steps, warnings = _to_grey(image)
+        turned = _upright(pixels, image)
+        if turned is not pixels:
+            steps.append("turned upright by its EXIF orientation")
+    return Decoded(
+        pixels=turned,
+        bits=bits,
+        decoder=f"Pillow {PIL.__version__}",
+        steps=tuple(steps),
+        warnings=tuple(warnings),
+    )
+
+
+def _load_whole(image: ImageFile.ImageFile) -> None:
+    try:
+        image.load()
+    except OSError as error:
+        text = str(error)
+        code = "truncated" if "truncated" in text or "Truncated" in text else "damaged"
+        raise ImageError(code, f"the picture cannot be decoded whole: {text}") from None
+
+
+def _to_grey(image: Image.Image) -> tuple[_Floats, int, list[str], list[str]]:
+    """Return pixels in [0, 1], the significant bits, the steps taken and warnings."""
+    if image.mode in ("I;16", "I;16L", "I;16B", "I;16N", "I"):
+        return _scale_integers(np.asarray(image), _white_is_zero(image))
+    if image.mode == "F":
+        return _scale_floats(np.asarray(image))
+    steps: list[str] = []
+    warnings: list[str] = []
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        black = Image.new("RGBA", image.size, (0, 0, 0, 255))
+        image = Image.alpha_composite(black, image).convert("RGB")
+        steps.append("alpha over black")
+    elif image.mode not in ("1", "L", "RGB"):
+        steps.append(f"{image.mode} to RGB")
+        image = image.convert("RGB")
+    if image.mode == "RGB":
+        if _is_coloured(image):
+            warnings.append("colour picture")
+        steps.append("luma of RGB")
+    grey = np.asarray(image.convert("L"), dtype=np.float32)
+    grey /= 255.0
+    return grey, 8, [*steps, "divided by 255"], warnings
+
+
+def _is_coloured(image: Image.Image) -> bool:
+    """Tell real colour from grey stored in three channels, with room for JPEG's rounding."""
+    small = np.asarray(image.resize((64, 64), Image.Resampling.BOX), dtype=np.int16)
+    return bool((small.max(axis=2) - small.min(axis=2)).max() > 16)
+
+
+def _white_is_zero(image: Image.Image) -> bool:
+    """Tell a TIFF that counts down from white, which Pillow undoes for 8 bits but not for 16."""
+    tags = getattr(image, "tag_v2", {})
+    return bool(tags.get(_PHOTOMETRIC_TAG) == 0)
+
+
+def _scale_integers(
+    samples: npt.NDArray[np.generic], inverted: bool
+) -> tuple[_Floats, int, list[str], list[str]]:
+    """Divide by the full scale of the fewest usual bits that hold the largest sample.
+
+    A 12-bit detector writes 12 bits into 16-bit files; dividing those by 65,535 would give a
+    nearly black picture.
+    """
+    pixels = samples.astype(np.float32)
+    if pixels.min() < 0:
+        return _scale_floats(pixels)
+    bits = next(b for b in _SIGNIFICANT_BITS if pixels.max() < 2**b)
+    pixels /= np.float32(2**bits - 1)
+    steps = [f"divided by {2**bits - 1}"]
+    if inverted:
+        np.subtract(1.0, pixels, out=pixels)
+        steps.append("inverted (white is zero)")
+    return pixels, bits, steps, []
+
+
+def _scale_floats(
+    samples: npt.NDArray[np.generic],
+) -> tuple[_Floats, int, list[str], list[str]]:
+    """Take floats within [0, 1] as they are; others have no stated range, so stretch theirs."""
+    pixels = samples.astype(np.float32)
+    if not np.isfinite(pixels).all():
+        raise ImageError("damaged", "the picture holds values that are not finite")
+    low, high = float(pixels.min()), float(pixels.max())
+    if low >= 0.0 and high <= 1.0:
+        return pixels, 32, ["floats taken as they are"], []
+    pixels -= low
+    pixels /= (high - low) or 1.0
+    return pixels, 32, [f"stretched from {low:g} .. {high:g}"], ["no stated range of values"]
+
+
+def _upright(pixels: _Floats, image: Image.Image) -> _Floats:
+    """Turn as the EXIF orientation says; a broken EXIF block says nothing."""
+    try:
+        turn = _TURNS.get(image.getexif().get(_ORIENTATION_TAG, 1))
+    except Exception:
+        return pixels
+    if turn is None:
+        return pixels
+    return np.asarray(Image.fromarray(pixels).transpose(turn))

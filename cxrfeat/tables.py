@@ -1,0 +1,124 @@
+"""Tables of text: CSV, TSV and Parquet, read and written."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cxrfeat.errors import InputError, MissingExtraError
+
+TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".parquet", ".pq")
+_PARQUET = (".parquet", ".pq")
+
+
+def read_table(path: Path | str) -> dict[str, list[str]]:
+    """Read a table with a header; every cell comes back as text, "" where it is blank.
+
+    Parameters
+    ----------
+    path
+        CSV (separated by comma, semicolon or tab, with or without a byte order mark), TSV, or
+        Parquet.
+
+    Returns
+    -------
+    dict of str to list of str
+        Columns by name, in their order, all of one length.
+
+    Raises
+    ------
+    InputError
+        No such file, not UTF-8, a column name used twice, or a row of another length.
+    MissingExtraError
+        Parquet without pyarrow.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"no table '{path}': give the path of a CSV, TSV or Parquet file")
+    if path.suffix.lower() in _PARQUET:
+        return _read_parquet(path)
+    return _read_text(path)
+
+
+def write_table(path: Path | str, columns: Mapping[str, Sequence[Any]]) -> None:
+    """Write columns of one length as CSV, TSV or Parquet, by the suffix of `path`.
+
+    Raises
+    ------
+    MissingExtraError
+        Parquet without pyarrow.
+    """
+    path = Path(path)
+    if path.suffix.lower() in _PARQUET:
+        _write_parquet(path, columns)
+        return
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(
+            file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",", lineterminator="\n"
+        )
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))
+
+
+def _read_text(path: Path) -> dict[str, list[str]]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            first = file.readline()
+            file.seek(0)
+            rows = csv.reader(file, delimiter=_delimiter(path, first))
+            header = [name.strip() for name in next(rows, [])]
+            _check_header(path, header)
+            cells: list[list[str]] = []
+            for row in rows:
+                if not row:
+                    continue
+                if len(row) != len(header):
+                    raise InputError(
+                        f"'{path}' line {rows.line_num} has {len(row)} cells, the header "
+                        f"{len(header)}: mend that line"
+                    )
+                cells.append([cell.strip() for cell in row])
+    except UnicodeDecodeError:
+        raise InputError(f"'{path}' is not UTF-8 text: save the table as UTF-8") from None
+    except csv.Error as error:
+        raise InputError(f"'{path}' cannot be read as a table: {error}") from None
+    return {name: [row[i] for row in cells] for i, name in enumerate(header)}
+
+
+def _delimiter(path: Path, first: str) -> str:
+    if path.suffix.lower() == ".tsv":
+        return "\t"
+    return max(",;\t", key=first.count)
+
+
+def _check_header(path: Path, header: list[str]) -> None:
+    if not any(header):
+        raise InputError(f"'{path}' is empty: a table needs a header and rows")
+    doubled = sorted({name for name in header if header.count(name) > 1})
+    if doubled:
+        raise InputError(f"'{path}' names a column twice: {', '.join(doubled)}: rename one")
+
+
+def _read_parquet(path: Path) -> dict[str, list[str]]:
+    try:
+        from pyarrow import ArrowException, parquet
+    except ImportError:
+        raise MissingExtraError("reading Parquet tables", "parquet") from None
+    try:
+        table = parquet.read_table(path)
+    except (ArrowException, OSError) as error:
+        raise InputError(f"'{path}' cannot be read as Parquet: {error}") from None
+    return {
+        name: ["" if value is None else str(value) for value in table.column(name).to_pylist()]
+        for name in table.column_names
+    }
+
+
+def _write_parquet(path: Path, columns: Mapping[str, Sequence[Any]]) -> None:
+    try:
+        from pyarrow import parquet, table
+    except ImportError:
+        raise MissingExtraError("writing Parquet tables", "parquet") from None
+    parquet.write_table(table(dict(columns)), path)
