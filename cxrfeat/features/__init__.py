@@ -8,8 +8,14 @@ puts them together.
 
 from __future__ import annotations
 
-from cxrfeat.features.backbones import Backbone, backbone_names, describe
-from cxrfeat.features.carrying import WeightsFile, add, check, fetch, locate
+from cxrfeat.features.backbones import Backbone, backbone_names, check_name, describe
+from cxrfeat.features.carrying import (
+    WeightsFile,
+    add_weights,
+    check_weights,
+    fetch_weights,
+    locate_weights,
+)
 from cxrfeat.features.extractor import PRECISIONS, Extractor, environment, open_extractor
 from cxrfeat.features.pooling import POOLINGS
 from cxrfeat.features.weights import WeightsChoice, assign_weights
@@ -21,13 +27,14 @@ __all__ = [
     "Extractor",
     "WeightsChoice",
     "WeightsFile",
-    "add",
+    "add_weights",
     "assign_weights",
     "backbone_names",
-    "check",
+    "check_name",
+    "check_weights",
     "describe",
     "environment",
-    "fetch",
-    "locate",
+    "fetch_weights",
+    "locate_weights",
     "open_extractor",
 ]

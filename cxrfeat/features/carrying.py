@@ -50,7 +50,7 @@ class WeightsFile:
     sha256: str = ""
 
 
-def locate(backbone: str, choice: WeightsChoice) -> WeightsFile:
+def locate_weights(backbone: str, choice: WeightsChoice) -> WeightsFile:
     """Say which file a backbone's weights are in and where it lies, without loading it."""
     if choice.kind == "random":
         return WeightsFile(backbone, f"random-seed-{choice.seed}", "(none needed)")
@@ -71,7 +71,7 @@ def locate(backbone: str, choice: WeightsChoice) -> WeightsFile:
     return WeightsFile(backbone, name, _file_name(url))
 
 
-def fetch(
+def fetch_weights(
     backbone: str,
     choice: WeightsChoice,
     out: Path,
@@ -105,7 +105,7 @@ def fetch(
     return _found(backbone, name, target)
 
 
-def add(
+def add_weights(
     path: Path,
     backbone: str,
     size: int | None,
@@ -138,13 +138,13 @@ def add(
     }
     sidecar.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     try:
-        return check(path)
+        return check_weights(path)
     except (WeightsError, InputError):
         sidecar.unlink()
         raise
 
 
-def check(path: Path) -> WeightsFile:
+def check_weights(path: Path) -> WeightsFile:
     """Load a weights file strictly into the network that its sidecar names.
 
     Raises

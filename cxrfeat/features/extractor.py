@@ -83,7 +83,7 @@ class Extractor:
         shape = (1, 3, 1, 1)
         self._mean = torch.tensor(expected.mean, dtype=torch.float32).reshape(shape).to(device)
         self._std = torch.tensor(expected.std, dtype=torch.float32).reshape(shape).to(device)
-        self._module = truncated.module.to(device, memory_format=torch.channels_last)
+        self._module = truncated.module.to(device).to(memory_format=torch.channels_last)
 
     @property
     def is_control(self) -> bool:

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,7 @@ from cxrfeat.errors import ImageError, InputError
 from cxrfeat.verbs.reading import read_in_order
 
 DEFAULT_BACKBONES = ("vgg16", "vgg19", "resnet50")
-Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+PathLike = str | Path
 
 
 @dataclass(frozen=True)
@@ -129,14 +129,14 @@ class _Target:
 
 
 def extract(
-    images: Paths = ".",
+    images: PathLike | Sequence[PathLike] = ".",
     *,
     backbone: Sequence[str] = DEFAULT_BACKBONES,
-    out: str | os.PathLike[str] = "embeddings",
+    out: PathLike = "embeddings",
     weights: Sequence[str] = (),
     pool: str = "avg",
     image_size: int | None = None,
-    labels: str | os.PathLike[str] | None = None,
+    labels: PathLike | None = None,
     path_column: str | None = None,
     label_column: str | None = None,
     group_column: str | None = None,
@@ -144,7 +144,7 @@ def extract(
     device: str = "auto",
     batch_size: int = 32,
     workers: int | None = None,
-    storage: str = "float32",
+    storage: Literal["float32", "float16"] = "float32",
     prune: bool = False,
     retry_failed: bool = False,
     progress: Callable[[Progress], None] | None = None,
@@ -256,6 +256,8 @@ def _names(backbone: Sequence[str]) -> list[str]:
     names = [backbone] if isinstance(backbone, str) else list(dict.fromkeys(backbone))
     if not names:
         raise InputError("no backbone: name at least one, e.g. --backbone vgg16")
+    for name in names:
+        features.check_name(name)
     return names
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -22,13 +21,13 @@ def weights_list(
         As for `extract`.
     """
     choices = features.assign_weights(backbone, weights)
-    return [features.locate(name, choice) for name, choice in choices.items()]
+    return [features.locate_weights(name, choice) for name, choice in choices.items()]
 
 
 def weights_fetch(
     backbone: Sequence[str] = DEFAULT_BACKBONES,
     *,
-    out: str | os.PathLike[str] = "weights",
+    out: str | Path = "weights",
     weights: Sequence[str] = (),
     progress: Callable[[str, int, int], None] | None = None,
 ) -> list[features.WeightsFile]:
@@ -50,11 +49,11 @@ def weights_fetch(
         If one cannot be downloaded, or has another hash than its name says.
     """
     choices = features.assign_weights(backbone, weights)
-    return [features.fetch(name, c, Path(out), progress) for name, c in choices.items()]
+    return [features.fetch_weights(name, c, Path(out), progress) for name, c in choices.items()]
 
 
 def weights_add(
-    file: str | os.PathLike[str],
+    file: str | Path,
     *,
     backbone: str,
     size: int | None = None,
@@ -79,10 +78,10 @@ def weights_add(
     WeightsError, InputError
         If the file does not fit the network, or a sidecar is already there.
     """
-    return features.add(Path(file), backbone, size, mean, std)
+    return features.add_weights(Path(file), backbone, size, mean, std)
 
 
-def weights_check(file: str | os.PathLike[str]) -> features.WeightsFile:
+def weights_check(file: str | Path) -> features.WeightsFile:
     """Load a file of weights strictly into the network its sidecar names.
 
     Raises
@@ -90,4 +89,4 @@ def weights_check(file: str | os.PathLike[str]) -> features.WeightsFile:
     WeightsError
         If anything about it is wrong; the message says what.
     """
-    return features.check(Path(file))
+    return features.check_weights(Path(file))
