@@ -87,6 +87,8 @@ class Embeddings:
     fingerprint, created : str
     dimension : int
     storage : "float32" or "float16"
+    file : h5py.File
+        What is read from; for parts of the store that copy rows as they are stored.
 
     Examples
     --------
@@ -97,16 +99,16 @@ class Embeddings:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.name = path.stem
-        self._file = open_for_reading(path)
+        self.file = open_for_reading(path)
         try:
-            header = read_header(self._file, path)
-            table = read_table(self._file, path)
+            header = read_header(self.file, path)
+            table = read_table(self.file, path)
             with damage_named(path):
-                self.status: npt.NDArray[np.uint8] = self._file["status"][...]
+                self.status: npt.NDArray[np.uint8] = self.file["status"][...]
         except BaseException:
-            self._file.close()
+            self.file.close()
             raise
-        self._rows = self._file["embeddings"]
+        self._rows = self.file["embeddings"]
         self.spec = header.spec
         self.fingerprint = header.fingerprint
         self.environment = header.environment
@@ -128,13 +130,19 @@ class Embeddings:
     def sha256(self) -> list[str]:
         """The sha256 of each image's bytes; "" where it is not known."""
         with damage_named(self.path):
-            return read_text(self._file["sha256"])
+            return read_text(self.file["sha256"])
 
     @cached_property
     def errors(self) -> list[str]:
         """Code and reason for each failed row; "" for the others."""
         with damage_named(self.path):
-            return read_text(self._file["error"])
+            return read_text(self.file["error"])
+
+    @cached_property
+    def rounding(self) -> npt.NDArray[np.float32] | None:
+        """Relative error that storing float16 brought to each row; None for float32."""
+        with damage_named(self.path):
+            return self.file["rounding"][...] if "rounding" in self.file else None
 
     @cached_property
     def _row_of(self) -> dict[str, int]:
@@ -187,7 +195,7 @@ class Embeddings:
 
     def close(self) -> None:
         """Close the file; calling it again does nothing."""
-        self._file.close()
+        self.file.close()
 
     def __enter__(self) -> Self:
         return self
