@@ -163,6 +163,89 @@ def extract(
 
 @app.command()
 @command
+def fit(
+    embeddings: Annotated[
+        list[str], typer.Argument(help="Embedding files, or folders of them.")
+    ] = ["embeddings"],  # noqa: B006
+    head: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="logreg, linear_svm, lda, knn, svm_rbf, xgboost or dummy; several times for "
+            "several.  [default: all]"
+        ),
+    ] = None,
+    out: Annotated[
+        str | None, typer.Option(help="Folder for the results.  [default: runs/fit-NNN]")
+    ] = None,
+    cv: Annotated[int, typer.Option(help="Folds.")] = 5,
+    repeats: Annotated[int, typer.Option(help="How often the folds are drawn anew.")] = 1,
+    split: Annotated[
+        bool, typer.Option("--split", help="Use the data's own train/val/test division.")
+    ] = False,
+    groups: Annotated[
+        str,
+        typer.Option(help="auto keeps patients apart; none does not; or another column's name."),
+    ] = "auto",
+    splits: Annotated[
+        str | None, typer.Option(help="A splits.json of an earlier run, to use its folds.")
+    ] = None,
+    metric: Annotated[str, typer.Option(help="Ranks, tunes and chooses the winner.")] = "auroc",
+    seed: Annotated[int, typer.Option(help="Of folds and heads.")] = 0,
+    jobs: Annotated[
+        int | None, typer.Option(help="Folds worked on at a time.  [default: one per core]")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Compare extractors by cross-validating classifiers on their embeddings.
+
+    All extractors see the same folds; patients never cross folds; scaling and tuning happen
+    inside the training folds.
+    """
+    from cxrfeat.verbs.fit import fit as verb
+
+    with display.fit_progress() as progress:
+        result = verb(
+            embeddings,
+            head=head,
+            out=out,
+            cv=cv,
+            repeats=repeats,
+            split=split,
+            groups=groups,
+            splits=splits,
+            metric=metric,
+            seed=seed,
+            jobs=jobs,
+            progress=progress,
+        )
+    if json:
+        typer.echo(display.to_json(result.as_json()))
+    else:
+        display.comparison(result)
+
+
+@app.command()
+@command
+def demo(
+    out: Annotated[
+        str, typer.Option(help="Folder for images, embeddings and results.")
+    ] = "cxrfeat-demo",
+    patients: Annotated[int, typer.Option(help="Synthetic patients, two images each.")] = 120,
+    seed: Annotated[int, typer.Option(help="Of the drawing, the folds and the heads.")] = 0,
+    json: Json = False,
+) -> None:
+    """Go the whole way on synthetic radiographs, without network, in about two minutes."""
+    from cxrfeat.verbs.demo import demo as verb
+
+    with display.extraction_progress() as progress, display.fit_progress() as fit_progress:
+        result = verb(
+            out, patients=patients, seed=seed, progress=progress, fit_progress=fit_progress
+        )
+    _print(result, json, display.demonstration)
+
+
+@app.command()
+@command
 def backbones(
     names: Annotated[
         list[str], typer.Argument(help="Names, or beginnings of names.  [default: all]")

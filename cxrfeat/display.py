@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -20,6 +21,7 @@ from rich.progress import (
     DownloadColumn,
     MofNCompleteColumn,
     TextColumn,
+    TimeElapsedColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
@@ -27,7 +29,10 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from cxrfeat.evaluation.crossvalidate import FoldDone
     from cxrfeat.features import Backbone, WeightsFile
+    from cxrfeat.results import FitResult, HeadReport
+    from cxrfeat.verbs.demo import DemoResult
     from cxrfeat.verbs.extract import ExtractResult, Progress
 
 PLAIN_SECONDS = 10.0
@@ -179,6 +184,109 @@ def failed(result: ExtractResult, screen: Console) -> None:
     screen.print(f"\n{len(result.failures)} images failed (all of them: {result.failures_file}):")
     for failure in result.failures[:SHOWN_FAILURES]:
         screen.print(f"  {failure.id}: {failure.code}: {failure.reason}", markup=False)
+
+
+@contextmanager
+def fit_progress() -> Iterator[Callable[[FoldDone], None]]:
+    """Show folds done: a line that changes on a terminal, one per extractor elsewhere."""
+    if not sys.stderr.isatty():
+        yield _plain_fit_progress()
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Bar(*columns, TimeElapsedColumn(), console=Console(stderr=True)) as bar:
+        task = bar.add_task("cross-validating", total=None, visible=False)
+        yield lambda event: bar.update(
+            task,
+            description=f"cross-validating {event.extractor}",
+            completed=event.done,
+            total=event.total,
+            visible=True,
+        )
+
+
+def _plain_fit_progress() -> Callable[[FoldDone], None]:
+    last = time.monotonic()
+
+    def show(event: FoldDone) -> None:
+        nonlocal last
+        if time.monotonic() - last < PLAIN_SECONDS and event.done < event.total:
+            return
+        last = time.monotonic()
+        sys.stderr.write(f"cross-validated {event.done} of {event.total} folds\n")
+
+    return show
+
+
+def comparison(result: FitResult) -> None:
+    """Print the ranking, and the best head of each extractor class by class."""
+    screen = console()
+    for note in result.notes:
+        screen.print(note)
+    _ranking(result, screen)
+    for report in result.reports:
+        _report(report, screen)
+    for finding in result.findings:
+        screen.print(f"[{finding.code}] {finding.message}", markup=False)
+    winner = result.winner
+    screen.print(
+        f"\nBest by {result.metric}: {winner['extractor']} with {winner['head']}; refitted on all "
+        f"{result.images} images as {result.files['model.skops']}",
+        markup=False,
+    )
+    screen.print(f"Everything is in {result.run} ({result.seconds:.1f} s)", markup=False)
+    screen.print("For research only, not for diagnosis.")
+
+
+def _ranking(result: FitResult, screen: Console) -> None:
+    metrics = {
+        "auroc": "macro AUROC",
+        "balanced_accuracy": "balanced accuracy",
+        "accuracy": "accuracy",
+        "f1": "macro F1",
+    }
+    shown = table("extractor", "head", *metrics.values(), right=2)
+    for score in result.ranking:
+        shown.add_row(
+            f"{score.extractor} (control)" if score.control else score.extractor,
+            score.head,
+            *(_with_spread(score.mean[name], score.sd[name]) for name in metrics),
+        )
+    screen.print(shown)
+    screen.print(f"mean ± standard deviation over: {result.folds}", markup=False)
+
+
+def _with_spread(mean: float, spread: float) -> str:
+    if not math.isfinite(mean):
+        return "-"
+    return f"{mean:.3f} ± {spread:.3f}" if math.isfinite(spread) else f"{mean:.3f}"
+
+
+def _report(report: HeadReport, screen: Console) -> None:
+    control = " (control)" if report.control else ""
+    predicted = [f"predicted {entry.name}" for entry in report.classes]
+    shown = table(
+        *("class", "precision", "recall", "F1", "support", *predicted),
+        title=f"{report.extractor}{control} with {report.head}",
+    )
+    for entry, row in zip(report.classes, report.confusion, strict=True):
+        shown.add_row(
+            entry.name,
+            *(f"{value:.3f}" for value in (entry.precision, entry.recall, entry.f1)),
+            str(entry.support),
+            *(str(count) for count in row),
+        )
+    screen.print(shown)
+
+
+def demonstration(result: DemoResult) -> None:
+    """Print what `demo` made and where it lies."""
+    screen = console()
+    extraction(result.extraction)
+    comparison(result.comparison)
+    screen.print()
+    for note in result.notes:
+        screen.print(note, markup=False)
+    screen.print(f"Images, embeddings and results are in {result.folder}", markup=False)
 
 
 def backbones(entries: list[Backbone]) -> None:
