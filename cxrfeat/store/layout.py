@@ -29,6 +29,7 @@ FORMAT = "cxrfeat-embeddings"
 VERSION = 1
 PENDING, DONE, FAILED = 0, 1, 2
 ERROR_BYTES = 200
+ATTRIBUTE_BYTES = 60_000
 CHUNK_BYTES = 1 << 20
 
 Storage = Literal["float32", "float16"]
@@ -102,12 +103,12 @@ def create(path: Path, header: Header, table: Table) -> h5py.File:
     rows = len(table.ids)
     file = h5py.File(path, "w", libver="earliest", locking=False, rdcc_nbytes=0, track_order=False)
     try:
-        file.attrs["format"] = FORMAT
+        _state(file, "format", FORMAT)
         file.attrs["format_version"] = VERSION
-        file.attrs["spec"] = json.dumps(header.spec, sort_keys=True)
-        file.attrs["fingerprint"] = header.fingerprint
-        file.attrs["environment"] = json.dumps(header.environment, sort_keys=True)
-        file.attrs["created"] = header.created or datetime.now(UTC).isoformat(timespec="seconds")
+        _state(file, "spec", json.dumps(header.spec, sort_keys=True))
+        _state(file, "fingerprint", header.fingerprint)
+        _state(file, "environment", json.dumps(header.environment, sort_keys=True))
+        _state(file, "created", header.created or datetime.now(UTC).isoformat(timespec="seconds"))
 
         stored = STORAGE_TYPES[header.storage]
         row_bytes = max(1, header.dimension * stored.itemsize)
@@ -125,8 +126,8 @@ def create(path: Path, header: Header, table: Table) -> h5py.File:
             _allocate(file, "labels", table.labels.shape, np.dtype("<f4"), fill=np.nan)
             file["labels"][...] = table.labels
             _seal(file["labels"], table.labels)
-            file["labels"].attrs["names"] = table.classes
-            file["labels"].attrs["kind"] = table.kind
+            _state(file["labels"], "names", table.classes)
+            _state(file["labels"], "kind", table.kind)
         meta = file.create_group("meta")
         for name, values in table.meta.items():
             _write_text(meta, column_link(name), values.tolist())
@@ -191,6 +192,20 @@ def _write_text(group: h5py.Group, name: str, values: list[str]) -> None:
     _allocate(group, name, encoded.shape, encoded.dtype)
     group[name][...] = encoded
     _seal(group[name], encoded)
+
+
+def _state(owner: h5py.Group | h5py.Dataset, name: str, value: str | list[str]) -> None:
+    """Write an attribute as text of fixed length.
+
+    Text of variable length would lie in a heap, and HDF5 never comes back from some damaged heaps.
+    """
+    encoded = to_bytes([value] if isinstance(value, str) else value, f"'{name}'")
+    if encoded.nbytes > ATTRIBUTE_BYTES:
+        raise InputError(
+            f"the attribute '{name}' has {encoded.nbytes} bytes, HDF5 holds {ATTRIBUTE_BYTES}: "
+            "shorten what goes into it, such as the names of classes"
+        )
+    owner.attrs.create(name, encoded[0] if isinstance(value, str) else encoded, dtype=encoded.dtype)
 
 
 def _seal(dataset: h5py.Dataset, values: npt.NDArray[Any]) -> None:

@@ -131,7 +131,7 @@ def read_table(file: h5py.File, path: Path) -> Table:
         if "labels" in file:
             labels = file["labels"]
             table.labels = np.asarray(labels[...], dtype=np.float32)
-            table.classes = [str(name) for name in labels.attrs["names"]]
+            table.classes = [name.decode() for name in labels.attrs["names"].tolist()]
             table.kind = cast(LabelKind, _text_attribute(labels, "kind"))
         for link in file["meta"]:
             table.meta[column_name(link)] = np.array(read_text(file["meta"][link]), dtype=np.str_)
@@ -230,15 +230,20 @@ def _bytes(dataset: h5py.Dataset) -> int:
     return math.prod(dataset.shape) * int(dataset.id.get_type().get_size())
 
 
+def _is_text(dtype: np.dtype[Any]) -> bool:
+    """Whether a type is text of fixed length; variable length would be followed into a heap."""
+    kind = h5py.check_string_dtype(dtype)
+    return kind is not None and kind.length is not None
+
+
 def _check_text(dataset: h5py.Dataset) -> None:
-    kind = h5py.check_string_dtype(dataset.dtype)
-    if kind is None or kind.length is None:
+    if not _is_text(dataset.dtype):
         raise ValueError(f"'{dataset.name}' is not text of fixed length")
 
 
 def _check_label_names(labels: h5py.Dataset) -> None:
     names = labels.attrs.get_id("names")
-    if names.shape != (labels.shape[1],) or h5py.check_string_dtype(names.dtype) is None:
+    if names.shape != (labels.shape[1],) or not _is_text(names.dtype):
         raise ValueError("'/labels' does not name its columns")
     if _text_attribute(labels, "kind") not in ("multiclass", "multilabel"):
         raise ValueError("'/labels' is of an unknown kind")
@@ -246,7 +251,7 @@ def _check_label_names(labels: h5py.Dataset) -> None:
 
 def _text_attribute(owner: h5py.Group | h5py.Dataset, name: str) -> str:
     stated = owner.attrs.get_id(name)
-    if stated.shape != () or h5py.check_string_dtype(stated.dtype) is None:
-        raise ValueError(f"the attribute '{name}' is not one text")
-    value: Any = owner.attrs[name]
-    return value.decode() if isinstance(value, bytes) else str(value)
+    if stated.shape != () or not _is_text(stated.dtype):
+        raise ValueError(f"the attribute '{name}' is not one text of fixed length")
+    value: bytes = owner.attrs[name]
+    return value.decode()
