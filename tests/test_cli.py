@@ -91,7 +91,10 @@ def test_every_command_and_option_is_explained() -> None:
 
 
 def test_help_imports_nothing_heavy_and_is_quick() -> None:
-    heavy = ["torch", "torchvision", "sklearn", "scipy", "xgboost", "h5py", "PIL", "pydicom", "skops", "pyarrow", "joblib"]
+    heavy = [
+        *("torch", "torchvision", "sklearn", "scipy", "xgboost", "h5py", "PIL", "pydicom"),
+        *("skops", "pyarrow", "joblib"),
+    ]
     code = (
         "import sys; sys.argv = ['cxrfeat', '--help']\n"
         "from cxrfeat.cli import main\n"
