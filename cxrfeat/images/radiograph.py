@@ -92,7 +92,11 @@ def read_image(source: Path | str | bytes, *, limits: Limits | None = None) -> R
         For every file that cannot be used, with a code from ``docs/images.md``; nothing else.
     """
     limits = limits or Limits()
-    data = _check_size(source, limits) if isinstance(source, bytes) else _load(source, limits)
+    if isinstance(source, bytes):
+        data = source
+        _check_bytes(len(data), limits)
+    else:
+        data = _load(source, limits)
     name = recognise(data[:HEAD_BYTES])
     if not data:
         raise ImageError("empty", "the file has no bytes")
@@ -124,29 +128,22 @@ def read_image(source: Path | str | bytes, *, limits: Limits | None = None) -> R
 
 def _load(path: Path | str, limits: Limits) -> bytes:
     try:
-        # Without O_NONBLOCK a named pipe would wait for a writer for ever.
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):  # opening a named pipe would wait for its writer
+            raise ImageError("not_a_file", "a folder, pipe, socket or device, not a file")
+        _check_bytes(status.st_size, limits)
+        with open(path, "rb") as file:
+            return file.read(status.st_size)
+    except ImageError:
+        raise
     except FileNotFoundError:
         raise ImageError("missing", "there is no such file") from None
     except PermissionError:
         raise ImageError("unreadable", "no permission to read the file") from None
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "the path is not valid"
-        raise ImageError("unreadable", reason) from None
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise ImageError("not_a_file", "a folder, pipe or device, not a file")
-        _check_bytes(status.st_size, limits)
-        try:
-            return _check_size(file.read(limits.max_bytes + 1), limits)
-        except OSError as error:
-            raise ImageError("unreadable", error.strerror or "reading failed") from None
-
-
-def _check_size(data: bytes, limits: Limits) -> bytes:
-    _check_bytes(len(data), limits)
-    return data
+    except OSError as error:
+        raise ImageError("unreadable", error.strerror or "reading failed") from None
+    except ValueError:
+        raise ImageError("unreadable", "the path is not valid") from None
 
 
 def _check_bytes(size: int, limits: Limits) -> None:
