@@ -1,1 +1,4 @@
-"""TODO."""
+"""Compare extractors: folds, heads, tuning, metrics.
+
+The only place that imports scikit-learn and xgboost.
+"""

@@ -1,1 +1,40 @@
-"""TODO."""
+"""Frozen feature extractors: the only package that imports torch.
+
+One story a file: `backbones` says which networks there are, `truncate` finds the layer that is
+pooled, `weights` finds and checks the tensors
+(`download` and `carrying` bring them), `pooling` turns maps into vectors, and `extractor`
+puts them together.
+"""
+
+from __future__ import annotations
+
+from cxrfeat.features.backbones import Backbone, backbone_names, check_name, describe
+from cxrfeat.features.carrying import (
+    WeightsFile,
+    add_weights,
+    check_weights,
+    fetch_weights,
+    locate_weights,
+)
+from cxrfeat.features.extractor import PRECISIONS, Extractor, environment, open_extractor
+from cxrfeat.features.pooling import POOLINGS
+from cxrfeat.features.weights import WeightsChoice, assign_weights
+
+__all__ = [
+    "POOLINGS",
+    "PRECISIONS",
+    "Backbone",
+    "Extractor",
+    "WeightsChoice",
+    "WeightsFile",
+    "add_weights",
+    "assign_weights",
+    "backbone_names",
+    "check_name",
+    "check_weights",
+    "describe",
+    "environment",
+    "fetch_weights",
+    "locate_weights",
+    "open_extractor",
+]

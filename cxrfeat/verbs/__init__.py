@@ -1,1 +1,1 @@
-"""TODO."""
+"""One module for each command: it wires the parts together and returns a value to print."""

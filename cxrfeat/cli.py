@@ -1,0 +1,337 @@
+"""The command line: parse, call a verb, print what it returned.
+
+Results go to stdout, progress and errors to stderr. Everything heavy is imported inside the
+command that needs it, so that ``cxrfeat --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from typing import Annotated, Any, ParamSpec, TypeVar
+
+import typer
+
+from cxrfeat import __version__, display
+from cxrfeat.errors import CxrfeatError, SpecMismatchError
+
+EXIT_DONE, EXIT_SOME_FAILED, EXIT_WRONG_INPUT, EXIT_INTERRUPTED = 0, 1, 2, 130
+
+app = typer.Typer(
+    name="cxrfeat",
+    help="Run frozen ImageNet backbones once over chest radiographs, keep their embeddings in "
+    "HDF5, and compare the extractors honestly. For research only, not for diagnosis.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,  # a bug keeps its plain traceback
+    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode="markdown",
+)
+weights_app = typer.Typer(
+    help="List, fetch, describe and check weights, also for machines without network.",
+    no_args_is_help=True,
+)
+app.add_typer(weights_app, name="weights")
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def command(function: Callable[P, R]) -> Callable[P, R]:
+    """Turn what the library raises into one line on stderr and an exit code."""
+
+    @functools.wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return function(*args, **kwargs)
+        except CxrfeatError as error:
+            typer.echo(f"error: {error}", err=True)
+            if isinstance(error, SpecMismatchError):
+                for line in error.difference:
+                    typer.echo(f"  {line}", err=True)
+            raise typer.Exit(EXIT_WRONG_INPUT) from None
+        except KeyboardInterrupt:
+            typer.echo(
+                "interrupted: everything finished is kept; the same command goes on", err=True
+            )
+            raise typer.Exit(EXIT_INTERRUPTED) from None
+        except BrokenPipeError:  # `cxrfeat ... | head`
+            sys.stderr.close()
+            raise typer.Exit(EXIT_DONE) from None
+
+    return run
+
+
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for machines.")]
+Backbones = Annotated[
+    list[str],
+    typer.Option("--backbone", "-b", help="A network; several times for several. See: backbones"),
+]
+Weights = Annotated[
+    list[str],
+    typer.Option(
+        "--weights",
+        help="[BACKBONE=]SOURCE: a torchvision name, a file with its .json, a folder to search, "
+        "`random` (a control) or `random:SEED`.  [default: pinned ImageNet weights]",
+    ),
+]
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"cxrfeat {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Nothing to do before a command."""
+
+
+@app.command()
+@command
+def extract(
+    images: Annotated[
+        list[str], typer.Argument(help="Folders of radiographs, or one table that lists them.")
+    ] = ["."],  # noqa: B006
+    backbone: Backbones = ["vgg16", "vgg19", "resnet50"],  # noqa: B006
+    out: Annotated[str, typer.Option(help="Folder for one NAME.h5 per extractor.")] = "embeddings",
+    weights: Weights = [],  # noqa: B006
+    pool: Annotated[
+        str, typer.Option(help="avg, max, avgmax, multi (every stage's average) or flatten.")
+    ] = "avg",
+    image_size: Annotated[
+        int | None,
+        typer.Option(help="Side in pixels.  [default: what the weights were trained with]"),
+    ] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(help="CSV, TSV or Parquet table.  [default: labels from class folders]"),
+    ] = None,
+    path_column: Annotated[str | None, typer.Option(help="Its column of image paths.")] = None,
+    label_column: Annotated[
+        str | None, typer.Option(help="Its column of labels; or several, joined by commas.")
+    ] = None,
+    group_column: Annotated[str | None, typer.Option(help="Its column of patients.")] = None,
+    precision: Annotated[str, typer.Option(help="fp32, bf16 or fp16.")] = "fp32",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    batch_size: Annotated[int, typer.Option(help="Images that go through together.")] = 32,
+    workers: Annotated[
+        int | None, typer.Option(help="Threads that read images.  [default: one per core]")
+    ] = None,
+    storage: Annotated[str, typer.Option(help="float32 or float16.")] = "float32",
+    prune: Annotated[bool, typer.Option(help="Drop rows whose image is gone.")] = False,
+    retry_failed: Annotated[bool, typer.Option(help="Try again what failed before.")] = False,
+    json: Json = False,
+) -> None:
+    """Run frozen backbones once over radiographs; keep the embeddings in HDF5.
+
+    Every image is read once, however many backbones are named. A second run computes only what
+    is missing. Exit code 1 means: done, but some images failed; they are listed.
+    """
+    from cxrfeat.verbs.extract import extract as verb
+
+    with display.extraction_progress() as progress:
+        result = verb(
+            images,
+            backbone=backbone,
+            out=out,
+            weights=weights,
+            pool=pool,
+            image_size=image_size,
+            labels=labels,
+            path_column=path_column,
+            label_column=label_column,
+            group_column=group_column,
+            precision=precision,
+            device=device,
+            batch_size=batch_size,
+            workers=workers,
+            storage=storage,  # type: ignore[arg-type]  # the store names what it takes
+            prune=prune,
+            retry_failed=retry_failed,
+            progress=progress,
+        )
+    _print(result, json, display.extraction)
+    if result.failures:
+        raise typer.Exit(EXIT_SOME_FAILED)
+
+
+@app.command()
+@command
+def fit(
+    embeddings: Annotated[
+        list[str], typer.Argument(help="Embedding files, or folders of them.")
+    ] = ["embeddings"],  # noqa: B006
+    head: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="logreg, linear_svm, lda, knn, svm_rbf, xgboost or dummy; several times for "
+            "several.  [default: all]"
+        ),
+    ] = None,
+    out: Annotated[
+        str | None, typer.Option(help="Folder for the results.  [default: runs/fit-NNN]")
+    ] = None,
+    cv: Annotated[int, typer.Option(help="Folds.")] = 5,
+    repeats: Annotated[int, typer.Option(help="How often the folds are drawn anew.")] = 1,
+    split: Annotated[
+        bool, typer.Option("--split", help="Use the data's own train/val/test division.")
+    ] = False,
+    groups: Annotated[
+        str,
+        typer.Option(help="auto keeps patients apart; none does not; or another column's name."),
+    ] = "auto",
+    splits: Annotated[
+        str | None, typer.Option(help="A splits.json of an earlier run, to use its folds.")
+    ] = None,
+    metric: Annotated[str, typer.Option(help="Ranks, tunes and chooses the winner.")] = "auroc",
+    seed: Annotated[int, typer.Option(help="Of folds and heads.")] = 0,
+    jobs: Annotated[
+        int | None, typer.Option(help="Folds worked on at a time.  [default: one per core]")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Compare extractors by cross-validating classifiers on their embeddings.
+
+    All extractors see the same folds; patients never cross folds; scaling and tuning happen
+    inside the training folds.
+    """
+    from cxrfeat.verbs.fit import fit as verb
+
+    with display.fit_progress() as progress:
+        result = verb(
+            embeddings,
+            head=head,
+            out=out,
+            cv=cv,
+            repeats=repeats,
+            split=split,
+            groups=groups,
+            splits=splits,
+            metric=metric,
+            seed=seed,
+            jobs=jobs,
+            progress=progress,
+        )
+    if json:
+        typer.echo(display.to_json(result.as_json()))
+    else:
+        display.comparison(result)
+
+
+@app.command()
+@command
+def demo(
+    out: Annotated[
+        str, typer.Option(help="Folder for images, embeddings and results.")
+    ] = "cxrfeat-demo",
+    patients: Annotated[int, typer.Option(help="Synthetic patients, two images each.")] = 120,
+    seed: Annotated[int, typer.Option(help="Of the drawing, the folds and the heads.")] = 0,
+    json: Json = False,
+) -> None:
+    """Go the whole way on synthetic radiographs, without network, in about two minutes."""
+    from cxrfeat.verbs.demo import demo as verb
+
+    with display.extraction_progress() as progress, display.fit_progress() as fit_progress:
+        result = verb(
+            out, patients=patients, seed=seed, progress=progress, fit_progress=fit_progress
+        )
+    _print(result, json, display.demonstration)
+
+
+@app.command()
+@command
+def backbones(
+    names: Annotated[
+        list[str], typer.Argument(help="Names, or beginnings of names.  [default: all]")
+    ] = [],  # noqa: B006
+    json: Json = False,
+) -> None:
+    """List the networks with dimension, cost and weights; nothing is downloaded."""
+    from cxrfeat.verbs.backbones import backbones as verb
+
+    _print(verb(names), json, display.backbones)
+
+
+@weights_app.command("list")
+@command
+def weights_list(
+    backbone: Backbones = ["vgg16", "vgg19", "resnet50"],  # noqa: B006
+    weights: Weights = [],  # noqa: B006
+    json: Json = False,
+) -> None:
+    """Say which file each backbone's weights are in, and where it lies."""
+    from cxrfeat.verbs.weights import weights_list as verb
+
+    _print(verb(backbone, weights=weights), json, display.weights)
+
+
+@weights_app.command("fetch")
+@command
+def weights_fetch(
+    backbone: Annotated[list[str], typer.Argument(help="Networks.")] = [  # noqa: B006
+        "vgg16",
+        "vgg19",
+        "resnet50",
+    ],
+    out: Annotated[
+        str, typer.Option(help="Folder to carry over; give it to `extract --weights`.")
+    ] = "weights",
+    weights: Weights = [],  # noqa: B006
+    json: Json = False,
+) -> None:
+    """Download weights, with their hash checked, into a folder to carry over."""
+    from cxrfeat.verbs.weights import weights_fetch as verb
+
+    with display.download_progress() as progress:
+        files = verb(backbone, out=out, weights=weights, progress=progress)
+    _print(files, json, display.weights)
+
+
+@weights_app.command("add")
+@command
+def weights_add(
+    file: Annotated[str, typer.Argument(help="A .pth or .safetensors file of tensors.")],
+    backbone: Annotated[str, typer.Option("--backbone", "-b", help="The network they are of.")],
+    size: Annotated[int | None, typer.Option(help="Side of the images, in pixels.")] = None,
+    mean: Annotated[
+        tuple[float, float, float] | None, typer.Option(help="Per channel, for pixels in 0..1.")
+    ] = None,
+    std: Annotated[
+        tuple[float, float, float] | None, typer.Option(help="Per channel, for pixels in 0..1.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Check weights of your own and write the sidecar that says how to preprocess for them."""
+    from cxrfeat.verbs.weights import weights_add as verb
+
+    _print([verb(file, backbone=backbone, size=size, mean=mean, std=std)], json, display.weights)
+
+
+@weights_app.command("check")
+@command
+def weights_check(
+    file: Annotated[str, typer.Argument(help="A weights file with its sidecar.")],
+    json: Json = False,
+) -> None:
+    """Load weights strictly into the network that their sidecar names."""
+    from cxrfeat.verbs.weights import weights_check as verb
+
+    _print([verb(file)], json, display.weights)
+
+
+def _print(result: Any, as_json: bool, show: Callable[[Any], None]) -> None:
+    if as_json:
+        typer.echo(display.to_json(result))
+    else:
+        show(result)
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

@@ -1,0 +1,178 @@
+"""The heads: one entry each. A head is a scikit-learn estimator and a fast way along its grid.
+
+The estimator is what a model file holds and the reference for the scores; the path gives the
+same scores for many settings and folds at once, from work that they share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.dummy import DummyClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC, LinearSVC
+
+from cxrfeat.errors import UnknownNameError
+from cxrfeat.evaluation.boosting import BoostedTrees, boosting_path
+from cxrfeat.evaluation.kernels import knn_path, svm_rbf_path
+from cxrfeat.evaluation.linear import lda_path, linear_svm_path, logistic_path
+from cxrfeat.evaluation.shared import Rows, SharedFold
+
+Setting = dict[str, Any]
+Matrix = npt.NDArray[np.float64]
+
+
+class Path(Protocol):
+    """A fast way along the grid of a head."""
+
+    def __call__(
+        self,
+        fold: SharedFold,
+        y: npt.NDArray[np.intp],
+        pairs: Sequence[tuple[Rows, Rows]],
+        settings: Sequence[Setting],
+        seed: int,
+    ) -> list[Matrix]:
+        """Score held-out rows for every setting, from a fold's shared work.
+
+        For each pair of rows to fit and rows to score, an array of shape (settings, rows, K).
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Head:
+    """One way from embeddings to probabilities.
+
+    Attributes
+    ----------
+    name : str
+    what : str
+        For people, in a few words.
+    grid : tuple of dict
+        The settings tried inside the training folds, the simplest first.
+    estimator : callable(setting, n, seed)
+        An unfitted scikit-learn classifier for n training rows.
+    path : Path
+    gives : "probabilities" or "decisions"
+        What the path returns; decisions are Platt-scaled on held-out rows.
+    """
+
+    name: str
+    what: str
+    grid: tuple[Setting, ...]
+    estimator: Callable[[Setting, int, int], Any]
+    path: Path
+    gives: Literal["probabilities", "decisions"] = "probabilities"
+
+
+def dummy_path(
+    fold: SharedFold,
+    y: npt.NDArray[np.intp],
+    pairs: Sequence[tuple[Rows, Rows]],
+    settings: Sequence[Setting],
+    seed: int,
+) -> list[Matrix]:
+    """Give the share of each class in the training rows, whatever the image."""
+    n_classes = int(y.max()) + 1
+    share = [np.bincount(y[fit], minlength=n_classes) / len(fit) for fit, _ in pairs]
+    return [
+        np.tile(row, (len(settings), len(val), 1))
+        for row, (_, val) in zip(share, pairs, strict=True)
+    ]
+
+
+def _scaled(classifier: Any) -> Any:
+    return make_pipeline(StandardScaler(), classifier)
+
+
+def _grid(name: str, *values: float) -> tuple[Setting, ...]:
+    return tuple({name: value} for value in values)
+
+
+HEADS: dict[str, Head] = {
+    head.name: head
+    for head in (
+        Head(
+            "logreg",
+            "multinomial logistic regression, L2",
+            _grid("C", 1e-4, 1e-3, 1e-2, 1e-1, 1.0),
+            lambda s, n, seed: _scaled(LogisticRegression(C=s["C"], max_iter=5000)),
+            logistic_path,
+        ),
+        Head(
+            "linear_svm",
+            "linear support vector machine, one against the rest",
+            _grid("C", 1e-5, 1e-4, 1e-3, 1e-2, 1e-1),
+            lambda s, n, seed: _scaled(
+                LinearSVC(C=s["C"], dual="auto", max_iter=20_000, random_state=seed)
+            ),
+            linear_svm_path,
+            "decisions",
+        ),
+        Head(
+            "lda",
+            "linear discriminant analysis with a shrunk covariance",
+            _grid("shrinkage", 0.9, 0.5, 0.2, 0.05, 0.01),
+            lambda s, n, seed: _scaled(
+                LinearDiscriminantAnalysis(solver="lsqr", shrinkage=s["shrinkage"])
+            ),
+            lda_path,
+        ),
+        Head(
+            "knn",
+            "k nearest neighbours by cosine",
+            _grid("n_neighbors", 41, 21, 11, 5, 3),
+            lambda s, n, seed: _scaled(
+                KNeighborsClassifier(min(s["n_neighbors"], n), metric="cosine", algorithm="brute")
+            ),
+            knn_path,
+        ),
+        Head(
+            "svm_rbf",
+            "support vector machine with a Gaussian kernel",
+            _grid("C", 0.1, 1.0, 10.0, 100.0, 1000.0),
+            lambda s, n, seed: _scaled(SVC(C=s["C"], gamma="scale", cache_size=500)),
+            svm_rbf_path,
+            "decisions",
+        ),
+        Head(
+            "xgboost",
+            "gradient-boosted trees",
+            _grid("n_estimators", 25, 50, 100, 150, 200),
+            lambda s, n, seed: BoostedTrees(s["n_estimators"], seed),
+            boosting_path,
+        ),
+        Head(
+            "dummy",
+            "the share of each class, whatever the image: the floor",
+            ({},),
+            lambda s, n, seed: DummyClassifier(strategy="prior"),
+            dummy_path,
+        ),
+    )
+}
+
+
+def named(names: Sequence[str] | None) -> list[Head]:
+    """Look heads up by name; all of them for None, each once.
+
+    Raises
+    ------
+    UnknownNameError
+        Names the nearest valid ones.
+    """
+    if names is None:
+        return list(HEADS.values())
+    for name in names:
+        if name not in HEADS:
+            raise UnknownNameError("head", name, HEADS)
+    return [HEADS[name] for name in dict.fromkeys(names)]

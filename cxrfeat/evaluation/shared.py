@@ -1,0 +1,101 @@
+"""What the heads share on one training set: scaling, one Gram matrix, one decomposition.
+
+Tuning fits every head many times on parts of the same training rows. What does not depend on
+the head or its setting is computed here once, when it is first asked for.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+from scipy.linalg import eigh
+
+FloatMatrix = npt.NDArray[np.float32]
+Rows = npt.NDArray[np.intp]
+
+
+class SharedFold:
+    """The embeddings of one fold, standardised by its training rows alone.
+
+    Parameters
+    ----------
+    X_train, X_test : ndarray of float32, shapes (n, D) and (m, D)
+
+    Attributes
+    ----------
+    X : ndarray of float32, shape (n + m, D)
+        Standardised; the training rows first.
+    raw : ndarray of float32, shape (n + m, D)
+        As given, for trees, which do not care, and for estimators that bring their own scaling.
+    n_train : int
+    train, test : ndarray of int
+        Positions in `X`.
+    """
+
+    def __init__(self, X_train: FloatMatrix, X_test: FloatMatrix) -> None:
+        self.raw = np.concatenate([X_train, X_test])
+        self.n_train = len(X_train)
+        self.train: Rows = np.arange(self.n_train)
+        self.test: Rows = np.arange(self.n_train, len(self.raw))
+        mean = X_train.mean(axis=0, dtype=np.float64)
+        scale = X_train.std(axis=0, dtype=np.float64)
+        # A channel that is constant but for rounding is left unscaled, as StandardScaler does.
+        constant = scale <= 1e-6 * np.maximum(np.abs(mean), 1e-12)
+        scale[constant] = 1.0
+        self.X: FloatMatrix = ((self.raw - mean) / scale).astype(np.float32)
+
+    @property
+    def dimension(self) -> int:
+        """D, the length of an embedding."""
+        return int(self.X.shape[1])
+
+    @cached_property
+    def gram(self) -> FloatMatrix:
+        """Inner products of every row with every training row, shape (n + m, n)."""
+        return self.X @ self.X[: self.n_train].T
+
+    @cached_property
+    def squared_norms(self) -> npt.NDArray[np.float32]:
+        """Squared length of every row, shape (n + m,)."""
+        return np.einsum("ij,ij->i", self.X, self.X)
+
+    @cached_property
+    def rotated(self) -> FloatMatrix:
+        """The rows in a basis of at most n directions that holds every training row.
+
+        A linear model with an isotropic penalty never leaves the span of its training rows, so
+        that for more dimensions than images the same model is found in n dimensions. Shape
+        (n + m, r), r = min(n, D).
+        """
+        if self.dimension <= self.n_train:
+            return self.X
+        G = self.gram[: self.n_train]
+        # Large ones in float32: a decomposition of 5,000 rows in float64 costs a minute.
+        values, vectors = eigh(G.astype(np.float64) if self.n_train <= 2000 else G)
+        keep = values > values[-1] * 1e-6
+        basis = (vectors[:, keep] / np.sqrt(values[keep])).astype(np.float32)
+        return self.gram @ basis
+
+    @cached_property
+    def rbf(self) -> npt.NDArray[np.float64]:
+        """Gaussian kernel of every row with every training row, shape (n + m, n).
+
+        The width is scikit-learn's ``gamma="scale"`` on the training rows.
+        """
+        norms = self.squared_norms
+        distance = norms[:, None] + norms[None, : self.n_train] - 2.0 * self.gram
+        variance = float(self.X[: self.n_train].var(dtype=np.float64))
+        gamma = 1.0 / (self.dimension * variance) if variance > 0 else 1.0
+        np.maximum(distance, 0.0, out=distance)
+        return np.exp(-gamma * distance.astype(np.float64))
+
+    @cached_property
+    def cosine(self) -> FloatMatrix:
+        """Cosine similarity of every row with every training row, shape (n + m, n)."""
+        length = np.sqrt(self.squared_norms)
+        length[length == 0] = 1.0
+        similarity: FloatMatrix = self.gram / length[:, None]
+        similarity /= length[None, : self.n_train]
+        return similarity

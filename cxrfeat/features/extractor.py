@@ -1,0 +1,222 @@
+"""A frozen backbone, from its weights to pooled embeddings."""
+
+from __future__ import annotations
+
+import platform
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torchvision
+
+from cxrfeat.errors import InputError, UnknownNameError
+from cxrfeat.features.backbones import Input, check_name
+from cxrfeat.features.pooling import POOLINGS, dimension, pool
+from cxrfeat.features.truncate import Truncated, truncate
+from cxrfeat.features.weights import WeightsChoice, load, require_all, tensors_sha256
+
+# Raised when the same image would get another embedding than before.
+PREPROCESSING_VERSION = 1
+
+PRECISIONS: dict[str, torch.dtype] = {
+    "fp32": torch.float32,
+    "bf16": torch.bfloat16,
+    "fp16": torch.float16,
+}
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
+
+class Extractor:
+    """A frozen network that turns square grey images into embeddings.
+
+    Made by `open_extractor`. Frozen means: evaluation mode, no gradients, and an embedding that
+    depends on its own image alone, whatever else is in the batch.
+
+    Attributes
+    ----------
+    backbone : str
+        Name of the network.
+    weights_name : str
+        Name of its weights; begins with "random" for the control.
+    dimension : int
+        Length D of an embedding.
+    image_size : int
+        Side S of the images it takes, in pixels.
+    spec : dict
+        What decides the meaning of the embeddings, but for how images are read.
+    """
+
+    def __init__(
+        self,
+        *,
+        backbone: str,
+        weights_name: str,
+        truncated: Truncated,
+        expected: Input,
+        pooling: str,
+        precision: str,
+        device: torch.device,
+    ) -> None:
+        self.backbone = backbone
+        self.weights_name = weights_name
+        self.image_size = expected.size
+        self.dimension = dimension(truncated.shapes, pooling)
+        self.spec: dict[str, Any] = {
+            "backbone": backbone,
+            "layer": truncated.layers if len(truncated.layers) > 1 else truncated.layers[0],
+            "pooling": pooling,
+            "dimension": self.dimension,
+            "weights": {"name": weights_name, "sha256": tensors_sha256(truncated.module)},
+            "preprocessing": {
+                "version": PREPROCESSING_VERSION,
+                "channels": "grey, repeated three times",
+                "mean": list(expected.mean),
+                "std": list(expected.std),
+            },
+            "precision": precision,
+        }
+        self._pooling = pooling
+        self._precision = precision
+        self._device = device
+        self._dtype = PRECISIONS[precision]
+        shape = (1, 3, 1, 1)
+        self._mean = torch.tensor(expected.mean, dtype=torch.float32).reshape(shape).to(device)
+        self._std = torch.tensor(expected.std, dtype=torch.float32).reshape(shape).to(device)
+        self._module = truncated.module.to(device).to(memory_format=torch.channels_last)
+
+    @property
+    def is_control(self) -> bool:
+        """Whether the weights are random: a control, not a pretrained extractor."""
+        return self.weights_name.startswith("random")
+
+    def __repr__(self) -> str:
+        return (
+            f"Extractor({self.backbone}, weights={self.weights_name}, pooling={self._pooling}, "
+            f"{self.image_size} px -> {self.dimension})"
+        )
+
+    def __call__(self, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Embed a batch of images.
+
+        Parameters
+        ----------
+        images : ndarray of float32, shape (B, S, S)
+            Grey values in [0, 1], bone bright, S = `image_size`.
+
+        Returns
+        -------
+        ndarray of float32, shape (B, D)
+        """
+        if images.ndim != 3 or images.shape[1:] != (self.image_size, self.image_size):
+            raise InputError(
+                f"{self.backbone} takes images of shape (B, {self.image_size}, {self.image_size}), "
+                f"not {images.shape}"
+            )
+        if len(images) == 1:
+            # Some CPU kernels treat a batch of one differently (1e-6); a row must not depend on
+            # its batch, so there is no batch of one.
+            return self(np.concatenate([images, images]))[:1]
+        with torch.inference_mode():
+            grey = torch.from_numpy(np.ascontiguousarray(images, np.float32)).to(self._device)
+            batch = ((grey[:, None] - self._mean) / self._std).contiguous(
+                memory_format=torch.channels_last
+            )
+            with torch.autocast(
+                self._device.type, dtype=self._dtype, enabled=self._precision != "fp32"
+            ):
+                maps = self._module(batch)
+            return pool(maps, self._pooling).cpu().numpy()
+
+
+def open_extractor(
+    backbone: str,
+    *,
+    weights: WeightsChoice | None = None,
+    pooling: str = "avg",
+    image_size: int | None = None,
+    precision: str = "fp32",
+    device: str = "auto",
+) -> Extractor:
+    """Load a network, cut it off before its classifier, and freeze it.
+
+    Parameters
+    ----------
+    backbone : str
+        A torchvision classification network, or a packaged one; see `backbone_names`.
+    weights : WeightsChoice, optional
+        Default: the pinned ImageNet weights.
+    pooling : str
+        A key of `POOLINGS`.
+    image_size : int, optional
+        Side in pixels; default: what the weights were trained with.
+    precision : str
+        A key of `PRECISIONS`.
+    device : str
+        "auto", "cpu", "cuda" or "mps".
+
+    Raises
+    ------
+    UnknownNameError, InputError
+        For names we do not have, or a size or precision that cannot be used.
+    WeightsError
+        For weights that are missing, damaged or of another network.
+    """
+    check_name(backbone)
+    for what, name, known in (
+        ("pooling", pooling, POOLINGS),
+        ("precision", precision, PRECISIONS),
+        ("device", device, DEVICES),
+    ):
+        if name not in known:
+            raise UnknownNameError(what, name, known)
+    place = choose_device(device)
+    if precision == "fp16" and place.type == "cpu":
+        raise InputError("precision fp16 needs a GPU: use --precision bf16 or fp32 on the CPU")
+    loaded = load(backbone, weights or WeightsChoice())
+    expected = loaded.input
+    if image_size is not None:
+        if image_size < 32:
+            raise InputError(f"image size {image_size} is too small: use 32 pixels or more")
+        expected = Input(image_size, expected.mean, expected.std)
+    truncated = truncate(loaded.network, expected.size, stages=pooling == "multi")
+    require_all(loaded, truncated.module)
+    return Extractor(
+        backbone=backbone,
+        weights_name=loaded.name,
+        truncated=truncated,
+        expected=expected,
+        pooling=pooling,
+        precision=precision,
+        device=place,
+    )
+
+
+def choose_device(device: str) -> torch.device:
+    """Turn ``--device`` into a torch device; "auto" takes CUDA, then Apple's GPU, then the CPU.
+
+    Raises
+    ------
+    InputError
+        If the named device is not there.
+    """
+    available = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    if device == "auto":
+        device = next(name for name, there in available.items() if there)
+    if not available[device]:
+        raise InputError(f"device '{device}' is not available here: use --device auto or cpu")
+    return torch.device(device)
+
+
+def environment() -> dict[str, str]:
+    """Return the versions that a reader may want to know, but that decide nothing."""
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+    }

@@ -1,0 +1,57 @@
+"""Bringing data to the disk itself, and saying plainly when the disk does not take it."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import h5py
+
+from cxrfeat.errors import StorageError
+
+
+@contextlib.contextmanager
+def storage_errors(path: Path, needed: int = 0) -> Iterator[None]:
+    """Turn what the system says about a full or failing disk into a `StorageError`."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        if isinstance(error, StorageError):
+            raise
+        if error_number(error) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            room = f"'{path.parent}' has no room"
+            if needed:
+                room += f" for a file of {needed / 1e6:,.1f} MB"
+            message = f"{room}: free some and run the same command again"
+        else:
+            message = f"'{path}' cannot be written ({str(error).splitlines()[0]})"
+        raise StorageError(message + "; nothing that was committed is lost") from error
+
+
+def error_number(error: BaseException) -> int:
+    """Find the system's error number, which HDF5 sometimes tells only in words."""
+    number = getattr(error, "errno", None)
+    if isinstance(number, int):
+        return number
+    for candidate in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        if f"errno = {candidate}," in str(error):
+            return candidate
+    return 0
+
+
+def sync(file: h5py.File) -> None:
+    """Bring everything written to the disk itself."""
+    file.flush()
+    os.fsync(file.id.get_vfd_handle())
+
+
+def sync_path(path: Path) -> None:
+    """Bring a file, or the names in a folder, to the disk itself."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,221 @@
+"""Reading an embedding file: rows on demand, everything about them as plain attributes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from cxrfeat.dataset import LabelKind
+from cxrfeat.errors import FileFormatError, InputError
+from cxrfeat.store import layout
+from cxrfeat.store.layout import DONE
+
+
+class KnownRow(NamedTuple):
+    """What a file knows about one image: enough to tell whether it must be hashed again."""
+
+    sha256: str
+    size: int
+    mtime_ns: int
+    status: int
+
+
+def known(path: Path | str) -> dict[str, KnownRow]:
+    """Read what a file knows about its images, by id; nothing where there is no file.
+
+    Size and modification time are -1 where they were not recorded.
+
+    Raises
+    ------
+    FileFormatError
+        If there is a file, and it is damaged or not ours.
+    """
+    path = Path(path)
+    if not path.exists():
+        return {}
+    with layout.open_for_reading(path) as file:
+        ids = layout.read_text(file["id"])
+        sha256 = layout.read_text(file["sha256"])
+        status = file["status"][...].tolist()
+        stat = file["stat"][...].tolist() if "stat" in file else [(-1, -1)] * len(ids)
+    return {
+        name: KnownRow(digest, size, mtime_ns, state)
+        for name, digest, (size, mtime_ns), state in zip(ids, sha256, stat, status, strict=True)
+    }
+
+
+def load(path: Path | str) -> Embeddings:
+    """Open an embedding file for reading; its rows are read when they are asked for.
+
+    Raises
+    ------
+    FileFormatError
+        If the file is damaged, of another version, or not ours.
+    """
+    return Embeddings(Path(path))
+
+
+class Embeddings:
+    """An embedding file, read lazily. Use it in a ``with`` statement, or call `close`.
+
+    Attributes
+    ----------
+    path : Path
+    name : str
+        The file's name without its ending: what the extractor is called in tables.
+    ids : list of str
+    status : ndarray of uint8, shape (N,)
+        0 pending, 1 done, 2 failed.
+    classes : list of str
+    kind : "multiclass" or "multilabel"
+    labels : ndarray of float32, shape (N, L), or None
+    meta : dict of str to ndarray of str, shape (N,)
+    spec, environment : dict
+    fingerprint, created : str
+    dimension : int
+    storage : "float32" or "float16"
+
+    Examples
+    --------
+    >>> with load("embeddings/vgg16.h5") as embeddings:  # doctest: +SKIP
+    ...     X = embeddings.numpy()
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.name = path.stem
+        self._file = layout.open_for_reading(path)
+        try:
+            header = layout.read_header(self._file, path)
+            table = layout.read_table(self._file)
+            self.status: npt.NDArray[np.uint8] = self._file["status"][...]
+            self._rows = self._file["embeddings"]
+        except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
+            self._file.close()
+            if isinstance(error, FileFormatError):
+                raise
+            raise layout.damaged(path, error) from error
+        self.spec = header.spec
+        self.fingerprint = header.fingerprint
+        self.environment = header.environment
+        self.created = header.created
+        self.dimension = header.dimension
+        self.storage = header.storage
+        self.ids = table.ids
+        self.classes = table.classes
+        self.kind: LabelKind = table.kind
+        self.labels = table.labels
+        self.meta = table.meta
+
+    @property
+    def groups(self) -> npt.NDArray[np.str_] | None:
+        """The column ``group`` (patient), if there is one."""
+        return self.meta.get("group")
+
+    @cached_property
+    def sha256(self) -> list[str]:
+        """The sha256 of each image's bytes; "" where it is not known."""
+        return layout.read_text(self._file["sha256"])
+
+    @cached_property
+    def errors(self) -> list[str]:
+        """Code and reason for each failed row; "" for the others."""
+        return layout.read_text(self._file["error"])
+
+    @cached_property
+    def _row_of(self) -> dict[str, int]:
+        return {name: row for row, name in enumerate(self.ids)}
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, rows: Any) -> npt.NDArray[np.float32]:
+        """Read rows by position: an integer, a slice, or an array of integers or booleans."""
+        if isinstance(rows, slice):
+            return self._read(np.arange(len(self))[rows])
+        positions = np.asarray(rows)
+        if positions.dtype == bool:
+            if positions.shape != (len(self),):
+                raise InputError(f"a mask of {positions.shape} does not fit {len(self)} rows")
+            return self._read(np.flatnonzero(positions))
+        if positions.size and not np.issubdtype(positions.dtype, np.integer):
+            raise InputError("rows are chosen by integers, a slice or a mask; ids by numpy(ids)")
+        positions = positions.astype(np.int64)
+        if np.any((positions < -len(self)) | (positions >= len(self))):
+            raise IndexError(f"a row is out of range for {len(self)} rows")
+        positions = np.where(positions < 0, positions + len(self), positions)
+        return self._read(positions.reshape(-1)).reshape(*positions.shape, self.dimension)
+
+    def numpy(self, ids: Sequence[str] | None = None) -> npt.NDArray[np.float32]:
+        """Read embeddings into memory.
+
+        Parameters
+        ----------
+        ids
+            Whose embeddings, in this order; every row that is done, in file order, by default.
+
+        Returns
+        -------
+        ndarray of float32, shape (n, D)
+
+        Raises
+        ------
+        InputError
+            For an id that is not in the file or has no embedding.
+        """
+        if ids is None:
+            return self._read(np.flatnonzero(self.status == DONE))
+        rows = np.array([self._row(name) for name in ids], dtype=np.int64)
+        for row in rows[self.status[rows] != DONE].tolist():
+            why = self.errors[row] or "still pending"
+            raise InputError(f"'{self.ids[row]}' has no embedding in '{self.path}': {why}")
+        return self._read(rows)
+
+    def close(self) -> None:
+        """Close the file; calling it again does nothing."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        done = int(np.count_nonzero(self.status == DONE))
+        return (
+            f"<Embeddings '{self.name}': {done} of {len(self)} rows done, "
+            f"dimension {self.dimension}, {self.storage}>"
+        )
+
+    def _row(self, name: str) -> int:
+        row = self._row_of.get(name)
+        if row is None:
+            raise InputError(f"'{name}' is not an id of '{self.path}'")
+        return row
+
+    def _read(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        out = np.empty((len(rows), self.dimension), dtype=np.float32)
+        order = np.argsort(rows, kind="stable")
+        ordered = rows[order]
+        edges = [0, *(np.flatnonzero(np.diff(ordered) != 1) + 1).tolist(), len(rows)]
+        try:
+            for start, stop in pairwise(edges):
+                if start < stop:
+                    first = int(ordered[start])
+                    out[order[start:stop]] = self._rows[first : first + stop - start]
+        except (OSError, RuntimeError) as error:
+            raise layout.damaged(self.path, error) from error
+        return out

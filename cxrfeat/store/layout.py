@@ -1,0 +1,307 @@
+"""Format 1 of an embedding file: what is in it, how it is made, and how it is opened safely.
+
+``docs/format.md`` is the specification; this module is the only place that knows it. Every
+dataset is allocated and filled when a file is made, without filters and with types of fixed
+length, so that filling rows later touches raw data alone and never HDF5's own structures: a
+process that is killed at any moment leaves a file that opens.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+from h5py import h5d, h5p, h5s, h5t
+
+from cxrfeat.dataset import LabelKind
+from cxrfeat.errors import FileFormatError, InputError
+from cxrfeat.spec import fingerprint
+
+FORMAT = "cxrfeat-embeddings"
+VERSION = 1
+PENDING, DONE, FAILED = 0, 1, 2
+ERROR_BYTES = 200
+CHUNK_BYTES = 1 << 20
+
+Storage = Literal["float32", "float16"]
+STORAGE_TYPES: dict[str, np.dtype[Any]] = {
+    "float32": np.dtype("<f4"),
+    "float16": np.dtype("<f2"),
+}
+_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+
+
+@dataclass
+class Table:
+    """Everything about the rows of a file that is known before their embeddings are.
+
+    Attributes
+    ----------
+    ids : list of str
+        Unique, in file order.
+    classes, kind, labels, meta
+        As in `cxrfeat.dataset.Dataset`.
+    """
+
+    ids: list[str]
+    classes: list[str] = field(default_factory=list)
+    kind: LabelKind = "multiclass"
+    labels: npt.NDArray[np.float32] | None = None
+    meta: dict[str, npt.NDArray[np.str_]] = field(default_factory=dict)
+
+    def same_as(self, other: Table) -> bool:
+        """Whether a file of `other` need not be written anew to hold this."""
+        return (
+            self.ids == other.ids
+            and self.classes == other.classes
+            and (self.labels is None) == (other.labels is None)
+            and (self.labels is None or self.kind == other.kind)
+            and (
+                self.labels is None
+                or other.labels is None
+                or np.array_equal(self.labels, other.labels, equal_nan=True)
+            )
+            and self.meta.keys() == other.meta.keys()
+            and all(np.array_equal(self.meta[name], other.meta[name]) for name in self.meta)
+        )
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file says about all its rows: its root attributes."""
+
+    spec: dict[str, Any]
+    dimension: int
+    storage: Storage = "float32"
+    environment: dict[str, Any] = field(default_factory=dict)
+    created: str = ""
+
+    @property
+    def fingerprint(self) -> str:
+        """Sha256 of the canonical spec."""
+        return fingerprint(self.spec)
+
+
+def create(path: Path, header: Header, table: Table) -> h5py.File:
+    """Make a file with every row pending and all its space allocated and filled.
+
+    Raises
+    ------
+    InputError
+        For ids or columns that cannot be written.
+    OSError
+        If the disk is full.
+    """
+    rows = len(table.ids)
+    file = h5py.File(path, "w", libver="earliest", locking=False, rdcc_nbytes=0, track_order=False)
+    try:
+        file.attrs["format"] = FORMAT
+        file.attrs["format_version"] = VERSION
+        file.attrs["spec"] = json.dumps(header.spec, sort_keys=True)
+        file.attrs["fingerprint"] = header.fingerprint
+        file.attrs["environment"] = json.dumps(header.environment, sort_keys=True)
+        file.attrs["created"] = header.created or datetime.now(UTC).isoformat(timespec="seconds")
+
+        stored = STORAGE_TYPES[header.storage]
+        row_bytes = max(1, header.dimension * stored.itemsize)
+        chunk = (max(1, min(rows, CHUNK_BYTES // row_bytes)), max(1, header.dimension))
+        _allocate(file, "embeddings", (rows, header.dimension), stored, fill=np.nan, chunk=chunk)
+        _allocate(file, "checksum", (rows,), np.dtype("<u4"))
+        _allocate(file, "sha256", (rows,), h5py.string_dtype("ascii", 64))
+        _allocate(file, "status", (rows,), np.dtype("u1"), fill=PENDING)
+        _allocate(file, "error", (rows,), h5py.string_dtype("utf-8", ERROR_BYTES))
+        _allocate(file, "stat", (rows, 2), np.dtype("<i8"), fill=-1)
+        if header.storage == "float16":
+            _allocate(file, "rounding", (rows,), np.dtype("<f4"), fill=np.nan)
+        _write_text(file, "id", table.ids)
+        if table.labels is not None:
+            _allocate(file, "labels", table.labels.shape, np.dtype("<f4"), fill=np.nan)
+            file["labels"][...] = table.labels
+            file["labels"].attrs["names"] = table.classes
+            file["labels"].attrs["kind"] = table.kind
+        meta = file.create_group("meta")
+        for name, values in table.meta.items():
+            _write_text(meta, column_link(name), values.tolist())
+        file.flush()
+    except BaseException:
+        _close_quietly(file)
+        raise
+    return file
+
+
+def open_for_writing(path: Path) -> h5py.File:
+    """Open an existing file whose rows will be filled."""
+    return h5py.File(path, "r+", libver="earliest", locking=False, rdcc_nbytes=0)
+
+
+def open_for_reading(path: Path) -> h5py.File:
+    """Open a file of format 1, trusting nothing in it.
+
+    Raises
+    ------
+    FileFormatError
+        If the file is not ours, of another version, damaged, or points out of itself.
+    """
+    if not path.exists():
+        raise FileFormatError(f"there is no file '{path}': make it with 'cxrfeat extract'")
+    try:
+        with path.open("rb") as raw:
+            signature = raw.read(len(_SIGNATURE))
+    except OSError as error:
+        raise FileFormatError(f"'{path}' cannot be read: {error.strerror}") from error
+    if signature != _SIGNATURE:
+        raise FileFormatError(f"'{path}' is not an HDF5 file: make it with 'cxrfeat extract'")
+    try:
+        # No chunk cache: unfiltered chunks are then read row by row, straight from the file.
+        file = h5py.File(path, "r", locking=False, rdcc_nbytes=0)
+    except (OSError, RuntimeError) as error:
+        raise damaged(path, error) from error
+    try:
+        _check(file, path)
+    except FileFormatError:
+        _close_quietly(file)
+        raise
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError) as error:
+        _close_quietly(file)
+        raise damaged(path, error) from error
+    return file
+
+
+def damaged(path: Path, error: BaseException) -> FileFormatError:
+    """Say that HDF5 could not read a file."""
+    return FileFormatError(
+        f"'{path}' is damaged ({str(error).splitlines()[0] if str(error) else error!r}): "
+        "restore it from a copy, or delete it and extract again"
+    )
+
+
+def read_header(file: h5py.File, path: Path) -> Header:
+    """Read the root attributes of a file that `open_for_reading` accepted."""
+    try:
+        spec = json.loads(_attribute(file, "spec"))
+        environment = json.loads(_attribute(file, "environment"))
+    except ValueError as error:
+        raise damaged(path, error) from error
+    if not isinstance(spec, dict) or not isinstance(environment, dict):
+        raise FileFormatError(f"'{path}' is damaged: its spec is not a JSON object")
+    embeddings = file["embeddings"]
+    header = Header(
+        spec=spec,
+        dimension=embeddings.shape[1],
+        storage=cast(Storage, embeddings.dtype.name),
+        environment=environment,
+        created=_attribute(file, "created"),
+    )
+    if header.fingerprint != _attribute(file, "fingerprint"):
+        raise FileFormatError(
+            f"'{path}' is damaged: its spec does not have the fingerprint it states; "
+            "restore it from a copy, or delete it and extract again"
+        )
+    return header
+
+
+def read_table(file: h5py.File) -> Table:
+    """Read ids, labels and columns of a file that `open_for_reading` accepted."""
+    table = Table(ids=read_text(file["id"]))
+    if "labels" in file:
+        labels = file["labels"]
+        table.labels = np.asarray(labels[...], dtype=np.float32)
+        table.classes = [str(name) for name in labels.attrs["names"]]
+        table.kind = cast(LabelKind, _attribute(labels, "kind"))
+    for link, values in file["meta"].items():
+        table.meta[column_name(link)] = np.array(read_text(values), dtype=np.str_)
+    return table
+
+
+def read_text(dataset: h5py.Dataset) -> list[str]:
+    """Read a dataset of strings of fixed length."""
+    return [value.decode() for value in dataset[...].tolist()]
+
+
+def to_bytes(values: list[str], what: str) -> npt.NDArray[np.bytes_]:
+    """Encode strings as UTF-8 of one length.
+
+    Raises
+    ------
+    InputError
+        For a string that is not Unicode text, such as a file name in another encoding.
+    """
+    try:
+        encoded = [value.encode() for value in values]
+    except UnicodeEncodeError as error:
+        raise InputError(f"{what} {error.object!a} is not Unicode text: rename the file") from error
+    length = max(map(len, encoded), default=1)
+    return np.array(encoded, dtype=h5py.string_dtype("utf-8", max(1, length)))
+
+
+def column_link(name: str) -> str:
+    """Name the link of a column: HDF5 keeps ``/`` for itself."""
+    if not name:
+        raise InputError("a column without a name cannot be stored: name it in the table")
+    link = name.replace("%", "%25").replace("/", "%2F")
+    return "%2E" if link == "." else link
+
+
+def column_name(link: str) -> str:
+    """Invert `column_link`."""
+    return link.replace("%2E", ".").replace("%2F", "/").replace("%25", "%")
+
+
+def _allocate(
+    group: h5py.Group,
+    name: str,
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    fill: float | None = None,
+    chunk: tuple[int, ...] | None = None,
+) -> None:
+    layout = h5p.create(h5p.DATASET_CREATE)
+    layout.set_alloc_time(h5d.ALLOC_TIME_EARLY)
+    layout.set_fill_time(h5d.FILL_TIME_ALLOC)
+    layout.set_obj_track_times(False)
+    if fill is not None:
+        layout.set_fill_value(np.array(fill, dtype=dtype))
+    if chunk is not None:
+        layout.set_chunk(chunk)
+    kind = h5t.py_create(dtype, logical=True)
+    h5d.create(group.id, name.encode(), kind, h5s.create_simple(shape), layout)
+
+
+def _write_text(group: h5py.Group, name: str, values: list[str]) -> None:
+    encoded = to_bytes(values, f"'{name}'")
+    _allocate(group, name, encoded.shape, encoded.dtype)
+    group[name][...] = encoded
+
+
+def _attribute(owner: h5py.Group | h5py.Dataset, name: str) -> str:
+    value = owner.attrs[name]
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _close_quietly(file: h5py.File) -> None:
+    with contextlib.suppress(OSError, RuntimeError):  # HDF5 reports again what it reported already
+        file.close()
+
+
+def _check(file: h5py.File, path: Path) -> None:
+    if "format" not in file.attrs or _attribute(file, "format") != FORMAT:
+        raise FileFormatError(
+            f"'{path}' is not an embedding file of cxrfeat: make one with 'cxrfeat extract'"
+        )
+    version = int(file.attrs["format_version"])
+    if version != VERSION:
+        raise FileFormatError(
+            f"'{path}' has format {version}, this cxrfeat reads format {VERSION}: "
+            "use the version of cxrfeat that wrote it, or extract again"
+        )
+    rows = len(file["id"])
+    for name in ("embeddings", "checksum", "sha256", "status", "error"):
+        if len(file[name]) != rows:
+            raise FileFormatError(f"'{path}' is damaged: '/{name}' has another length than '/id'")

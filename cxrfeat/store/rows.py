@@ -1,0 +1,65 @@
+"""Rows as they are stored: their checksum, their rounding error, their status."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from cxrfeat.store.layout import ERROR_BYTES
+
+
+def checksums(sha256: npt.NDArray[np.bytes_], stored: npt.NDArray[Any]) -> npt.NDArray[np.uint32]:
+    """Compute the CRC-32 of each row: the 64 characters of its sha256, then its bytes as stored."""
+    stored = np.ascontiguousarray(stored)
+    return np.array(
+        [
+            zlib.crc32(row, zlib.crc32(digest))
+            for digest, row in zip(sha256.tolist(), stored.view(np.uint8), strict=True)
+        ],
+        dtype=np.uint32,
+    )
+
+
+def rounding_errors(
+    vectors: npt.NDArray[np.float32], stored: npt.NDArray[Any]
+) -> npt.NDArray[np.float32]:
+    """Measure the relative error that storing brought to each row: |stored - computed| / |computed|."""
+    exact = vectors.astype(np.float64)
+    lost = np.linalg.norm(stored.astype(np.float64) - exact, axis=1)
+    norm = np.linalg.norm(exact, axis=1)
+    return np.asarray(lost / np.where(norm > 0, norm, 1), dtype=np.float32)
+
+
+def runs(*columns: npt.NDArray[np.int64], limit: int | None = None) -> Iterator[slice]:
+    """Cut positions into slices along which every column counts up by one."""
+    length = len(columns[0])
+    if not length:
+        return
+    breaks = np.zeros(length - 1, dtype=bool)
+    for column in columns:
+        breaks |= np.diff(column) != 1
+    edges = [0, *(np.flatnonzero(breaks) + 1).tolist(), length]
+    for start, stop in pairwise(edges):
+        step = limit or stop - start
+        for part in range(start, stop, step):
+            yield slice(part, min(part + step, stop))
+
+
+def shorten(text: str) -> bytes:
+    """Encode an error so that it fits its field, cut between characters."""
+    encoded = " ".join(text.split()).encode(errors="replace")
+    return encoded[:ERROR_BYTES].decode(errors="ignore").encode()
+
+
+def set_status(file: h5py.File, decided: Mapping[int, int]) -> None:
+    """Write the status of some rows."""
+    rows = np.array(sorted(decided), dtype=np.int64)
+    values = np.array([decided[row] for row in rows.tolist()], dtype=np.uint8)
+    for run in runs(rows):
+        file["status"][int(rows[run.start]) : int(rows[run.stop - 1]) + 1] = values[run]

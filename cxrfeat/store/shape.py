@@ -1,0 +1,151 @@
+"""Bringing a file to the rows, labels and columns it shall have, without ever being half way.
+
+What changes the shape goes into a new file that takes the old one's place in one step; what only
+sets rows back to pending is done where they are.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from cxrfeat.errors import InputError, SpecMismatchError, StorageError
+from cxrfeat.spec import difference
+from cxrfeat.store import layout
+from cxrfeat.store.disk import storage_errors, sync, sync_path
+from cxrfeat.store.layout import PENDING, Header, Table
+from cxrfeat.store.plan import Changes, Plan, plan
+from cxrfeat.store.rows import runs, set_status
+
+ROW_DATASETS = ("checksum", "sha256", "error", "stat", "rounding")
+_COPY_BYTES = 16 << 20
+
+
+def bring_to(
+    path: Path,
+    header: Header,
+    wanted: Table,
+    current_sha256: Mapping[str, str],
+    *,
+    prune: bool,
+    retry_failed: bool,
+) -> Changes:
+    """Give an existing file the rows, labels and columns that are wanted.
+
+    Raises
+    ------
+    SpecMismatchError, InputError, FileFormatError, StorageError
+        As `cxrfeat.store.open_writer` documents.
+    """
+    with layout.open_for_reading(path) as file:
+        theirs = layout.read_header(file, path)
+        _require_same(path, header, theirs)
+        old = layout.read_table(file)
+        todo = plan(
+            old,
+            file["status"][...],
+            file["sha256"][...],
+            wanted,
+            current_sha256,
+            prune=prune,
+            retry_failed=retry_failed,
+        )
+        if todo.changes.rewritten:
+            header = replace(header, created=theirs.created)
+            replace_file(path, header, todo.table, (file, todo))
+    if not todo.changes.rewritten and len(todo.reset):
+        _reset(path, todo.reset)
+    return todo.changes
+
+
+def _require_same(path: Path, ours: Header, theirs: Header) -> None:
+    if ours.fingerprint != theirs.fingerprint:
+        lines = difference(ours.spec, theirs.spec)
+        raise SpecMismatchError(
+            f"'{path}' holds embeddings made in another way ({'; '.join(lines)}): "
+            "choose another file, or the same options",
+            lines,
+        )
+    if ours.dimension != theirs.dimension:
+        raise InputError(
+            f"'{path}' holds embeddings of length {theirs.dimension}, not {ours.dimension}: "
+            "choose another file"
+        )
+    if ours.storage != theirs.storage:
+        raise InputError(
+            f"'{path}' holds {theirs.storage}, not {ours.storage}: "
+            f"ask for storage {theirs.storage}, or choose another file"
+        )
+
+
+def replace_file(
+    path: Path, header: Header, table: Table, origin: tuple[h5py.File, Plan] | None = None
+) -> None:
+    """Make a new file beside the old one and put it in its place in one step."""
+    new = path.with_name(path.name + ".new")
+    needed = _size(header, table)
+    free = shutil.disk_usage(path.parent).free
+    if needed > free:
+        raise StorageError(
+            f"'{path}' needs {needed / 1e6:,.1f} MB and '{path.parent}' has "
+            f"{free / 1e6:,.1f} MB free: make room and run the same command again"
+        )
+    try:
+        with storage_errors(path, needed):
+            file = layout.create(new, header, table)
+            with contextlib.closing(file):
+                if origin is not None:
+                    _copy_rows(*origin, file)
+                sync(file)
+            sync_path(new)
+            os.replace(new, path)
+            sync_path(path.parent)
+    except BaseException:
+        new.unlink(missing_ok=True)
+        raise
+
+
+def _size(header: Header, table: Table) -> int:
+    per_row = header.dimension * layout.STORAGE_TYPES[header.storage].itemsize
+    per_row += 64 + 4 + 4 + 1 + 16 + layout.ERROR_BYTES + 4 * len(table.classes)
+    for values in (table.ids, *(column.tolist() for column in table.meta.values())):
+        per_row += max((len(value.encode(errors="replace")) for value in values), default=1)
+    return len(table.ids) * per_row + 100_000
+
+
+def _copy_rows(old: h5py.File, todo: Plan, new: h5py.File) -> None:
+    """Carry over every row that still counts."""
+    counts = np.append(old["status"][...] != PENDING, False)  # source -1, a new row, finds False
+    counts[todo.reset] = False
+    target = np.flatnonzero(counts[todo.source])
+    source = todo.source[target]
+    row_bytes = max(1, old["embeddings"].dtype.itemsize * old["embeddings"].shape[1])
+    limit = max(1, _COPY_BYTES // row_bytes)
+    names = ["embeddings", *(name for name in ROW_DATASETS if name in new and name in old)]
+    for run in runs(target, source, limit=limit):
+        first, start, length = int(target[run.start]), int(source[run.start]), run.stop - run.start
+        for name in [*names, "status"]:
+            new[name][first : first + length] = old[name][start : start + length]
+
+
+def _reset(path: Path, rows: npt.NDArray[np.int64]) -> None:
+    """Set rows back to pending where they are: first the status, then the data."""
+    with storage_errors(path), layout.open_for_writing(path) as file:
+        set_status(file, dict.fromkeys(rows.tolist(), PENDING))
+        sync(file)
+        for run in runs(rows_sorted := np.sort(rows)):
+            part = slice(int(rows_sorted[run.start]), int(rows_sorted[run.stop - 1]) + 1)
+            file["embeddings"][part] = np.nan
+            for name, empty in (("checksum", 0), ("sha256", b""), ("error", b""), ("stat", -1)):
+                file[name][part] = empty
+            if "rounding" in file:
+                file["rounding"][part] = np.nan
+        sync(file)

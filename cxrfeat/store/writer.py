@@ -1,0 +1,277 @@
+"""Filling an embedding file so that a kill at any moment loses at most the last batch."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from cxrfeat.dataset import Dataset
+from cxrfeat.errors import InputError, StorageError
+from cxrfeat.spec import Spec
+from cxrfeat.store import layout
+from cxrfeat.store.disk import storage_errors, sync
+from cxrfeat.store.layout import DONE, FAILED, PENDING, Header, Storage
+from cxrfeat.store.lock import FileLock
+from cxrfeat.store.plan import Changes, dataset_table
+from cxrfeat.store.rows import checksums, rounding_errors, runs, set_status, shorten
+from cxrfeat.store.shape import bring_to, replace_file
+
+_OVERFLOW = "a value is beyond what float16 holds; store float32"
+_NOT_FINITE = "the embedding has NaN or infinity"
+
+
+def open_writer(
+    path: Path | str,
+    *,
+    spec: Spec,
+    dataset: Dataset,
+    dimension: int,
+    current_sha256: Mapping[str, str] | None = None,
+    environment: Mapping[str, Any] | None = None,
+    prune: bool = False,
+    retry_failed: bool = False,
+    storage: Storage = "float32",
+) -> StoreWriter:
+    """Create an embedding file, or open one and bring it to a dataset's ids, labels and columns.
+
+    Rows whose id, and sha256 where `current_sha256` gives one, are unchanged keep their data;
+    the others become pending. A file whose ids, labels and columns are right already is not
+    written anew.
+
+    Parameters
+    ----------
+    path
+        The file; its folder is made where it is missing.
+    spec
+        What decides the meaning of the numbers.
+    dataset
+        The images, with labels and columns.
+    dimension
+        D, the length of one embedding.
+    current_sha256
+        The sha256 of images as they are now, by id; an id left out counts as unchanged.
+    environment
+        What may be recorded about the process; it does not enter the fingerprint.
+    prune
+        Drop the rows of images that are not in `dataset`, instead of keeping them.
+    retry_failed
+        Set failed rows back to pending.
+    storage
+        ``"float16"`` halves the file; the rounding error of each row is recorded.
+
+    Returns
+    -------
+    StoreWriter
+        To be used in a ``with`` statement.
+
+    Raises
+    ------
+    InputError
+        For ids that are not unique, or a file of another dimension or storage.
+    SpecMismatchError
+        If the file was made with another spec; ``difference`` has one line per entry.
+    LockedError
+        If another process writes the file.
+    StorageError
+        If the disk is full or the folder cannot be written.
+    FileFormatError
+        If the file is damaged or not ours.
+    """
+    path = Path(path)
+    if storage not in layout.STORAGE_TYPES:
+        raise InputError(f"storage '{storage}' is unknown: choose float32 or float16")
+    wanted = dataset_table(dataset)
+    header = Header(dict(spec), dimension, storage, dict(environment or {}))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"cannot make the folder '{path.parent}': {error.strerror}") from error
+    lock = FileLock(path)
+    try:
+        if path.exists():
+            changes = bring_to(
+                path, header, wanted, current_sha256 or {}, prune=prune, retry_failed=retry_failed
+            )
+        else:
+            replace_file(path, header, wanted)
+            changes = Changes(added=len(wanted.ids), rewritten=True)
+        return StoreWriter(path, lock, changes)
+    except BaseException:
+        lock.release()
+        raise
+
+
+class StoreWriter:
+    """The one writer of a file; made by `open_writer`.
+
+    Attributes
+    ----------
+    path : Path
+    changes : Changes
+        What opening the file did.
+    """
+
+    def __init__(self, path: Path, lock: FileLock, changes: Changes) -> None:
+        self.path = path
+        self.changes = changes
+        self._lock = lock
+        with storage_errors(path):
+            self._file = layout.open_for_writing(path)
+        self._ids = layout.read_text(self._file["id"])
+        self._row_of = {name: row for row, name in enumerate(self._ids)}
+        self._status: npt.NDArray[np.uint8] = self._file["status"][...]
+        self._embeddings = self._file["embeddings"]
+        self._decided: dict[int, int] = {}  # written rows whose status is not on disk yet
+
+    @property
+    def pending(self) -> list[str]:
+        """Ids still to be computed, in file order."""
+        return [self._ids[row] for row in np.flatnonzero(self._status == PENDING)]
+
+    def write(
+        self,
+        ids: Sequence[str],
+        vectors: npt.NDArray[np.float32],
+        sha256: Sequence[str],
+        stats: Sequence[tuple[int, int]] | None = None,
+    ) -> list[str]:
+        """Write embeddings; they count from the next `commit` on.
+
+        Parameters
+        ----------
+        ids
+            k ids of the file.
+        vectors
+            Their embeddings, shape (k, D).
+        sha256
+            The sha256 of each image's bytes, 64 hexadecimal digits.
+        stats
+            Size in bytes and modification time in ns of each image, to recognise it next time.
+
+        Returns
+        -------
+        list of str
+            Ids recorded as failed, because their embedding is not finite or does not fit float16.
+
+        Raises
+        ------
+        InputError
+            For an unknown id or a wrong shape.
+        StorageError
+            If the disk does not take the data; what was committed is safe.
+        """
+        vectors = np.asarray(vectors, dtype=np.float32)
+        if vectors.shape != (len(ids), self._embeddings.shape[1]) or len(sha256) != len(ids):
+            raise InputError(
+                f"{len(ids)} ids and {len(sha256)} sha256 need embeddings of shape "
+                f"({len(ids)}, {self._embeddings.shape[1]}), not {vectors.shape}"
+            )
+        rows = np.array([self._row(name) for name in ids], dtype=np.int64)
+        digests = np.array([digest.encode("ascii") for digest in sha256], dtype="S64")
+        if any(len(digest) != 64 for digest in sha256):
+            raise InputError("a sha256 has 64 hexadecimal digits: pass hashlib's hexdigest()")
+        with np.errstate(over="ignore"):
+            stored = vectors.astype(self._embeddings.dtype)
+        fits = np.isfinite(stored).all(axis=1)
+        bad = np.flatnonzero(~fits).tolist()
+        for position in bad:
+            finite = bool(np.isfinite(vectors[position]).all())
+            self.fail(
+                ids[position],
+                "overflow" if finite else "not-finite",
+                _OVERFLOW if finite else _NOT_FINITE,
+                sha256[position],
+                stats[position] if stats is not None else None,
+            )
+        order = np.argsort(rows, kind="stable")
+        order = order[fits[order]]
+        with storage_errors(self.path):
+            for run in runs(rows[order]):
+                part = order[run]
+                first, last = int(rows[part[0]]), int(rows[part[-1]]) + 1
+                self._embeddings[first:last] = stored[part]
+                self._file["sha256"][first:last] = digests[part]
+                self._file["checksum"][first:last] = checksums(digests[part], stored[part])
+                if "rounding" in self._file:
+                    self._file["rounding"][first:last] = rounding_errors(
+                        vectors[part], stored[part]
+                    )
+                if stats is not None:
+                    self._file["stat"][first:last] = np.array(stats, dtype=np.int64)[part]
+        for row in rows[order].tolist():
+            self._decided[row] = DONE
+        self._status[rows[order]] = DONE
+        return [ids[position] for position in bad]
+
+    def fail(
+        self,
+        id: str,
+        code: str,
+        reason: str,
+        sha256: str = "",
+        stat: tuple[int, int] | None = None,
+    ) -> None:
+        """Record that an image cannot be used; it counts from the next `commit` on."""
+        row = self._row(id)
+        with storage_errors(self.path):
+            self._embeddings[row] = np.nan
+            self._file["checksum"][row] = 0
+            self._file["sha256"][row] = sha256.encode("ascii")
+            self._file["error"][row] = shorten(f"{code}: {reason}")
+            self._file["stat"][row] = stat if stat is not None else (-1, -1)
+        self._decided[row] = FAILED
+        self._status[row] = FAILED
+
+    def commit(self) -> None:
+        """Make everything written so far survive a kill or a power cut: data, then status.
+
+        Raises
+        ------
+        StorageError
+            If the disk does not take it; what was committed before is safe.
+        """
+        if not self._decided:
+            return
+        with storage_errors(self.path):
+            sync(self._file)
+            set_status(self._file, self._decided)
+            sync(self._file)
+        self._decided.clear()
+
+    def close(self) -> None:
+        """Commit and give the file back; calling it again does nothing."""
+        try:
+            if self._file.id.valid:
+                self.commit()
+                with storage_errors(self.path):
+                    self._file.close()
+        finally:
+            self._lock.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        # Rows written before an interruption are good rows; the interruption is the news.
+        with contextlib.suppress(StorageError) if error is not None else contextlib.nullcontext():
+            self.close()
+
+    def __repr__(self) -> str:
+        return f"<StoreWriter '{self.path}': {len(self.pending)} of {len(self._ids)} rows pending>"
+
+    def _row(self, name: str) -> int:
+        row = self._row_of.get(name)
+        if row is None:
+            raise InputError(f"'{name}' is not an id of '{self.path}'")
+        return row

@@ -1,0 +1,471 @@
+"""`cxrfeat extract`: every image is read once, for however many backbones."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from cxrfeat import dataset as datasets
+from cxrfeat import features, images, store, tables
+from cxrfeat.dataset import Dataset
+from cxrfeat.errors import ImageError, InputError
+from cxrfeat.verbs.reading import read_in_order
+
+DEFAULT_BACKBONES = ("vgg16", "vgg19", "resnet50")
+PathLike = str | Path
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far an extraction is; given to `progress` after every batch.
+
+    Attributes
+    ----------
+    done, total : int
+        Images, of those that are to be computed in this run.
+    failed : int
+        Of `done`.
+    """
+
+    done: int
+    total: int
+    failed: int
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One image that could not be used."""
+
+    id: str
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class ExtractedFile:
+    """What happened to one embedding file.
+
+    Attributes
+    ----------
+    name : str
+        Of the extractor; also the file's stem.
+    path : Path
+    backbone, weights : str
+    control : bool
+        Whether the weights are random: a control, not a pretrained extractor.
+    dimension : int
+    rows, computed, reused, failed : int
+        Rows in the file; rows computed now, taken over as they were, and not to be had.
+    changes : store.Changes
+        What the file gained, lost or kept because the images changed.
+    fingerprint : str
+    """
+
+    name: str
+    path: Path
+    backbone: str
+    weights: str
+    control: bool
+    dimension: int
+    rows: int
+    computed: int
+    reused: int
+    failed: int
+    changes: store.Changes
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class ExtractResult:
+    """What `extract` did.
+
+    Attributes
+    ----------
+    files : list of ExtractedFile
+    images : int
+        Images in the dataset.
+    read : int
+        Images that were read in this run, each of them once.
+    failures : list of Failure
+        Every image that failed, in this run or an earlier one.
+    failures_file : Path or None
+        The same as a table, where there are any.
+    classes : dict of str to int
+        Images per class; empty without labels.
+    notes : list of str
+        What was understood of the input, in sentences.
+    seconds : float
+    """
+
+    files: list[ExtractedFile]
+    images: int
+    read: int
+    failures: list[Failure]
+    failures_file: Path | None
+    classes: dict[str, int]
+    notes: list[str]
+    seconds: float
+
+
+@dataclass
+class _Target:
+    """One extractor with the file it fills."""
+
+    name: str
+    extractor: features.Extractor
+    writer: store.StoreWriter
+    pending: set[str] = field(default_factory=set)
+    computed: int = 0
+
+
+def extract(
+    images: PathLike | Sequence[PathLike] = ".",
+    *,
+    backbone: Sequence[str] = DEFAULT_BACKBONES,
+    out: PathLike = "embeddings",
+    weights: Sequence[str] = (),
+    pool: str = "avg",
+    image_size: int | None = None,
+    labels: PathLike | None = None,
+    path_column: str | None = None,
+    label_column: str | None = None,
+    group_column: str | None = None,
+    precision: str = "fp32",
+    device: str = "auto",
+    batch_size: int = 32,
+    workers: int | None = None,
+    storage: Literal["float32", "float16"] = "float32",
+    prune: bool = False,
+    retry_failed: bool = False,
+    progress: Callable[[Progress], None] | None = None,
+) -> ExtractResult:
+    """Run frozen backbones once over radiographs and keep their embeddings in HDF5.
+
+    Parameters
+    ----------
+    images : path or sequence of paths
+        Folders of radiographs (or files); with `labels`, where the table's paths begin.
+    backbone : sequence of str
+        torchvision classification networks, or ``efficientnet_lite0``.
+    out : path
+        Folder for one ``<name>.h5`` per extractor.
+    weights : sequence of str
+        ``[BACKBONE=]SOURCE``: a torchvision name, a file with its sidecar, a folder to search,
+        ``random`` or ``random:SEED``. Default: the pinned ImageNet weights.
+    pool : str
+        "avg", "max", "avgmax", "multi" (the average of every stage) or "flatten".
+    image_size : int, optional
+        Side in pixels; default: what the weights were trained with.
+    labels : path, optional
+        A CSV, TSV or Parquet table; default: labels from class folders.
+    path_column, label_column, group_column : str, optional
+        Columns of the table; default: recognised by their usual names.
+    precision : str
+        "fp32", "bf16" or "fp16".
+    device : str
+        "auto", "cpu", "cuda" or "mps".
+    batch_size : int
+        Images that go through the network together; it does not change the embeddings.
+    workers : int, optional
+        Threads that read images; default: one for each core this process may use.
+    storage : str
+        "float32" or "float16".
+    prune : bool
+        Drop rows of images that are no longer there; default: keep them.
+    retry_failed : bool
+        Try images again that failed before.
+    progress : callable, optional
+        Called with a `Progress` after every batch.
+
+    Returns
+    -------
+    ExtractResult
+
+    Raises
+    ------
+    InputError, WeightsError, SpecMismatchError, LockedError, StorageError
+        Nothing that was computed before is lost by any of them.
+    """
+    start = time.monotonic()
+    names = _names(backbone)
+    _check_numbers(batch_size, workers)
+    found = datasets.find(
+        images,
+        labels=labels,
+        path_column=path_column,
+        label_column=label_column,
+        group_column=group_column,
+    )
+    choices = features.assign_weights(names, weights)
+    extractors = {
+        _file_stem(name, choices[name], pool, image_size, precision): features.open_extractor(
+            name,
+            weights=choices[name],
+            pooling=pool,
+            image_size=image_size,
+            precision=precision,
+            device=device,
+        )
+        for name in names
+    }
+    folder = Path(out)
+    paths = dict(zip(found.ids, found.paths, strict=True))
+    hashes = _current_hashes([folder / f"{stem}.h5" for stem in extractors], paths, workers)
+    with ExitStack() as stack:
+        targets = []
+        for stem, extractor in extractors.items():
+            writer = store.open_writer(
+                folder / f"{stem}.h5",
+                spec=_spec(extractor),
+                dataset=found,
+                dimension=extractor.dimension,
+                current_sha256=hashes,
+                environment=features.environment(),
+                prune=prune,
+                retry_failed=retry_failed,
+                storage=storage,
+            )
+            stack.enter_context(writer)
+            targets.append(_Target(stem, extractor, writer, set(writer.pending)))
+        read = _fill(targets, found, paths, batch_size, _reader_count(workers), progress)
+    files = [_summary(target, folder / f"{target.name}.h5") for target in targets]
+    failures = _failures(file.path for file in files)
+    return ExtractResult(
+        files=files,
+        images=len(found),
+        read=read,
+        failures=failures,
+        failures_file=_write_failures(folder / "failures.csv", failures),
+        classes=_class_counts(found),
+        notes=list(found.notes),
+        seconds=time.monotonic() - start,
+    )
+
+
+def _names(backbone: Sequence[str]) -> list[str]:
+    names = [backbone] if isinstance(backbone, str) else list(dict.fromkeys(backbone))
+    if not names:
+        raise InputError("no backbone: name at least one, e.g. --backbone vgg16")
+    for name in names:
+        features.check_name(name)
+    return names
+
+
+def _check_numbers(batch_size: int, workers: int | None) -> None:
+    if batch_size < 1:
+        raise InputError(f"batch size {batch_size}: use 1 or more")
+    if workers is not None and workers < 1:
+        raise InputError(f"{workers} workers: use 1 or more")
+
+
+def _file_stem(
+    backbone: str,
+    choice: features.WeightsChoice,
+    pool: str,
+    image_size: int | None,
+    precision: str,
+) -> str:
+    """Name the file after the backbone and whatever is not the default."""
+    parts = [backbone]
+    if choice.kind == "random":
+        parts.append("random" if choice.seed == 0 else f"random{choice.seed}")
+    elif choice.kind == "named" and choice.name not in ("", "IMAGENET1K_V1"):
+        parts.append(choice.name.lower())
+    if pool != "avg":
+        parts.append(pool)
+    if image_size is not None:
+        parts.append(str(image_size))
+    if precision != "fp32":
+        parts.append(precision)
+    return "-".join(parts)
+
+
+def _spec(extractor: features.Extractor) -> dict[str, Any]:
+    return {**extractor.spec, "image": images.reading_spec(extractor.image_size)}
+
+
+def _current_hashes(
+    files: Iterable[Path], paths: Mapping[str, Path], workers: int | None
+) -> dict[str, str]:
+    """Return the sha256 of every image that some file already holds a row of.
+
+    An image of the size and modification time that its row remembers is not read again.
+    """
+    hashes: dict[str, str] = {}
+    unsure: dict[str, Path] = {}
+    for file in files:
+        for id_, row in store.known(file).items():
+            path = paths.get(id_)
+            if path is None or not row.sha256 or id_ in hashes:
+                continue
+            try:
+                stat = path.stat()
+            except OSError:
+                continue
+            if (stat.st_size, stat.st_mtime_ns) == (row.size, row.mtime_ns):
+                hashes[id_] = row.sha256
+            else:
+                unsure[id_] = path
+    unsure = {id_: path for id_, path in unsure.items() if id_ not in hashes}
+    with ThreadPoolExecutor(_reader_count(workers)) as pool:
+        for id_, digest in zip(unsure, pool.map(_sha256, unsure.values()), strict=True):
+            if digest:
+                hashes[id_] = digest
+    return hashes
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return ""  # unreadable now: its row stays as it is
+
+
+def _reader_count(workers: int | None) -> int:
+    if workers is not None:
+        return workers
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+@dataclass(frozen=True)
+class _Read:
+    """One image as it comes out of a reading thread: the picture in every size, or why not."""
+
+    id: str
+    sizes: dict[int, npt.NDArray[np.float32]]
+    sha256: str
+    stat: tuple[int, int]
+    error: ImageError | None = None
+
+
+def _fill(
+    targets: list[_Target],
+    found: Dataset,
+    paths: Mapping[str, Path],
+    batch_size: int,
+    workers: int,
+    progress: Callable[[Progress], None] | None,
+) -> int:
+    """Read what any file still needs, once, and give every file its rows. Returns images read."""
+    wanted = set[str]().union(*(target.pending for target in targets))
+    order = [id_ for id_ in found.ids if id_ in wanted]
+    sizes = sorted({target.extractor.image_size for target in targets})
+
+    def read(id_: str) -> _Read:
+        return _read(id_, paths[id_], sizes)
+
+    done = failed = 0
+    for batch in _batches(read_in_order(order, read, workers, batch_size), batch_size):
+        for target in targets:
+            _embed(target, [item for item in batch if item.id in target.pending])
+        done += len(batch)
+        failed += sum(item.error is not None for item in batch)
+        if progress:
+            progress(Progress(done, len(order), failed))
+    return done
+
+
+def _read(id_: str, path: Path, sizes: Sequence[int]) -> _Read:
+    try:
+        stat = path.stat()
+        seen = (stat.st_size, stat.st_mtime_ns)
+    except OSError as error:
+        return _Read(id_, {}, "", (0, 0), ImageError("unreadable", error.strerror or str(error)))
+    try:
+        radiograph = images.read_image(path)
+    except ImageError as error:
+        return _Read(id_, {}, "", seen, error)
+    resized = {size: images.resize(radiograph.pixels, size) for size in sizes}
+    return _Read(id_, resized, radiograph.sha256, seen)
+
+
+def _batches(items: Iterable[_Read], size: int) -> Iterator[list[_Read]]:
+    batch: list[_Read] = []
+    for item in items:
+        batch.append(item)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _embed(target: _Target, batch: list[_Read]) -> None:
+    good = [item for item in batch if item.error is None]
+    if good:
+        stack = np.stack([item.sizes[target.extractor.image_size] for item in good])
+        target.writer.write(
+            [item.id for item in good],
+            target.extractor(stack),
+            [item.sha256 for item in good],
+            stats=[item.stat for item in good],
+        )
+        target.computed += len(good)
+    for item in batch:
+        if item.error is not None:
+            target.writer.fail(item.id, item.error.code, item.error.reason, item.sha256)
+    target.writer.commit()
+
+
+def _summary(target: _Target, path: Path) -> ExtractedFile:
+    with store.load(path) as embeddings:
+        return ExtractedFile(
+            name=target.name,
+            path=path,
+            backbone=target.extractor.backbone,
+            weights=target.extractor.weights_name,
+            control=target.extractor.is_control,
+            dimension=target.extractor.dimension,
+            rows=len(embeddings),
+            computed=target.computed,
+            reused=target.writer.changes.reused,
+            failed=int((embeddings.status == store.FAILED).sum()),
+            changes=target.writer.changes,
+            fingerprint=embeddings.fingerprint,
+        )
+
+
+def _failures(files: Iterable[Path]) -> list[Failure]:
+    failures: dict[str, Failure] = {}
+    for file in files:
+        with store.load(file) as embeddings:
+            for row in np.flatnonzero(embeddings.status == store.FAILED):
+                code, _, reason = embeddings.errors[row].partition(": ")
+                failures.setdefault(embeddings.ids[row], Failure(embeddings.ids[row], code, reason))
+    return list(failures.values())
+
+
+def _write_failures(path: Path, failures: list[Failure]) -> Path | None:
+    """Write the table of failures, or remove the one of an earlier run that no longer holds."""
+    if not failures:
+        path.unlink(missing_ok=True)
+        return None
+    tables.write_table(
+        path,
+        {
+            "id": [failure.id for failure in failures],
+            "code": [failure.code for failure in failures],
+            "reason": [failure.reason for failure in failures],
+        },
+    )
+    return path
+
+
+def _class_counts(found: Dataset) -> dict[str, int]:
+    if found.labels is None:
+        return {}
+    return {
+        name: int(np.nansum(found.labels[:, column])) for column, name in enumerate(found.classes)
+    }

@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cxrfeat.dataset import Dataset
+from cxrfeat.errors import InputError, LockedError, SpecMismatchError
+from cxrfeat.store import known, load
+
+from .conftest import SPEC, dataset_of, fill, sha_of, vector_of, writer_for
+
+IDS = ["a/1.png", "a/ü.png", "b/3.png"]
+
+
+def test_what_is_written_is_read_back(path: Path) -> None:
+    labels = np.array([[1, 0], [1, 0], [0, 1]], dtype=np.float32)
+    group = np.array(["p1", "p1", "p2"])
+    dataset = dataset_of(
+        IDS, labels=labels, classes=["a", "b"], meta={"group": group, "x/y": group}
+    )
+    with writer_for(path, IDS, dataset=dataset, environment={"torch": "2"}) as writer:
+        assert writer.pending == IDS
+        assert writer.changes.added == 3
+        fill(writer, IDS[:2])
+        writer.fail(IDS[2], "truncated", "ends early", sha_of(IDS[2]))
+    with load(path) as e:
+        assert (e.name, e.dimension, len(e), e.ids) == ("tiny", 5, 3, IDS)
+        assert e.status.tolist() == [1, 1, 2]
+        assert e.errors == ["", "", "truncated: ends early"]
+        assert e.sha256 == [sha_of(name) for name in IDS]
+        assert e.spec == SPEC
+        assert e.environment == {"torch": "2"}
+        assert e.classes == ["a", "b"]
+        np.testing.assert_array_equal(e.labels, labels)
+        assert e.groups.tolist() == ["p1", "p1", "p2"]
+        assert list(e.meta) == ["group", "x/y"]
+        np.testing.assert_array_equal(e.numpy(), [vector_of(name) for name in IDS[:2]])
+        np.testing.assert_array_equal(e.numpy([IDS[1]]), [vector_of(IDS[1])])
+        assert np.isnan(e[2]).all()
+        assert "2 of 3 rows done" in repr(e)
+        with pytest.raises(InputError, match="truncated"):
+            e.numpy([IDS[2]])
+        with pytest.raises(InputError, match="not an id"):
+            e.numpy(["c"])
+
+
+def test_rows_are_chosen_like_those_of_an_array(path: Path) -> None:
+    with writer_for(path, IDS) as writer:
+        fill(writer)
+    everything = np.array([vector_of(name) for name in IDS])
+    with load(path) as e:
+        for rows in (
+            0,
+            -1,
+            slice(None),
+            slice(None, None, -2),
+            [2, 0, 2],
+            np.array([True, False, True]),
+        ):
+            np.testing.assert_array_equal(e[rows], everything[rows])
+        assert e[[]].shape == (0, 5)
+        with pytest.raises(IndexError):
+            e[3]
+
+
+def test_nothing_is_rewritten_when_nothing_changed(path: Path) -> None:
+    with writer_for(path, IDS) as writer:
+        fill(writer)
+    before, inode = path.read_bytes(), path.stat().st_ino
+    with writer_for(path, IDS, current_sha256={IDS[0]: sha_of(IDS[0])}) as writer:
+        assert writer.pending == []
+        assert writer.changes.reused == 3
+        assert not writer.changes.rewritten
+    assert (path.read_bytes(), path.stat().st_ino) == (before, inode)
+    assert sorted(p.name for p in path.parent.iterdir()) == ["tiny.h5"]
+
+
+def test_gained_lost_and_changed_images_cost_only_what_is_new(path: Path) -> None:
+    with writer_for(path, IDS) as writer:
+        fill(writer)
+    with writer_for(path, ["new", *IDS[1:]], current_sha256={IDS[2]: sha_of(IDS[2], 1)}) as writer:
+        assert writer.pending == ["new", IDS[2]]
+        changes = writer.changes
+        assert (changes.reused, changes.added, changes.changed, changes.vanished_kept) == (
+            1,
+            1,
+            1,
+            1,
+        )
+        fill(writer, version=1)
+    with load(path) as e:
+        assert e.ids == ["new", IDS[1], IDS[2], IDS[0]]
+        np.testing.assert_array_equal(e.numpy([IDS[0]]), [vector_of(IDS[0])])
+        np.testing.assert_array_equal(e.numpy([IDS[2]]), [vector_of(IDS[2], 1)])
+    with writer_for(path, IDS[1:], prune=True) as writer:
+        assert writer.changes.dropped == 2
+        assert writer.pending == []
+    with load(path) as e:
+        assert e.ids == IDS[1:]
+
+
+def test_a_changed_image_is_reset_in_place(path: Path) -> None:
+    with writer_for(path, IDS) as writer:
+        fill(writer)
+    with writer_for(path, IDS, current_sha256={IDS[1]: sha_of(IDS[1], 1)}) as writer:
+        assert not writer.changes.rewritten
+        assert writer.pending == [IDS[1]]
+    with load(path) as e:
+        assert np.isnan(e[1]).all()
+        assert e.sha256[1] == ""
+
+
+def test_failed_rows_stay_until_they_are_to_be_retried(path: Path) -> None:
+    with writer_for(path, IDS) as writer:
+        fill(writer, IDS[:2])
+        writer.fail(IDS[2], "truncated", "ends early", sha_of(IDS[2]))
+    with writer_for(path, IDS) as writer:
+        assert writer.changes.failed_kept == 1
+        assert writer.pending == []
+    with writer_for(path, IDS, retry_failed=True) as writer:
+        assert writer.changes.retried == 1
+        assert writer.pending == [IDS[2]]
+        fill(writer)
+    with load(path) as e:
+        assert e.errors[2] == ""
+        assert e.status.tolist() == [1, 1, 1]
+
+
+def test_another_spec_is_refused_line_by_line(path: Path) -> None:
+    writer_for(path, IDS).close()
+    with pytest.raises(SpecMismatchError, match="pooling: max here, avg there") as caught:
+        writer_for(path, IDS, spec={**SPEC, "pooling": "max"})
+    assert caught.value.difference == ["pooling: max here, avg there"]
+    writer_for(path, IDS).close()  # the refusal left no lock behind
+
+
+def test_a_second_writer_is_told_who_holds_the_file(path: Path) -> None:
+    with writer_for(path, IDS), pytest.raises(LockedError, match="this process"):
+        writer_for(path, IDS)
+
+
+def test_an_embedding_that_is_not_finite_is_a_failed_row(path: Path) -> None:
+    vectors = np.array([vector_of(name) for name in IDS])
+    vectors[1, 2] = np.nan
+    with writer_for(path, IDS) as writer:
+        assert writer.write(IDS, vectors, [sha_of(name) for name in IDS]) == [IDS[1]]
+    with load(path) as e:
+        assert e.status.tolist() == [1, 2, 1]
+        assert e.errors[1].startswith("not-finite:")
+
+
+def test_known_tells_what_need_not_be_hashed_again(path: Path) -> None:
+    assert known(path) == {}
+    with writer_for(path, IDS) as writer:
+        fill(writer, IDS[:1])
+    rows = known(path)
+    assert rows[IDS[0]] == (sha_of(IDS[0]), 1, 2, 1)
+    assert rows[IDS[1]] == ("", -1, -1, 0)
+
+
+def test_labels_and_columns_follow_the_dataset_and_are_never_lost(path: Path) -> None:
+    first = Dataset(
+        ids=["1", "2"],
+        paths=[],
+        classes=["x", "y"],
+        labels=np.array([[1, 0], [0, 1]], dtype=np.float32),
+        meta={"group": np.array(["p", "q"])},
+    )
+    with writer_for(path, [], dataset=first) as writer:
+        fill(writer)
+    with writer_for(path, ["1", "2", "3"]) as writer:
+        assert writer.pending == ["3"]
+    with load(path) as e:
+        np.testing.assert_array_equal(e.labels, [[1, 0], [0, 1], [np.nan, np.nan]])
+        assert e.groups.tolist() == ["p", "q", ""]
+    other = Dataset(
+        ids=["3"], paths=[], classes=["z", "y"], labels=np.array([[1, 0]], dtype=np.float32)
+    )
+    writer_for(path, [], dataset=other).close()
+    with load(path) as e:
+        assert e.ids == ["3", "1", "2"]
+        assert e.classes == ["z", "y", "x"]
+        np.testing.assert_array_equal(e.labels, [[1, 0, 0], [0, 0, 1], [0, 1, 0]])
+
+
+def test_a_file_of_no_images_is_a_file(path: Path) -> None:
+    writer_for(path, []).close()
+    with load(path) as e:
+        assert (len(e), e.numpy().shape) == (0, (0, 5))
+    with writer_for(path, IDS) as writer:
+        assert writer.pending == IDS
