@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from cxrfeat.errors import ImageError
-from cxrfeat.images import Limits, read_image, resize
+from cxrfeat.images import ReadingOptions, read_image, resize
 
 RAMP = np.linspace(0, 255, 64 * 48).astype(np.uint8).reshape(48, 64)
 
@@ -158,7 +158,7 @@ def test_empty_and_unknown_contents_are_failures_with_their_own_codes() -> None:
 def test_a_large_picture_is_refused_before_it_is_decoded() -> None:
     bomb = encode(Image.new("1", (9_000, 9_000)), "PNG")
     assert failure(bomb) == "too_large"
-    assert failure(bomb, limits=Limits(max_bytes=100)) == "too_large"
+    assert failure(bomb, options=ReadingOptions(max_bytes=100)) == "too_large"
 
 
 def test_several_pages_are_refused() -> None:
