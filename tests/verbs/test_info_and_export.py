@@ -41,7 +41,13 @@ DONE = [0, 1, 3]
 
 def test_info_describes_a_file(file: Path) -> None:
     found = info(file)
-    assert (found.name, found.rows, found.done, found.failed, found.pending) == ("vgg16", 4, 3, 1, 0)
+    assert (found.name, found.rows, found.done, found.failed, found.pending) == (
+        "vgg16",
+        4,
+        3,
+        1,
+        0,
+    )
     assert found.bytes == file.stat().st_size
     assert found.classes == {"a": 1, "b": 2}
     assert (found.kind, found.unlabelled, found.groups) == ("multiclass", 1, 2)
@@ -60,7 +66,9 @@ def test_parquet_is_read_back_by_pyarrow(file: Path) -> None:
     assert table["label"].to_pylist() == ["a", "b", ""]
     assert table["meta_label"].to_pylist() == ["1", "2", "4"]
     assert table["group"].to_pylist() == ["p", "q", ""]
-    np.testing.assert_array_equal(np.array(table["embedding"].to_pylist(), np.float32), VECTORS[DONE])
+    np.testing.assert_array_equal(
+        np.array(table["embedding"].to_pylist(), np.float32), VECTORS[DONE]
+    )
     assert json.loads(table.schema.metadata[b"cxrfeat"])["spec"] == {"backbone": "vgg16"}
 
 
