@@ -29,7 +29,6 @@ FORMAT = "cxrfeat-embeddings"
 VERSION = 1
 PENDING, DONE, FAILED = 0, 1, 2
 ERROR_BYTES = 200
-ATTRIBUTE_BYTES = 60_000
 CHUNK_BYTES = 1 << 20
 
 Storage = Literal["float32", "float16"]
@@ -195,17 +194,11 @@ def _write_text(group: h5py.Group, name: str, values: list[str]) -> None:
 
 
 def _state(owner: h5py.Group | h5py.Dataset, name: str, value: str | list[str]) -> None:
-    """Write an attribute as text of fixed length.
-
-    Text of variable length would lie in a heap, and HDF5 never comes back from some damaged heaps.
-    """
-    encoded = to_bytes([value] if isinstance(value, str) else value, f"'{name}'")
-    if encoded.nbytes > ATTRIBUTE_BYTES:
-        raise InputError(
-            f"the attribute '{name}' has {encoded.nbytes} bytes, HDF5 holds {ATTRIBUTE_BYTES}: "
-            "shorten what goes into it, such as the names of classes"
-        )
-    owner.attrs.create(name, encoded[0] if isinstance(value, str) else encoded, dtype=encoded.dtype)
+    """Write an attribute as text that h5py returns as ``str``."""
+    try:
+        owner.attrs[name] = value
+    except UnicodeEncodeError as error:
+        raise InputError(f"'{name}' {error.object!a} is not Unicode text") from error
 
 
 def _seal(dataset: h5py.Dataset, values: npt.NDArray[Any]) -> None:
