@@ -155,8 +155,7 @@ def _check_root(file: h5py.File, path: Path) -> None:
         raise FileFormatError(
             f"'{path}' is not an embedding file of cxrfeat: make one with 'cxrfeat extract'"
         )
-    stated = file.attrs.get_id("format_version")
-    version = int(file.attrs["format_version"]) if stated.shape == () else None
+    version = number_attribute(file, "format_version")
     if version != VERSION:
         raise FileFormatError(
             f"'{path}' has format {version}, this cxrfeat reads format {VERSION}: "
@@ -247,6 +246,14 @@ def _check_label_names(labels: h5py.Dataset) -> None:
         raise ValueError("'/labels' does not name its columns")
     if _text_attribute(labels, "kind") not in ("multiclass", "multilabel"):
         raise ValueError("'/labels' is of an unknown kind")
+
+
+def number_attribute(owner: h5py.Group | h5py.Dataset, name: str) -> int | None:
+    """Read an attribute that is one integer; None where it is anything else."""
+    if name not in owner.attrs:
+        return None
+    stated = owner.attrs.get_id(name)
+    return int(owner.attrs[name]) if stated.shape == () and stated.dtype.kind in "iu" else None
 
 
 def _text_attribute(owner: h5py.Group | h5py.Dataset, name: str) -> str:
