@@ -246,6 +246,73 @@ def demo(
 
 @app.command()
 @command
+def info(
+    file: Annotated[str, typer.Argument(help="An embedding file.")],
+    json: Json = False,
+) -> None:
+    """Describe an embedding file: how it was made, rows, classes, patients, failures."""
+    from cxrfeat.verbs.info import info as verb
+
+    _print(verb(file), json, display.file_info)
+
+
+@app.command()
+@command
+def verify(
+    file: Annotated[str, typer.Argument(help="An embedding file.")],
+    repair: Annotated[
+        bool,
+        typer.Option("--repair", help="Set damaged rows back to pending: `extract` redoes them."),
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Read a whole embedding file against its checksums and name every damaged row.
+
+    Exit code 1 means that damage was found; it is listed.
+    """
+    from cxrfeat.verbs.verify import verify as verb
+
+    found = verb(file, repair=repair)
+    _print(found, json, display.verification)
+    if not found.sound:
+        raise typer.Exit(EXIT_SOME_FAILED)
+
+
+@app.command()
+@command
+def merge(
+    files: Annotated[list[str], typer.Argument(help="Two embedding files or more.")],
+    out: Annotated[str, typer.Option(help="The new file; it must not exist.")],
+    json: Json = False,
+) -> None:
+    """Join files of the same extractor, such as shards that several machines computed.
+
+    Rows are matched by id; rows that disagree are an error.
+    """
+    from cxrfeat.verbs.merge import merge as verb
+
+    _print(verb(files, out=out), json, display.merged)
+
+
+@app.command()
+@command
+def export(
+    file: Annotated[str, typer.Argument(help="An embedding file.")],
+    to: Annotated[str, typer.Option(help="parquet, npz, csv or tensorboard.")] = "parquet",
+    out: Annotated[
+        str | None,
+        typer.Option(help="A file that does not exist yet.  [default: beside FILE, its name]"),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Write embeddings, ids, labels, columns and provenance for other programs."""
+    from cxrfeat.verbs.export import export as verb
+
+    _print(verb(file, to=to, out=out), json, display.exported)
+
+
+@app.command()
+@command
 def backbones(
     names: Annotated[
         list[str], typer.Argument(help="Names, or beginnings of names.  [default: all]")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,50 @@ def write_table(path: Path | str, columns: Mapping[str, Sequence[Any]]) -> None:
         )
         writer.writerow(columns)
         writer.writerows(zip(*columns.values(), strict=True))
+
+
+def write_parquet(
+    path: Path, blocks: Iterable[Mapping[str, Any]], metadata: Mapping[str, str]
+) -> None:
+    """Write a Parquet table block by block, so that it need not fit into memory.
+
+    Parameters
+    ----------
+    path
+        The file.
+    blocks
+        Columns by name, the same in every block, at least one block; a column of shape (n, D)
+        becomes lists of fixed length D.
+    metadata
+        Goes into the schema.
+
+    Raises
+    ------
+    MissingExtraError
+        Without pyarrow.
+    """
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError:
+        raise MissingExtraError("writing Parquet tables", "parquet") from None
+
+    def column(values: Any) -> Any:
+        if getattr(values, "ndim", 1) == 2:
+            flat = pyarrow.array(values.reshape(-1))
+            return pyarrow.FixedSizeListArray.from_arrays(flat, values.shape[1])
+        return pyarrow.array(values)
+
+    writer = None
+    try:
+        for block in blocks:
+            table = pyarrow.table({name: column(values) for name, values in block.items()})
+            if writer is None:
+                writer = parquet.ParquetWriter(path, table.schema.with_metadata(dict(metadata)))
+            writer.write_table(table.replace_schema_metadata(dict(metadata)))
+    finally:
+        if writer is not None:
+            writer.close()
 
 
 def _read_text(path: Path) -> dict[str, list[str]]:

@@ -18,7 +18,7 @@ from cxrfeat.evaluation.shared import FloatMatrix, Rows, SharedFold
 
 Matrix = npt.NDArray[np.float64]
 Setting = dict[str, Any]
-Loss = Callable[[Matrix, Matrix], tuple[float, Matrix]]
+Loss = Callable[[Matrix, FloatMatrix], tuple[float, Matrix]]
 
 
 def logistic_path(
@@ -43,7 +43,8 @@ def linear_svm_path(
     seed: int,
 ) -> list[Matrix]:
     """Decision scores of one-vs-rest squared-hinge machines along ``C``."""
-    scores = _penalised_path(fold, y, pairs, settings, _squared_hinge_loss)
+    # liblinear penalises the intercept as one more weight, and so the reference does.
+    scores = _penalised_path(fold, y, pairs, settings, _squared_hinge_loss, intercept=1.0)
     return [np.concatenate([-s, s], axis=-1) if s.shape[-1] == 1 else s for s in scores]
 
 
@@ -74,7 +75,8 @@ def lda_path(
         for setting in settings:
             shrinkage = setting["shrinkage"]
             shrunk = (1 - shrinkage) * covariance
-            shrunk.flat[:: len(shrunk) + 1] += shrinkage * variance
+            # The floor is for classes of identical images, which have no variance at all.
+            shrunk.flat[:: len(shrunk) + 1] += max(shrinkage * variance, 1e-6)
             coef = cho_solve(cho_factor(shrunk, lower=True, overwrite_a=True), means.T)
             intercept = -0.5 * np.einsum("kd,dk->k", means, coef) + np.log(prior)
             along.append(softmax(Z[val] @ coef + intercept))
@@ -103,7 +105,8 @@ def _penalised_path(
     y: npt.NDArray[np.intp],
     pairs: Sequence[tuple[Rows, Rows]],
     settings: Sequence[Setting],
-    loss: Callable[..., tuple[float, Matrix]],
+    loss: Loss,
+    intercept: float = 0.0,
 ) -> list[Matrix]:
     Z = fold.rotated
     n_classes = int(y.max()) + 1
@@ -115,7 +118,7 @@ def _penalised_path(
         weights = np.zeros((Z.shape[1] + 1, target.shape[1]))
         along = []
         for setting in settings:
-            weights = _minimise(Z[fit], target[fit], setting["C"], weights, loss)
+            weights = _minimise(Z[fit], target[fit], setting["C"], weights, loss, intercept)
             along.append(Z[val] @ weights[:-1].astype(np.float32) + weights[-1])
         results.append(np.stack(along).astype(np.float64))
     return results
@@ -126,11 +129,16 @@ def _minimise(
     target: FloatMatrix,
     C: float,
     start: Matrix,
-    loss: Callable[..., tuple[float, Matrix]],
+    loss: Loss,
+    intercept: float,
 ) -> Matrix:
-    """Minimise the mean loss plus |W|^2 / (2 C n) over W (last row: intercept, not penalised)."""
+    """Minimise the mean loss plus |W|^2 / (2 C n) over W.
+
+    The last row is the intercept; `intercept` is the share of the penalty that it bears.
+    """
     n = len(Z)
-    penalty = 1.0 / (C * n)
+    penalty = np.full((len(start), 1), 1.0 / (C * n))
+    penalty[-1] *= intercept
 
     def objective(flat: Matrix) -> tuple[float, Matrix]:
         W = flat.reshape(start.shape)
@@ -138,9 +146,10 @@ def _minimise(
         value, slope = loss(scores, target)
         slope /= n
         gradient = np.empty_like(W)
-        gradient[:-1] = Z.T @ slope.astype(np.float32) + penalty * W[:-1]
+        gradient[:-1] = Z.T @ slope.astype(np.float32)
         gradient[-1] = slope.sum(axis=0)
-        return value / n + 0.5 * penalty * float(np.sum(W[:-1] ** 2)), gradient.ravel()
+        gradient += penalty * W
+        return value / n + 0.5 * float(np.sum(penalty * W**2)), gradient.ravel()
 
     found = minimize(
         objective, start.ravel(), jac=True, method="L-BFGS-B",

@@ -96,6 +96,6 @@ class SharedFold:
         """Cosine similarity of every row with every training row, shape (n + m, n)."""
         length = np.sqrt(self.squared_norms)
         length[length == 0] = 1.0
-        similarity: FloatMatrix = self.gram / length[:, None]
+        similarity = np.divide(self.gram, length[:, None], dtype=np.float32)
         similarity /= length[None, : self.n_train]
         return similarity

@@ -235,9 +235,9 @@ def _opacities(
         weight = (lungs > 0.9).ravel() * (np.abs(x.ravel() - 0.5) > 0.12)
         for spot in rng.choice(weight.size, size=int(rng.integers(1, 3)), p=weight / weight.sum()):
             cx, cy = x.flat[spot], y.flat[spot]
-            rx, ry = rng.uniform(0.035, 0.075, size=2)
+            rx, ry = rng.uniform(0.04, 0.075, size=2)
             radius = ((x - cx) / rx) ** 2 + ((y - cy) / ry) ** 2
-            total += rng.uniform(0.13, 0.30) * np.exp(-(radius**1.3)).astype(np.float32)
+            total += rng.uniform(0.2, 0.4) * np.exp(-(radius**1.3)).astype(np.float32)
     elif label == "diffuse_opacity":
         size = x.shape[0]
         for scale in (size / 16, size / 50):

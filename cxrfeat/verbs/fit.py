@@ -104,6 +104,8 @@ def fit(
     started = time.monotonic()
     heads = registry.named(head)
     primary = metric_named(metric)
+    if jobs is not None and jobs < 1:
+        raise InputError(f"--jobs {jobs}: at least 1 is needed; leave it out for one per core")
     paths = embedding_paths(embeddings)
     with ExitStack() as stack:
         study = align([stack.enter_context(store.load(path)) for path in paths])

@@ -1,0 +1,183 @@
+"""The contract of every head in the registry."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cxrfeat import model
+from cxrfeat.errors import UnknownNameError
+from cxrfeat.evaluation import tuning
+from cxrfeat.evaluation.folds import inner_folds
+from cxrfeat.evaluation.heads import HEADS, Head, named
+from cxrfeat.evaluation.metrics import auroc
+from cxrfeat.evaluation.shared import SharedFold
+
+from .made import blobs
+
+every_head = pytest.mark.parametrize("head", HEADS.values(), ids=HEADS.keys())
+
+
+def score(head: Head, X: np.ndarray, y: np.ndarray, train: np.ndarray, test: np.ndarray):
+    return tuning.score_fold(X, y, None, train, test, [head], auroc, seed=0)[head.name]
+
+
+@every_head
+def test_probabilities_are_a_distribution_over_the_classes(head: Head) -> None:
+    X, y = blobs(90, 20, distance=3)
+    p = score(head, X, y, np.arange(60), np.arange(60, 90)).probability
+    assert p.shape == (30, 3)
+    assert np.all(p >= 0)
+    np.testing.assert_allclose(p.sum(axis=1), 1, atol=1e-6)
+
+
+@every_head
+def test_a_head_finds_classes_that_are_there(head: Head) -> None:
+    X, y = blobs(150, 20, distance=5)
+    p = score(head, X, y, np.arange(100), np.arange(100, 150)).probability
+    expected = 0.5 if head.name == "dummy" else 0.9
+    assert auroc(y[100:], p) >= expected
+
+
+@every_head
+def test_the_same_seed_gives_the_same_probabilities(head: Head) -> None:
+    X, y = blobs(90, 20, distance=2)
+    first, second = (score(head, X, y, np.arange(60), np.arange(60, 90)) for _ in range(2))
+    np.testing.assert_array_equal(first.probability, second.probability)
+    assert first.tuned.setting == second.tuned.setting
+
+
+@every_head
+def test_test_rows_change_nothing_about_each_other(head: Head) -> None:
+    """Scaling, tuning and calibration see the training rows alone."""
+    X, y = blobs(90, 20, distance=2)
+    train, test = np.arange(60), np.arange(60, 90)
+    honest = score(head, X, y, train, test).probability
+    X[61:] *= 1000
+    y[61:] = 0
+    np.testing.assert_allclose(
+        score(head, X, y, train, test).probability[0], honest[0], rtol=1e-4, atol=1e-6
+    )
+
+
+@every_head
+@pytest.mark.parametrize("dimension", [20, 300], ids=["more images", "more dimensions"])
+def test_the_shared_path_scores_as_the_scikit_learn_estimator_does(
+    head: Head, dimension: int
+) -> None:
+    X, y = blobs(240, dimension, distance=3)
+    fold = SharedFold(X[:160], X[160:])
+    for setting in head.grid:
+        (shared,) = head.path(fold, y[:160], [(fold.train, fold.test)], [setting], 0)
+        estimator = head.estimator(setting, 160, 0).fit(X[:160], y[:160])
+        if head.gives == "decisions":
+            reference = estimator.decision_function(X[160:])
+        else:
+            reference = estimator.predict_proba(X[160:])
+        assert auroc(y[160:], shared[0]) == pytest.approx(auroc(y[160:], reference), abs=0.002)
+
+
+@every_head
+def test_two_classes_work_as_three_do(head: Head) -> None:
+    X, y = blobs(120, 20, distance=4, n_classes=2)
+    p = score(head, X, y, np.arange(80), np.arange(80, 120)).probability
+    assert p.shape == (40, 2)
+    assert auroc(y[80:], p) >= (0.5 if head.name == "dummy" else 0.85)
+
+
+@every_head
+def test_a_class_that_the_training_rows_lack_gets_probability_zero(head: Head) -> None:
+    X, y = blobs(90, 20, distance=3)
+    train = np.flatnonzero(y != 1)
+    p = score(head, X, y, train, np.flatnonzero(y == 1)).probability
+    assert p.shape[1] == 3
+    assert np.all(p[:, 1] == 0)
+
+
+@every_head
+def test_settings_are_chosen_by_the_inner_folds_alone(head: Head) -> None:
+    X, y = blobs(90, 20, distance=3)
+    tuned = score(head, X, y, np.arange(60), np.arange(60, 90)).tuned
+    if len(head.grid) == 1:
+        assert tuned.setting == head.grid[0]
+        return
+    assert [{k: v for k, v in row.items() if k != "score"} for row in tuned.tried] == list(
+        head.grid
+    )
+    best = max(round(row["score"], 6) for row in tuned.tried)
+    chosen = next(row for row in tuned.tried if round(row["score"], 6) == best)
+    assert tuned.setting == {k: v for k, v in chosen.items() if k != "score"}
+
+
+@every_head
+def test_a_training_set_too_small_for_tuning_still_gives_probabilities(head: Head) -> None:
+    X, y = blobs(12, 6, distance=8)
+    train = np.array([np.flatnonzero(y == k)[0] for k in range(3)])
+    outcome = score(head, X, y, train, np.setdiff1d(np.arange(12), train))
+    assert outcome.tuned.tried == []
+    np.testing.assert_allclose(outcome.probability.sum(axis=1), 1, atol=1e-6)
+
+
+@every_head
+def test_a_saved_head_gives_the_same_probabilities_after_loading(
+    head: Head, tmp_path: Path
+) -> None:
+    X, y = blobs(90, 20, distance=3)
+    estimator, tuned = tuning.refit(head, X, y, None, auroc, seed=0)
+    before = model.Model(
+        estimator=estimator,
+        head=head.name,
+        classes=["a", "b", "c"],
+        kind="multiclass",
+        extractor="made",
+        spec={"backbone": "made"},
+        fingerprint="0" * 64,
+        dimension=20,
+        training={"setting": tuned.setting},
+    )
+    model.save(tmp_path / "model.skops", before)
+
+    after = model.load(tmp_path / "model.skops")
+
+    np.testing.assert_array_equal(after.predict_proba(X), before.predict_proba(X))
+    np.testing.assert_allclose(after.predict_proba(X).sum(axis=1), 1, atol=1e-6)
+    assert after.training == before.training
+    assert after.versions["scikit-learn"]
+
+
+@every_head
+def test_the_refitted_head_agrees_with_what_was_cross_validated(head: Head) -> None:
+    X, y = blobs(240, 20, distance=3)
+    estimator, tuned = tuning.refit(head, X[:160], y[:160], None, auroc, seed=0)
+    cross_validated = score(head, X, y, np.arange(160), np.arange(160, 240))
+    assert tuned.setting == cross_validated.tuned.setting
+    assert auroc(y[160:], estimator.predict_proba(X[160:])) == pytest.approx(
+        auroc(y[160:], cross_validated.probability), abs=0.002
+    )
+
+
+def test_a_constant_channel_is_no_trouble() -> None:
+    X, y = blobs(90, 20, distance=3)
+    X[:, 3] = 7.0
+    for head in HEADS.values():
+        p = score(head, X, y, np.arange(60), np.arange(60, 90)).probability
+        assert np.isfinite(p).all(), head.name
+
+
+def test_inner_folds_of_copies_never_share_a_patient() -> None:
+    groups = np.repeat(np.arange(20).astype(str), 3)
+    y = np.repeat(np.arange(20) % 2, 3)
+    for fit, val in inner_folds(y, groups, seed=3):
+        assert not set(groups[fit]) & set(groups[val])
+
+
+def test_an_unknown_head_names_the_nearest() -> None:
+    with pytest.raises(UnknownNameError, match="did you mean logreg"):
+        named(["logrek"])
+
+
+def test_no_names_mean_every_head() -> None:
+    assert [head.name for head in named(None)] == list(HEADS)
+    assert [head.name for head in named(["lda", "lda"])] == ["lda"]
