@@ -126,6 +126,9 @@ def extract(
     storage: Annotated[str, typer.Option(help="float32 or float16.")] = "float32",
     prune: Annotated[bool, typer.Option(help="Drop rows whose image is gone.")] = False,
     retry_failed: Annotated[bool, typer.Option(help="Try again what failed before.")] = False,
+    max_failures: Annotated[
+        int | None, typer.Option(help="Stop early when more images fail.  [default: go on]")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Run frozen backbones once over radiographs; keep the embeddings in HDF5.
@@ -154,6 +157,7 @@ def extract(
             storage=storage,  # type: ignore[arg-type]  # the store names what it takes
             prune=prune,
             retry_failed=retry_failed,
+            max_failures=max_failures,
             progress=progress,
         )
     _print(result, json, display.extraction)
