@@ -48,11 +48,15 @@ class UnknownNameError(InputError, LookupError):
     def __init__(self, what: str, name: str, known: Iterable[str], hint: str = "") -> None:
         known = list(known)
         self.nearest: list[str] = get_close_matches(name, known, n=3, cutoff=0.5)
-        if self.nearest and len(known) > 8:
-            mend = "did you mean " + " or ".join(self.nearest) + "?"
-        else:
-            mend = "valid names: " + ", ".join(known[:12]) + (", ..." if len(known) > 12 else "")
-        super().__init__(f"unknown {what} '{name}': {mend}" + (f" {hint}" if hint else ""))
+        mend = []
+        if self.nearest:
+            mend.append("did you mean " + " or ".join(self.nearest) + "?")
+        if len(known) <= 8 or not self.nearest:
+            more = ", ..." if len(known) > 12 else ""
+            mend.append("valid names: " + ", ".join(known[:12]) + more)
+        if hint:
+            mend.append(hint)
+        super().__init__(f"unknown {what} '{name}': " + " ".join(mend))
 
 
 class FileFormatError(CxrfeatError, ValueError):
