@@ -117,6 +117,9 @@ def extract(
         str | None, typer.Option(help="Its column of labels; or several, joined by commas.")
     ] = None,
     group_column: Annotated[str | None, typer.Option(help="Its column of patients.")] = None,
+    uncertain: Annotated[
+        str | None, typer.Option(help="What a label of -1 counts as: ignore, zeros or ones.")
+    ] = None,
     precision: Annotated[str, typer.Option(help="fp32, bf16 or fp16.")] = "fp32",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     batch_size: Annotated[int, typer.Option(help="Images that go through together.")] = 32,
@@ -150,6 +153,7 @@ def extract(
             path_column=path_column,
             label_column=label_column,
             group_column=group_column,
+            uncertain=uncertain,
             precision=precision,
             device=device,
             batch_size=batch_size,

@@ -145,6 +145,7 @@ def extract(
     path_column: str | None = None,
     label_column: str | None = None,
     group_column: str | None = None,
+    uncertain: str | None = None,
     precision: str = "fp32",
     device: str = "auto",
     batch_size: int = 32,
@@ -176,6 +177,8 @@ def extract(
         A CSV, TSV or Parquet table; default: labels from class folders.
     path_column, label_column, group_column : str, optional
         Columns of the table; default: recognised by their usual names.
+    uncertain : str, optional
+        What a label of -1 counts as: "ignore" (unknown), "zeros" or "ones".
     precision : str
         "fp32", "bf16" or "fp16".
     device : str
@@ -213,6 +216,7 @@ def extract(
         path_column=path_column,
         label_column=label_column,
         group_column=group_column,
+        uncertain=uncertain,
     )
     found = with_declared_columns(found, _reader_count(workers))
     choices = features.assign_weights(names, weights)
