@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cxrfeat.dataset.data import Dataset, LabelKind
-from cxrfeat.dataset.folders import from_folders
+from cxrfeat.dataset.folders import find_images, from_folders
 from cxrfeat.dataset.table import from_table
 from cxrfeat.errors import InputError
 from cxrfeat.tables import TABLE_SUFFIXES
 
-__all__ = ["Dataset", "LabelKind", "find", "from_folders", "from_table"]
+__all__ = ["Dataset", "LabelKind", "find", "from_folders", "from_table", "image_ids"]
 
 
 def find(
@@ -62,6 +62,11 @@ def find(
         group_column=group_column,
         uncertain=uncertain,
     )
+
+
+def image_ids(roots: Sequence[Path | str]) -> list[str]:
+    """Return the ids of all images below some folders, in their order, whatever a table says."""
+    return sorted(find_images([Path(root) for root in roots]).ids)
 
 
 def _is_table(path: Path) -> bool:

@@ -90,6 +90,8 @@ def _read(data: bytes, options: ReadingOptions) -> Decoded:
     pixels, steps, warnings = _to_grey(samples, dataset)
     return Decoded(
         pixels=pixels,
+        height=int(dataset.Rows),
+        width=int(dataset.Columns),
         bits=int(dataset.BitsStored),
         decoder=decoder,
         steps=tuple(steps),

@@ -54,6 +54,8 @@ class Radiograph:
         Of the file's bytes, 64 hexadecimal digits.
     size_bytes : int
         Size of the file.
+    height, width : int
+        As stored; `pixels` are fewer where a large JPEG was scaled while it was decoded.
     bits : int
         Significant bits per sample before scaling.
     steps, warnings : tuple of str
@@ -67,6 +69,8 @@ class Radiograph:
     decoder: str
     sha256: str
     size_bytes: int
+    height: int
+    width: int
     bits: int
     steps: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -122,6 +126,8 @@ def read_image(source: Path | str | bytes, *, options: ReadingOptions | None = N
         decoder=decoded.decoder,
         sha256=hashlib.sha256(data).hexdigest(),
         size_bytes=len(data),
+        height=decoded.height,
+        width=decoded.width,
         bits=decoded.bits,
         steps=decoded.steps,
         warnings=decoded.warnings,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -21,7 +20,7 @@ from cxrfeat import features, images, store, tables
 from cxrfeat.dataset import Dataset
 from cxrfeat.errors import ImageError, InputError
 from cxrfeat.verbs.declared import with_declared_columns
-from cxrfeat.verbs.reading import read_in_order
+from cxrfeat.verbs.reading import read_in_order, reader_count
 
 DEFAULT_BACKBONES = ("vgg16", "vgg19", "resnet50")
 PathLike = str | Path
@@ -218,7 +217,7 @@ def extract(
         group_column=group_column,
         uncertain=uncertain,
     )
-    found = with_declared_columns(found, _reader_count(workers))
+    found = with_declared_columns(found, reader_count(workers))
     choices = features.assign_weights(names, weights)
     extractors = {
         _file_stem(name, choices[name], pool, image_size, precision): features.open_extractor(
@@ -251,7 +250,7 @@ def extract(
             stack.enter_context(writer)
             targets.append(_Target(stem, extractor, writer, set(writer.pending)))
         seen = _fill(
-            targets, found, paths, batch_size, _reader_count(workers), max_failures, progress
+            targets, found, paths, batch_size, reader_count(workers), max_failures, progress
         )
     files = [_summary(target, folder / f"{target.name}.h5") for target in targets]
     failures = _failures(file.path for file in files)
@@ -335,7 +334,7 @@ def _current_hashes(
             else:
                 unsure[id_] = path
     unsure = {id_: path for id_, path in unsure.items() if id_ not in hashes}
-    with ThreadPoolExecutor(_reader_count(workers)) as pool:
+    with ThreadPoolExecutor(reader_count(workers)) as pool:
         for id_, digest in zip(unsure, pool.map(_sha256, unsure.values()), strict=True):
             if digest:
                 hashes[id_] = digest
@@ -348,13 +347,6 @@ def _sha256(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
         return ""  # unreadable now: its row stays as it is
-
-
-def _reader_count(workers: int | None) -> int:
-    if workers is not None:
-        return workers
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 @dataclass(frozen=True)
