@@ -166,6 +166,8 @@ def extraction(result: ExtractResult) -> None:
         if changes:
             screen.print(f"{file.name}: {changes}")
     screen.print(f"{result.images} images, {result.read} read in this run, {result.seconds:.1f} s")
+    if result.stopped_early:
+        screen.print("stopped early: too many images failed (--max-failures); the rest is pending")
     if result.failures:
         failed(result, screen)
 
