@@ -14,12 +14,20 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from cxrfeat.store import Embeddings as Embeddings
     from cxrfeat.store import load as load
+    from cxrfeat.verbs.export import export as export
     from cxrfeat.verbs.extract import extract as extract
     from cxrfeat.verbs.fit import fit as fit
+    from cxrfeat.verbs.info import info as info
+    from cxrfeat.verbs.merge import merge as merge
+    from cxrfeat.verbs.verify import verify as verify
 
 _PUBLIC = {
     "extract": "cxrfeat.verbs.extract",
+    "export": "cxrfeat.verbs.export",
     "fit": "cxrfeat.verbs.fit",
+    "info": "cxrfeat.verbs.info",
+    "merge": "cxrfeat.verbs.merge",
+    "verify": "cxrfeat.verbs.verify",
     "load": "cxrfeat.store",
     "Embeddings": "cxrfeat.store",
     "CxrfeatError": "cxrfeat.errors",

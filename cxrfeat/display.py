@@ -32,11 +32,15 @@ if TYPE_CHECKING:
     from cxrfeat.evaluation.crossvalidate import FoldDone
     from cxrfeat.features import Backbone, WeightsFile
     from cxrfeat.results import FitResult, HeadReport
+    from cxrfeat.store import Merged, Verification
     from cxrfeat.verbs.demo import DemoResult
+    from cxrfeat.verbs.export import Exported
     from cxrfeat.verbs.extract import ExtractResult, Progress
+    from cxrfeat.verbs.info import FileInfo
 
 PLAIN_SECONDS = 10.0
 SHOWN_FAILURES = 10
+SHOWN_DAMAGE = 20
 
 
 def console() -> Console:
@@ -162,6 +166,8 @@ def extraction(result: ExtractResult) -> None:
         if changes:
             screen.print(f"{file.name}: {changes}")
     screen.print(f"{result.images} images, {result.read} read in this run, {result.seconds:.1f} s")
+    if result.stopped_early:
+        screen.print("stopped early: too many images failed (--max-failures); the rest is pending")
     if result.failures:
         failed(result, screen)
 
@@ -320,3 +326,80 @@ def weights(entries: list[WeightsFile]) -> None:
             entry.sha256[:16],
         )
     console().print(shown)
+
+
+def file_info(info: FileInfo) -> None:
+    """Print what an embedding file says about itself."""
+    screen = console()
+    lines = {
+        "file": f"{info.path} ({info.bytes / 1e6:,.1f} MB, {info.storage}, made {info.created})",
+        "rows": f"{info.rows}: {info.done} done, {info.pending} pending, {info.failed} failed",
+        "dimension": str(info.dimension),
+        "fingerprint": info.fingerprint,
+    }
+    if info.rounding:
+        median, largest = info.rounding
+        lines["rounding"] = f"relative error of a row: median {median:.1e}, largest {largest:.1e}"
+    if info.classes:
+        counts = ", ".join(f"{name} {count}" for name, count in info.classes.items())
+        lines["labels"] = f"{info.kind}: {counts}; {info.unlabelled} without"
+    if info.groups is not None:
+        lines["groups"] = str(info.groups)
+    for name, count in info.columns.items():
+        lines[f"column {name}"] = f"{count} distinct values"
+    for code, count in info.failures.items():
+        lines[f"failed: {code}"] = str(count)
+    for title, entries in (("spec", info.spec), ("environment", info.environment)):
+        lines |= {f"{title}: {key}": _one_line(value) for key, value in entries.items()}
+    width = max(map(len, lines))
+    for key, value in lines.items():
+        screen.print(f"{key:{width}}  {value}", markup=False, soft_wrap=True)
+
+
+def _one_line(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def verification(found: Verification) -> None:
+    """Print what reading a whole file found, row by row."""
+    screen = console()
+    for damage in found.damaged[:SHOWN_DAMAGE]:
+        screen.print(f"  row {damage.row}: {damage.id}: damaged {damage.what}", markup=False)
+    if len(found.damaged) > SHOWN_DAMAGE:
+        screen.print(f"  ... and {len(found.damaged) - SHOWN_DAMAGE} more (--json lists them all)")
+    for column in found.damaged_columns:
+        screen.print(
+            f"  /{column} is damaged: extract the same images with the same labels into another "
+            "folder, or restore a copy",
+            markup=False,
+        )
+    if found.repaired:
+        mend = "; set back to pending: run the same `cxrfeat extract` again"
+    else:
+        mend = "; --repair sets them back to pending" if found.damaged else ""
+    screen.print(
+        f"{found.path}: {found.checked} embeddings of {found.rows} rows checked, "
+        f"{len(found.damaged)} damaged{mend}",
+        markup=False,
+    )
+
+
+def merged(result: Merged) -> None:
+    """Print what `merge` made."""
+    screen = console()
+    for path, rows in result.sources.items():
+        screen.print(f"{path}: {rows} rows", markup=False)
+    screen.print(
+        f"{result.path}: {result.rows} rows: {result.done} done, {result.pending} pending, "
+        f"{result.failed} failed; {result.shared} were in more than one file and agree",
+        markup=False,
+    )
+
+
+def exported(result: Exported) -> None:
+    """Print what `export` wrote."""
+    left_out = f"; {result.left_out} pending or failed left out" if result.left_out else ""
+    console().print(
+        f"{result.path}: {result.rows} embeddings of length {result.dimension}{left_out}",
+        markup=False,
+    )

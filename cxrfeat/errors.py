@@ -40,7 +40,7 @@ class UnknownNameError(InputError, LookupError):
     name
         The name that was not found.
     known
-        Every valid name; the nearest ones go into the message.
+        Every valid name; the message holds them all where they are few, else the nearest ones.
     hint
         A last sentence, e.g. the command that lists the names.
     """
@@ -48,11 +48,15 @@ class UnknownNameError(InputError, LookupError):
     def __init__(self, what: str, name: str, known: Iterable[str], hint: str = "") -> None:
         known = list(known)
         self.nearest: list[str] = get_close_matches(name, known, n=3, cutoff=0.5)
+        mend = []
         if self.nearest:
-            mend = "did you mean " + " or ".join(self.nearest) + "?"
-        else:
-            mend = "valid names: " + ", ".join(known[:12]) + (", ..." if len(known) > 12 else "")
-        super().__init__(f"unknown {what} '{name}': {mend}" + (f" {hint}" if hint else ""))
+            mend.append("did you mean " + " or ".join(self.nearest) + "?")
+        if len(known) <= 8 or not self.nearest:
+            more = ", ..." if len(known) > 12 else ""
+            mend.append("valid names: " + ", ".join(known[:12]) + more)
+        if hint:
+            mend.append(hint)
+        super().__init__(f"unknown {what} '{name}': " + " ".join(mend))
 
 
 class FileFormatError(CxrfeatError, ValueError):

@@ -3,8 +3,16 @@
 The only place that imports Pillow and pydicom.
 """
 
-from cxrfeat.images.decoded import Limits
-from cxrfeat.images.radiograph import Radiograph, read_image
+from cxrfeat.images.decoded import ReadingOptions
+from cxrfeat.images.radiograph import Radiograph, declared_columns, read_image
 from cxrfeat.images.resizing import READING_VERSION, reading_spec, resize
 
-__all__ = ["READING_VERSION", "Limits", "Radiograph", "read_image", "reading_spec", "resize"]
+__all__ = [
+    "READING_VERSION",
+    "Radiograph",
+    "ReadingOptions",
+    "declared_columns",
+    "read_image",
+    "reading_spec",
+    "resize",
+]

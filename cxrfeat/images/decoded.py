@@ -1,4 +1,4 @@
-"""What a reader hands back, and the limits it keeps to."""
+"""What a reader is asked to keep to, and what it hands back."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ import numpy.typing as npt
 
 from cxrfeat.errors import ImageError
 
+RADIOGRAPHY = ("CR", "DX", "RG")
+"""DICOM modalities that are projection radiography: computed, digital, and film."""
+
 
 @dataclass(frozen=True)
-class Limits:
-    """What is refused before memory is taken for it.
+class ReadingOptions:
+    """What is refused, most of it before memory is taken for it.
 
     Attributes
     ----------
@@ -20,11 +23,17 @@ class Limits:
         Largest height times width. The default holds 8,900 x 8,900 pixels; a large detector
         has 4,300 x 3,500.
     max_bytes : int
-        Largest file.
+        Largest file, also after inflating a deflated DICOM data set.
+    modalities : tuple of str, or None
+        DICOM modalities that are read; None reads any.
+    frame : int or None
+        Which frame to take from a DICOM file of several, from 0; None refuses such a file.
     """
 
     max_pixels: int = 80_000_000
     max_bytes: int = 512 * 2**20
+    modalities: tuple[str, ...] | None = RADIOGRAPHY
+    frame: int | None = None
 
     def check_pixels(self, height: int, width: int) -> None:
         """Refuse an image with more pixels than allowed, or with none.
@@ -41,15 +50,28 @@ class Limits:
                 "too_large", f"{width} x {height} pixels, more than the limit of {self.max_pixels}"
             )
 
+    def check_bytes(self, size: int) -> None:
+        """Refuse a file with more bytes than allowed.
+
+        Raises
+        ------
+        ImageError
+            ``too_large``.
+        """
+        if size > self.max_bytes:
+            raise ImageError("too_large", f"{size} bytes, more than the limit of {self.max_bytes}")
+
 
 @dataclass(frozen=True)
 class Decoded:
-    """The pixels of one file as a reader of one format found them.
+    """The pixels of one file as the reader of its format found them.
 
     Attributes
     ----------
     pixels : ndarray of float32, shape (H, W)
         In [0, 1], bone bright.
+    height, width : int
+        As stored; `pixels` are fewer where a large JPEG was scaled while it was decoded.
     bits : int
         Significant bits per sample before scaling.
     decoder : str
@@ -63,6 +85,8 @@ class Decoded:
     """
 
     pixels: npt.NDArray[np.float32]
+    height: int
+    width: int
     bits: int
     decoder: str
     steps: tuple[str, ...] = ()

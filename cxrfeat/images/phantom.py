@@ -189,9 +189,9 @@ def _vessels(anatomy: Anatomy, x: _Floats, y: _Floats) -> _Floats:
     """Branching markings, denser towards the hila; the same in every image of a patient."""
     rng = np.random.default_rng(anatomy.texture_seed)
     size = x.shape[0]
-    noise = rng.standard_normal(x.shape)
+    noise = rng.standard_normal(x.shape, dtype=np.float32)
     fine = gaussian_filter(noise, size / 130)
-    coarse = gaussian_filter(rng.standard_normal(x.shape), size / 40)
+    coarse = gaussian_filter(rng.standard_normal(x.shape, dtype=np.float32), size / 40)
     ridges = np.exp(-((fine / fine.std() / 0.35) ** 2)) * (coarse > 0) + 0.5 * (fine > 0)
     hila = np.exp(-(((np.abs(x - 0.5) - 0.10) / 0.13) ** 2) - ((y - 0.47) / 0.2) ** 2)
     return (anatomy.vessels * ridges * (0.35 + 1.3 * hila)).astype(np.float32)
@@ -235,14 +235,14 @@ def _opacities(
         weight = (lungs > 0.9).ravel() * (np.abs(x.ravel() - 0.5) > 0.12)
         for spot in rng.choice(weight.size, size=int(rng.integers(1, 3)), p=weight / weight.sum()):
             cx, cy = x.flat[spot], y.flat[spot]
-            rx, ry = rng.uniform(0.035, 0.075, size=2)
+            rx, ry = rng.uniform(0.04, 0.075, size=2)
             radius = ((x - cx) / rx) ** 2 + ((y - cy) / ry) ** 2
-            total += rng.uniform(0.08, 0.22) * np.exp(-(radius**1.3)).astype(np.float32)
+            total += rng.uniform(0.2, 0.4) * np.exp(-(radius**1.3)).astype(np.float32)
     elif label == "diffuse_opacity":
         size = x.shape[0]
-        for scale in (size / 12, size / 40):
-            noise = gaussian_filter(rng.standard_normal(x.shape), scale)
-            total += rng.uniform(0.03, 0.07) * np.clip(0.5 + noise / noise.std(), 0.0, 2.5)
+        for scale in (size / 16, size / 50):
+            noise = gaussian_filter(rng.standard_normal(x.shape, dtype=np.float32), scale)
+            total += rng.uniform(0.05, 0.10) * np.clip(0.3 + noise / noise.std(), 0.0, 2.5)
     return total.astype(np.float32)
 
 
@@ -251,7 +251,7 @@ def _expose(picture: _Floats, body: _Floats, rng: np.random.Generator) -> _Float
     size = picture.shape[0]
     picture = gaussian_filter(picture, size / 300)
     picture += 0.05 * gaussian_filter(body * picture, size / 16)
-    noise = gaussian_filter(rng.standard_normal(picture.shape), 0.6)
+    noise = gaussian_filter(rng.standard_normal(picture.shape, dtype=np.float32), 0.6)
     picture += rng.uniform(0.012, 0.03) * noise * np.sqrt(np.clip(picture, 0.02, 1.0))
-    picture = (picture - rng.uniform(0.0, 0.05)) * rng.uniform(0.95, 1.2)
-    return np.clip(picture, 0.0, 1.0).astype(np.float32) ** np.float32(rng.uniform(0.8, 1.25))
+    picture = (picture - rng.uniform(0.0, 0.05)) * rng.uniform(0.85, 1.25)
+    return np.clip(picture, 0.0, 1.0).astype(np.float32) ** np.float32(rng.uniform(0.65, 1.5))

@@ -13,18 +13,18 @@ import numpy as np
 import numpy.typing as npt
 
 from cxrfeat.errors import ImageError
-from cxrfeat.images.decoded import Decoded, Limits
+from cxrfeat.images.decoded import Decoded, ReadingOptions
 from cxrfeat.images.raster import read_bmp, read_jpeg, read_png, read_tiff, read_webp
 from cxrfeat.signatures import HEAD_BYTES, recognise
 
 
-def _read_dicom(data: bytes, limits: Limits) -> Decoded:
+def _read_dicom(data: bytes, options: ReadingOptions) -> Decoded:
     from cxrfeat.images.dicom import read_dicom  # pydicom takes 0.2 s to import
 
-    return read_dicom(data, limits)
+    return read_dicom(data, options)
 
 
-READERS: dict[str, Callable[[bytes, Limits], Decoded]] = {
+READERS: dict[str, Callable[[bytes, ReadingOptions], Decoded]] = {
     "JPEG": read_jpeg,
     "PNG": read_png,
     "TIFF": read_tiff,
@@ -33,6 +33,9 @@ READERS: dict[str, Callable[[bytes, Limits], Decoded]] = {
     "DICOM": _read_dicom,
 }
 """Every image format by the name `cxrfeat.signatures.recognise` gives it."""
+
+
+_SYNTAX_BYTES = 2048  # within which a DICOM file names its transfer syntax
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,8 @@ class Radiograph:
         Of the file's bytes, 64 hexadecimal digits.
     size_bytes : int
         Size of the file.
+    height, width : int
+        As stored; `pixels` are fewer where a large JPEG was scaled while it was decoded.
     bits : int
         Significant bits per sample before scaling.
     steps, warnings : tuple of str
@@ -64,13 +69,15 @@ class Radiograph:
     decoder: str
     sha256: str
     size_bytes: int
+    height: int
+    width: int
     bits: int
     steps: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     meta: dict[str, str] = field(default_factory=dict)
 
 
-def read_image(source: Path | str | bytes, *, limits: Limits | None = None) -> Radiograph:
+def read_image(source: Path | str | bytes, *, options: ReadingOptions | None = None) -> Radiograph:
     """Read one radiograph, of any known format, whole or not at all.
 
     The file is read once; the format is recognised by its content. Safe to call from threads.
@@ -79,8 +86,8 @@ def read_image(source: Path | str | bytes, *, limits: Limits | None = None) -> R
     ----------
     source
         A path, or the bytes of a file.
-    limits
-        What is refused before memory is taken for it.
+    options
+        What is refused, and how large a file may be.
 
     Returns
     -------
@@ -91,15 +98,19 @@ def read_image(source: Path | str | bytes, *, limits: Limits | None = None) -> R
     ImageError
         For every file that cannot be used, with a code from ``docs/images.md``; nothing else.
     """
-    limits = limits or Limits()
-    data = _check_size(source, limits) if isinstance(source, bytes) else _load(source, limits)
+    options = options or ReadingOptions()
+    if isinstance(source, bytes):
+        data = source
+        options.check_bytes(len(data))
+    else:
+        data = _load(source, options)
     name = recognise(data[:HEAD_BYTES])
     if not data:
         raise ImageError("empty", "the file has no bytes")
     if name is None:
         raise ImageError("unrecognised", "not one of " + ", ".join(READERS))
     try:
-        decoded = READERS[name](data, limits)
+        decoded = READERS[name](data, options)
     except ImageError:
         raise
     except MemoryError:
@@ -115,6 +126,8 @@ def read_image(source: Path | str | bytes, *, limits: Limits | None = None) -> R
         decoder=decoded.decoder,
         sha256=hashlib.sha256(data).hexdigest(),
         size_bytes=len(data),
+        height=decoded.height,
+        width=decoded.width,
         bits=decoded.bits,
         steps=decoded.steps,
         warnings=decoded.warnings,
@@ -122,36 +135,48 @@ def read_image(source: Path | str | bytes, *, limits: Limits | None = None) -> R
     )
 
 
-def _load(path: Path | str, limits: Limits) -> bytes:
+def declared_columns(path: Path | str, *, options: ReadingOptions | None = None) -> dict[str, str]:
+    """Return the columns that an image file declares, without decoding its pixels.
+
+    Returns
+    -------
+    dict of str to str
+        For DICOM: modality, view, photometric interpretation, bits, rows, columns, transfer
+        syntax, sex, age, and ``group``, a keyed hash of the patient id. Empty for other formats
+        and for files that cannot be read; `read_image` says why.
+    """
     try:
-        # Without O_NONBLOCK a named pipe would wait for a writer for ever.
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        if not os.path.isfile(path):
+            return {}
+        with open(path, "rb") as file:
+            head = file.read(_SYNTAX_BYTES)
+            if recognise(head[:HEAD_BYTES]) != "DICOM":
+                return {}
+            from cxrfeat.images.dicom import declared_columns as declared  # as for _read_dicom
+
+            return declared(head, file, options or ReadingOptions())
+    except (OSError, ValueError):
+        return {}
+
+
+def _load(path: Path | str, options: ReadingOptions) -> bytes:
+    try:
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):  # opening a named pipe would wait for its writer
+            raise ImageError("not_a_file", "a folder, pipe, socket or device, not a file")
+        options.check_bytes(status.st_size)
+        with open(path, "rb") as file:
+            return file.read(status.st_size)
+    except ImageError:
+        raise
     except FileNotFoundError:
         raise ImageError("missing", "there is no such file") from None
     except PermissionError:
         raise ImageError("unreadable", "no permission to read the file") from None
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "the path is not valid"
-        raise ImageError("unreadable", reason) from None
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise ImageError("not_a_file", "a folder, pipe or device, not a file")
-        _check_bytes(status.st_size, limits)
-        try:
-            return _check_size(file.read(limits.max_bytes + 1), limits)
-        except OSError as error:
-            raise ImageError("unreadable", error.strerror or "reading failed") from None
-
-
-def _check_size(data: bytes, limits: Limits) -> bytes:
-    _check_bytes(len(data), limits)
-    return data
-
-
-def _check_bytes(size: int, limits: Limits) -> None:
-    if size > limits.max_bytes:
-        raise ImageError("too_large", f"{size} bytes, more than the limit of {limits.max_bytes}")
+    except OSError as error:
+        raise ImageError("unreadable", error.strerror or "reading failed") from None
+    except ValueError:
+        raise ImageError("unreadable", "the path is not valid") from None
 
 
 def _one_line(error: Exception) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zlib
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,8 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from cxrfeat.errors import ImageError
-from cxrfeat.images.decoded import Decoded, Limits
+from cxrfeat.images.decoded import Decoded, ReadingOptions
+from cxrfeat.images.quiet import hush
 
 _Floats = npt.NDArray[np.float32]
 
@@ -33,55 +35,95 @@ _TURNS = {
 _SIGNIFICANT_BITS = (8, 10, 12, 14, 16, 32)
 
 
-def read_jpeg(data: bytes, limits: Limits) -> Decoded:
-    """Decode a JPEG file."""
-    return _read(JpegImageFile, data, limits)
+SCALED_SIDE = 1024
+"""A JPEG is decoded at a half, a quarter or an eighth while its shorter side keeps this length."""
 
 
-def read_png(data: bytes, limits: Limits) -> Decoded:
+def read_jpeg(data: bytes, options: ReadingOptions) -> Decoded:
+    """Decode a JPEG file, a large one scaled down while it is decoded.
+
+    libjpeg then computes fewer pixels from each block of coefficients, which is about three times
+    as fast. The size does not depend on the network, so that a row does not depend on which
+    other networks ran along. ``docs/images.md`` states how close this is to the full path.
+    """
+    return _read(JpegImageFile, data, options)
+
+
+def read_png(data: bytes, options: ReadingOptions) -> Decoded:
     """Decode a PNG file of 1 to 16 bits."""
-    return _read(PngImageFile, data, limits)
+    _check_png_sums(data)
+    return _read(PngImageFile, data, options)
 
 
-def read_tiff(data: bytes, limits: Limits) -> Decoded:
+def read_tiff(data: bytes, options: ReadingOptions) -> Decoded:
     """Decode the only page of a TIFF file of 1 to 32 bits."""
-    return _read(TiffImageFile, data, limits)
+    return _read(TiffImageFile, data, options)
 
 
-def read_bmp(data: bytes, limits: Limits) -> Decoded:
+def read_bmp(data: bytes, options: ReadingOptions) -> Decoded:
     """Decode a BMP file."""
-    return _read(BmpImageFile, data, limits)
+    return _read(BmpImageFile, data, options)
 
 
-def read_webp(data: bytes, limits: Limits) -> Decoded:
+def read_webp(data: bytes, options: ReadingOptions) -> Decoded:
     """Decode a WebP file."""
-    return _read(WebPImageFile, data, limits)
+    return _read(WebPImageFile, data, options)
 
 
-def _read(plugin: type[ImageFile.ImageFile], data: bytes, limits: Limits) -> Decoded:
+def _read(plugin: type[ImageFile.ImageFile], data: bytes, options: ReadingOptions) -> Decoded:
     # The plugin of the recognised format is opened directly: `Image.open` would warn about, or
     # refuse, large images by a limit that is global to the process.
+    hush("PIL")
     try:
         image = plugin(io.BytesIO(data))
     except (SyntaxError, EOFError, IndexError, TypeError, KeyError) as error:
         raise ImageError("damaged", f"the header cannot be read: {error}") from None
     with image:
-        limits.check_pixels(image.height, image.width)
+        options.check_pixels(image.height, image.width)
         frames = int(getattr(image, "n_frames", 1))
         if frames > 1:
             raise ImageError("multi_frame", f"the file holds {frames} pictures, not one")
+        full = image.size
+        if image.format == "JPEG":
+            _decode_scaled(image)
         _load_whole(image)
         pixels, bits, steps, warnings = _to_grey(image)
+        if image.size != full:
+            steps.insert(0, f"decoded at {image.width} x {image.height} of {full[0]} x {full[1]}")
         turned = _upright(pixels, image)
         if turned is not pixels:
             steps.append("turned upright by its EXIF orientation")
     return Decoded(
         pixels=turned,
+        height=full[1],
+        width=full[0],
         bits=bits,
         decoder=f"Pillow {PIL.__version__}",
         steps=tuple(steps),
         warnings=tuple(warnings),
     )
+
+
+def _decode_scaled(image: ImageFile.ImageFile) -> None:
+    """Have the decoder give the luma alone, and fewer pixels of a large picture."""
+    shorter = min(image.size)
+    scale = next((s for s in (8, 4, 2) if shorter >= s * SCALED_SIDE), 1)
+    mode = "L" if image.mode in ("L", "RGB") else image.mode
+    image.draft(mode, (image.width // scale, image.height // scale))
+
+
+def _check_png_sums(data: bytes) -> None:
+    """Check the sum of every chunk, which Pillow does not do for the pixels."""
+    place, kind = 8, b""
+    while kind != b"IEND":
+        length = int.from_bytes(data[place : place + 4])
+        end = place + 8 + length
+        kind = data[place + 4 : place + 8]
+        if end + 4 > len(data):
+            raise ImageError("truncated", "the PNG file ends too early")
+        if zlib.crc32(memoryview(data)[place + 4 : end]) != int.from_bytes(data[end : end + 4]):
+            raise ImageError("damaged", "a part of the PNG file does not match its check sum")
+        place = end + 4
 
 
 def _load_whole(image: ImageFile.ImageFile) -> None:

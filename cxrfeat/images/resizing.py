@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import PIL
-import pydicom
 from PIL import Image
+
+from cxrfeat.images.raster import SCALED_SIDE
 
 READING_VERSION = 1
 """Raised whenever the same file would give other pixels."""
@@ -53,8 +55,9 @@ def reading_spec(size: int) -> dict[str, Any]:
         "version": READING_VERSION,
         "range": [0, 1],
         "polarity": "bone bright",
+        "scaled_jpeg": f"shorter side at least {SCALED_SIDE}",
         "crop": "none",
         "resize": "bilinear, antialiased",
         "size": [size, size],
-        "decoders": {"Pillow": PIL.__version__, "pydicom": pydicom.__version__},
+        "decoders": {"Pillow": PIL.__version__, "pydicom": version("pydicom")},
     }

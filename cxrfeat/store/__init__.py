@@ -2,7 +2,9 @@
 
 from cxrfeat.store.embeddings import Embeddings, KnownRow, known, load
 from cxrfeat.store.layout import DONE, FAILED, PENDING
+from cxrfeat.store.merging import Merged, merge
 from cxrfeat.store.plan import Changes
+from cxrfeat.store.verification import Damage, Verification, verify
 from cxrfeat.store.writer import StoreWriter, open_writer
 
 __all__ = [
@@ -10,10 +12,15 @@ __all__ = [
     "FAILED",
     "PENDING",
     "Changes",
+    "Damage",
     "Embeddings",
     "KnownRow",
+    "Merged",
     "StoreWriter",
+    "Verification",
     "known",
     "load",
+    "merge",
     "open_writer",
+    "verify",
 ]

@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import h5py
 
-from cxrfeat.errors import StorageError
+from cxrfeat.errors import CxrfeatError, StorageError
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextlib.contextmanager
@@ -18,10 +21,11 @@ def storage_errors(path: Path, needed: int = 0) -> Iterator[None]:
     """Turn what the system says about a full or failing disk into a `StorageError`."""
     try:
         yield
-    except (OSError, RuntimeError) as error:
-        if isinstance(error, StorageError):
+    except (OSError, RuntimeError, ValueError) as error:  # h5py raises any of them
+        number = error_number(error)
+        if isinstance(error, CxrfeatError) or (isinstance(error, ValueError) and not number):
             raise
-        if error_number(error) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        if number in _NO_ROOM:
             room = f"'{path.parent}' has no room"
             if needed:
                 room += f" for a file of {needed / 1e6:,.1f} MB"
@@ -36,10 +40,8 @@ def error_number(error: BaseException) -> int:
     number = getattr(error, "errno", None)
     if isinstance(number, int):
         return number
-    for candidate in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        if f"errno = {candidate}," in str(error):
-            return candidate
-    return 0
+    told = re.search(r"errno = (\d+)", str(error))
+    return int(told[1]) if told else 0
 
 
 def sync(file: h5py.File) -> None:

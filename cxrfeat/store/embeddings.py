@@ -13,9 +13,15 @@ import numpy as np
 import numpy.typing as npt
 
 from cxrfeat.dataset import LabelKind
-from cxrfeat.errors import FileFormatError, InputError
-from cxrfeat.store import layout
+from cxrfeat.errors import InputError
 from cxrfeat.store.layout import DONE
+from cxrfeat.store.opening import (
+    damage_named,
+    open_for_reading,
+    read_header,
+    read_table,
+    read_text,
+)
 
 
 class KnownRow(NamedTuple):
@@ -40,9 +46,9 @@ def known(path: Path | str) -> dict[str, KnownRow]:
     path = Path(path)
     if not path.exists():
         return {}
-    with layout.open_for_reading(path) as file:
-        ids = layout.read_text(file["id"])
-        sha256 = layout.read_text(file["sha256"])
+    with open_for_reading(path) as file, damage_named(path):
+        ids = read_text(file["id"])
+        sha256 = read_text(file["sha256"])
         status = file["status"][...].tolist()
         stat = file["stat"][...].tolist() if "stat" in file else [(-1, -1)] * len(ids)
     return {
@@ -81,6 +87,8 @@ class Embeddings:
     fingerprint, created : str
     dimension : int
     storage : "float32" or "float16"
+    file : h5py.File
+        What is read from; for parts of the store that copy rows as they are stored.
 
     Examples
     --------
@@ -91,17 +99,16 @@ class Embeddings:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.name = path.stem
-        self._file = layout.open_for_reading(path)
+        self.file = open_for_reading(path)
         try:
-            header = layout.read_header(self._file, path)
-            table = layout.read_table(self._file)
-            self.status: npt.NDArray[np.uint8] = self._file["status"][...]
-            self._rows = self._file["embeddings"]
-        except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
-            self._file.close()
-            if isinstance(error, FileFormatError):
-                raise
-            raise layout.damaged(path, error) from error
+            header = read_header(self.file, path)
+            table = read_table(self.file, path)
+            with damage_named(path):
+                self.status: npt.NDArray[np.uint8] = self.file["status"][...]
+        except BaseException:
+            self.file.close()
+            raise
+        self._rows = self.file["embeddings"]
         self.spec = header.spec
         self.fingerprint = header.fingerprint
         self.environment = header.environment
@@ -122,12 +129,20 @@ class Embeddings:
     @cached_property
     def sha256(self) -> list[str]:
         """The sha256 of each image's bytes; "" where it is not known."""
-        return layout.read_text(self._file["sha256"])
+        with damage_named(self.path):
+            return read_text(self.file["sha256"])
 
     @cached_property
     def errors(self) -> list[str]:
         """Code and reason for each failed row; "" for the others."""
-        return layout.read_text(self._file["error"])
+        with damage_named(self.path):
+            return read_text(self.file["error"])
+
+    @cached_property
+    def rounding(self) -> npt.NDArray[np.float32] | None:
+        """Relative error that storing float16 brought to each row; None for float32."""
+        with damage_named(self.path):
+            return self.file["rounding"][...] if "rounding" in self.file else None
 
     @cached_property
     def _row_of(self) -> dict[str, int]:
@@ -180,7 +195,7 @@ class Embeddings:
 
     def close(self) -> None:
         """Close the file; calling it again does nothing."""
-        self._file.close()
+        self.file.close()
 
     def __enter__(self) -> Self:
         return self
@@ -211,11 +226,9 @@ class Embeddings:
         order = np.argsort(rows, kind="stable")
         ordered = rows[order]
         edges = [0, *(np.flatnonzero(np.diff(ordered) != 1) + 1).tolist(), len(rows)]
-        try:
+        with damage_named(self.path):
             for start, stop in pairwise(edges):
                 if start < stop:
                     first = int(ordered[start])
                     out[order[start:stop]] = self._rows[first : first + stop - start]
-        except (OSError, RuntimeError) as error:
-            raise layout.damaged(self.path, error) from error
         return out

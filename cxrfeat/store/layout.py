@@ -1,6 +1,6 @@
-"""Format 1 of an embedding file: what is in it, how it is made, and how it is opened safely.
+"""Format 1 of an embedding file: what is in it and how it is made.
 
-``docs/format.md`` is the specification; this module is the only place that knows it. Every
+``docs/format.md`` is the specification; `cxrfeat.store.opening` reads it. Every
 dataset is allocated and filled when a file is made, without filters and with types of fixed
 length, so that filling rows later touches raw data alone and never HDF5's own structures: a
 process that is killed at any moment leaves a file that opens.
@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import zlib
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import h5py
 import numpy as np
@@ -21,7 +22,7 @@ import numpy.typing as npt
 from h5py import h5d, h5p, h5s, h5t
 
 from cxrfeat.dataset import LabelKind
-from cxrfeat.errors import FileFormatError, InputError
+from cxrfeat.errors import InputError
 from cxrfeat.spec import fingerprint
 
 FORMAT = "cxrfeat-embeddings"
@@ -35,7 +36,6 @@ STORAGE_TYPES: dict[str, np.dtype[Any]] = {
     "float32": np.dtype("<f4"),
     "float16": np.dtype("<f2"),
 }
-_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
 @dataclass
@@ -102,12 +102,12 @@ def create(path: Path, header: Header, table: Table) -> h5py.File:
     rows = len(table.ids)
     file = h5py.File(path, "w", libver="earliest", locking=False, rdcc_nbytes=0, track_order=False)
     try:
-        file.attrs["format"] = FORMAT
+        _state(file, "format", FORMAT)
         file.attrs["format_version"] = VERSION
-        file.attrs["spec"] = json.dumps(header.spec, sort_keys=True)
-        file.attrs["fingerprint"] = header.fingerprint
-        file.attrs["environment"] = json.dumps(header.environment, sort_keys=True)
-        file.attrs["created"] = header.created or datetime.now(UTC).isoformat(timespec="seconds")
+        _state(file, "spec", json.dumps(header.spec, sort_keys=True))
+        _state(file, "fingerprint", header.fingerprint)
+        _state(file, "environment", json.dumps(header.environment, sort_keys=True))
+        _state(file, "created", header.created or datetime.now(UTC).isoformat(timespec="seconds"))
 
         stored = STORAGE_TYPES[header.storage]
         row_bytes = max(1, header.dimension * stored.itemsize)
@@ -124,105 +124,17 @@ def create(path: Path, header: Header, table: Table) -> h5py.File:
         if table.labels is not None:
             _allocate(file, "labels", table.labels.shape, np.dtype("<f4"), fill=np.nan)
             file["labels"][...] = table.labels
-            file["labels"].attrs["names"] = table.classes
-            file["labels"].attrs["kind"] = table.kind
+            _seal(file["labels"], table.labels)
+            _state(file["labels"], "names", table.classes)
+            _state(file["labels"], "kind", table.kind)
         meta = file.create_group("meta")
         for name, values in table.meta.items():
             _write_text(meta, column_link(name), values.tolist())
         file.flush()
     except BaseException:
-        _close_quietly(file)
+        close_quietly(file)
         raise
     return file
-
-
-def open_for_writing(path: Path) -> h5py.File:
-    """Open an existing file whose rows will be filled."""
-    return h5py.File(path, "r+", libver="earliest", locking=False, rdcc_nbytes=0)
-
-
-def open_for_reading(path: Path) -> h5py.File:
-    """Open a file of format 1, trusting nothing in it.
-
-    Raises
-    ------
-    FileFormatError
-        If the file is not ours, of another version, damaged, or points out of itself.
-    """
-    if not path.exists():
-        raise FileFormatError(f"there is no file '{path}': make it with 'cxrfeat extract'")
-    try:
-        with path.open("rb") as raw:
-            signature = raw.read(len(_SIGNATURE))
-    except OSError as error:
-        raise FileFormatError(f"'{path}' cannot be read: {error.strerror}") from error
-    if signature != _SIGNATURE:
-        raise FileFormatError(f"'{path}' is not an HDF5 file: make it with 'cxrfeat extract'")
-    try:
-        # No chunk cache: unfiltered chunks are then read row by row, straight from the file.
-        file = h5py.File(path, "r", locking=False, rdcc_nbytes=0)
-    except (OSError, RuntimeError) as error:
-        raise damaged(path, error) from error
-    try:
-        _check(file, path)
-    except FileFormatError:
-        _close_quietly(file)
-        raise
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError) as error:
-        _close_quietly(file)
-        raise damaged(path, error) from error
-    return file
-
-
-def damaged(path: Path, error: BaseException) -> FileFormatError:
-    """Say that HDF5 could not read a file."""
-    return FileFormatError(
-        f"'{path}' is damaged ({str(error).splitlines()[0] if str(error) else error!r}): "
-        "restore it from a copy, or delete it and extract again"
-    )
-
-
-def read_header(file: h5py.File, path: Path) -> Header:
-    """Read the root attributes of a file that `open_for_reading` accepted."""
-    try:
-        spec = json.loads(_attribute(file, "spec"))
-        environment = json.loads(_attribute(file, "environment"))
-    except ValueError as error:
-        raise damaged(path, error) from error
-    if not isinstance(spec, dict) or not isinstance(environment, dict):
-        raise FileFormatError(f"'{path}' is damaged: its spec is not a JSON object")
-    embeddings = file["embeddings"]
-    header = Header(
-        spec=spec,
-        dimension=embeddings.shape[1],
-        storage=cast(Storage, embeddings.dtype.name),
-        environment=environment,
-        created=_attribute(file, "created"),
-    )
-    if header.fingerprint != _attribute(file, "fingerprint"):
-        raise FileFormatError(
-            f"'{path}' is damaged: its spec does not have the fingerprint it states; "
-            "restore it from a copy, or delete it and extract again"
-        )
-    return header
-
-
-def read_table(file: h5py.File) -> Table:
-    """Read ids, labels and columns of a file that `open_for_reading` accepted."""
-    table = Table(ids=read_text(file["id"]))
-    if "labels" in file:
-        labels = file["labels"]
-        table.labels = np.asarray(labels[...], dtype=np.float32)
-        table.classes = [str(name) for name in labels.attrs["names"]]
-        table.kind = cast(LabelKind, _attribute(labels, "kind"))
-    for link, values in file["meta"].items():
-        table.meta[column_name(link)] = np.array(read_text(values), dtype=np.str_)
-    return table
-
-
-def read_text(dataset: h5py.Dataset) -> list[str]:
-    """Read a dataset of strings of fixed length."""
-    return [value.decode() for value in dataset[...].tolist()]
 
 
 def to_bytes(values: list[str], what: str) -> npt.NDArray[np.bytes_]:
@@ -278,30 +190,23 @@ def _write_text(group: h5py.Group, name: str, values: list[str]) -> None:
     encoded = to_bytes(values, f"'{name}'")
     _allocate(group, name, encoded.shape, encoded.dtype)
     group[name][...] = encoded
+    _seal(group[name], encoded)
 
 
-def _attribute(owner: h5py.Group | h5py.Dataset, name: str) -> str:
-    value = owner.attrs[name]
-    return value.decode() if isinstance(value, bytes) else str(value)
+def _state(owner: h5py.Group | h5py.Dataset, name: str, value: str | list[str]) -> None:
+    """Write an attribute as text that h5py returns as ``str``."""
+    try:
+        owner.attrs[name] = value
+    except UnicodeEncodeError as error:
+        raise InputError(f"'{name}' {error.object!a} is not Unicode text") from error
 
 
-def _close_quietly(file: h5py.File) -> None:
-    with contextlib.suppress(OSError, RuntimeError):  # HDF5 reports again what it reported already
+def _seal(dataset: h5py.Dataset, values: npt.NDArray[Any]) -> None:
+    """Note the checksum of a dataset that is never changed again."""
+    dataset.attrs["crc32"] = np.uint32(zlib.crc32(np.ascontiguousarray(values).data))
+
+
+def close_quietly(file: h5py.File) -> None:
+    """Close a file of which HDF5 has complained already."""
+    with contextlib.suppress(OSError, RuntimeError):
         file.close()
-
-
-def _check(file: h5py.File, path: Path) -> None:
-    if "format" not in file.attrs or _attribute(file, "format") != FORMAT:
-        raise FileFormatError(
-            f"'{path}' is not an embedding file of cxrfeat: make one with 'cxrfeat extract'"
-        )
-    version = int(file.attrs["format_version"])
-    if version != VERSION:
-        raise FileFormatError(
-            f"'{path}' has format {version}, this cxrfeat reads format {VERSION}: "
-            "use the version of cxrfeat that wrote it, or extract again"
-        )
-    rows = len(file["id"])
-    for name in ("embeddings", "checksum", "sha256", "status", "error"):
-        if len(file[name]) != rows:
-            raise FileFormatError(f"'{path}' is damaged: '/{name}' has another length than '/id'")

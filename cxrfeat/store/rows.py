@@ -29,7 +29,7 @@ def checksums(sha256: npt.NDArray[np.bytes_], stored: npt.NDArray[Any]) -> npt.N
 def rounding_errors(
     vectors: npt.NDArray[np.float32], stored: npt.NDArray[Any]
 ) -> npt.NDArray[np.float32]:
-    """Measure the relative error that storing brought to each row: |stored - computed| / |computed|."""
+    """Measure what storing cost each row: |stored - computed| / |computed|, Euclidean norms."""
     exact = vectors.astype(np.float64)
     lost = np.linalg.norm(stored.astype(np.float64) - exact, axis=1)
     norm = np.linalg.norm(exact, axis=1)

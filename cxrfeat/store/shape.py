@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,10 +22,17 @@ from cxrfeat.spec import difference
 from cxrfeat.store import layout
 from cxrfeat.store.disk import storage_errors, sync, sync_path
 from cxrfeat.store.layout import PENDING, Header, Table
-from cxrfeat.store.plan import Changes, Plan, plan
+from cxrfeat.store.opening import (
+    damage_named,
+    open_for_reading,
+    open_for_writing,
+    read_header,
+    read_table,
+)
+from cxrfeat.store.plan import Changes, plan
 from cxrfeat.store.rows import runs, set_status
 
-ROW_DATASETS = ("checksum", "sha256", "error", "stat", "rounding")
+ROW_DATASETS = ("embeddings", "checksum", "sha256", "error", "stat", "rounding", "status")
 _COPY_BYTES = 16 << 20
 
 
@@ -45,28 +52,31 @@ def bring_to(
     SpecMismatchError, InputError, FileFormatError, StorageError
         As `cxrfeat.store.open_writer` documents.
     """
-    with layout.open_for_reading(path) as file:
-        theirs = layout.read_header(file, path)
-        _require_same(path, header, theirs)
-        old = layout.read_table(file)
+    with open_for_reading(path) as file:
+        theirs = read_header(file, path)
+        require_same(path, header, theirs)
+        old = read_table(file, path)
+        with damage_named(path):
+            status, sha256 = file["status"][...], file["sha256"][...]
         todo = plan(
-            old,
-            file["status"][...],
-            file["sha256"][...],
-            wanted,
-            current_sha256,
-            prune=prune,
-            retry_failed=retry_failed,
+            old, status, sha256, wanted, current_sha256, prune=prune, retry_failed=retry_failed
         )
         if todo.changes.rewritten:
-            header = replace(header, created=theirs.created)
-            replace_file(path, header, todo.table, (file, todo))
+            counts = np.append(status != PENDING, False)  # source -1, a new row, finds False
+            counts[todo.reset] = False
+            target = np.flatnonzero(counts[todo.source])
+
+            def carry_over(new: h5py.File) -> None:
+                copy_rows(file, path, todo.source[target], new, target)
+
+            replace_file(path, replace(header, created=theirs.created), todo.table, carry_over)
     if not todo.changes.rewritten and len(todo.reset):
-        _reset(path, todo.reset)
+        reset_rows(path, todo.reset)
     return todo.changes
 
 
-def _require_same(path: Path, ours: Header, theirs: Header) -> None:
+def require_same(path: Path, ours: Header, theirs: Header) -> None:
+    """Refuse to mix rows that do not mean the same or are not stored alike."""
     if ours.fingerprint != theirs.fingerprint:
         lines = difference(ours.spec, theirs.spec)
         raise SpecMismatchError(
@@ -87,9 +97,12 @@ def _require_same(path: Path, ours: Header, theirs: Header) -> None:
 
 
 def replace_file(
-    path: Path, header: Header, table: Table, origin: tuple[h5py.File, Plan] | None = None
+    path: Path,
+    header: Header,
+    table: Table,
+    fill: Callable[[h5py.File], None] | None = None,
 ) -> None:
-    """Make a new file beside the old one and put it in its place in one step."""
+    """Make a new file, filled by `fill`, and put it in the place of the old one in one step."""
     new = path.with_name(path.name + ".new")
     needed = _size(header, table)
     free = shutil.disk_usage(path.parent).free
@@ -102,8 +115,8 @@ def replace_file(
         with storage_errors(path, needed):
             file = layout.create(new, header, table)
             with contextlib.closing(file):
-                if origin is not None:
-                    _copy_rows(*origin, file)
+                if fill is not None:
+                    fill(file)
                 sync(file)
             sync_path(new)
             os.replace(new, path)
@@ -121,24 +134,28 @@ def _size(header: Header, table: Table) -> int:
     return len(table.ids) * per_row + 100_000
 
 
-def _copy_rows(old: h5py.File, todo: Plan, new: h5py.File) -> None:
-    """Carry over every row that still counts."""
-    counts = np.append(old["status"][...] != PENDING, False)  # source -1, a new row, finds False
-    counts[todo.reset] = False
-    target = np.flatnonzero(counts[todo.source])
-    source = todo.source[target]
+def copy_rows(
+    old: h5py.File,
+    old_path: Path,
+    source: npt.NDArray[np.int64],
+    new: h5py.File,
+    target: npt.NDArray[np.int64],
+) -> None:
+    """Copy rows as they are stored, checksums included, in blocks of bounded size."""
     row_bytes = max(1, old["embeddings"].dtype.itemsize * old["embeddings"].shape[1])
     limit = max(1, _COPY_BYTES // row_bytes)
-    names = ["embeddings", *(name for name in ROW_DATASETS if name in new and name in old)]
+    names = [name for name in ROW_DATASETS if name in new and name in old]
     for run in runs(target, source, limit=limit):
         first, start, length = int(target[run.start]), int(source[run.start]), run.stop - run.start
-        for name in [*names, "status"]:
-            new[name][first : first + length] = old[name][start : start + length]
+        for name in names:
+            with damage_named(old_path):
+                block = old[name][start : start + length]
+            new[name][first : first + length] = block
 
 
-def _reset(path: Path, rows: npt.NDArray[np.int64]) -> None:
+def reset_rows(path: Path, rows: npt.NDArray[np.int64]) -> None:
     """Set rows back to pending where they are: first the status, then the data."""
-    with storage_errors(path), layout.open_for_writing(path) as file:
+    with storage_errors(path), open_for_writing(path) as file:
         set_status(file, dict.fromkeys(rows.tolist(), PENDING))
         sync(file)
         for run in runs(rows_sorted := np.sort(rows)):

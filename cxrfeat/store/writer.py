@@ -18,6 +18,7 @@ from cxrfeat.store import layout
 from cxrfeat.store.disk import storage_errors, sync
 from cxrfeat.store.layout import DONE, FAILED, PENDING, Header, Storage
 from cxrfeat.store.lock import FileLock
+from cxrfeat.store.opening import open_for_writing, read_text
 from cxrfeat.store.plan import Changes, dataset_table
 from cxrfeat.store.rows import checksums, rounding_errors, runs, set_status, shorten
 from cxrfeat.store.shape import bring_to, replace_file
@@ -122,8 +123,8 @@ class StoreWriter:
         self.changes = changes
         self._lock = lock
         with storage_errors(path):
-            self._file = layout.open_for_writing(path)
-        self._ids = layout.read_text(self._file["id"])
+            self._file = open_for_writing(path)
+        self._ids = read_text(self._file["id"])
         self._row_of = {name: row for row, name in enumerate(self._ids)}
         self._status: npt.NDArray[np.uint8] = self._file["status"][...]
         self._embeddings = self._file["embeddings"]
@@ -204,6 +205,8 @@ class StoreWriter:
                     )
                 if stats is not None:
                     self._file["stat"][first:last] = np.array(stats, dtype=np.int64)[part]
+            for row in rows[order][self._status[rows[order]] == FAILED].tolist():
+                self._file["error"][row] = b""
         for row in rows[order].tolist():
             self._decided[row] = DONE
         self._status[rows[order]] = DONE

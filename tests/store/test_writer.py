@@ -191,3 +191,12 @@ def test_a_file_of_no_images_is_a_file(path: Path) -> None:
         assert (len(e), e.numpy().shape) == (0, (0, 5))
     with writer_for(path, IDS) as writer:
         assert writer.pending == IDS
+
+
+def test_a_row_that_failed_and_is_written_after_all_keeps_no_error(path: Path) -> None:
+    with writer_for(path, IDS) as writer:
+        writer.fail(IDS[0], "truncated", "ends early")
+        fill(writer, IDS)
+    with load(path) as e:
+        assert e.status.tolist() == [1, 1, 1]
+        assert e.errors == ["", "", ""]

@@ -1,0 +1,148 @@
+"""Transfer syntaxes: which decoder reads which, and what a coded picture says of itself."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+import numpy as np
+import numpy.typing as npt
+import pydicom
+from pydicom import uid
+from pydicom.encaps import get_frame
+from pydicom.pixels.decoders.base import get_decoder
+
+from cxrfeat.errors import ImageError
+from cxrfeat.images.decoded import ReadingOptions
+from cxrfeat.images.quiet import hush
+
+DECODERS: dict[str, tuple[str, str]] = {
+    uid.ImplicitVRLittleEndian: ("", "pydicom"),
+    uid.ExplicitVRLittleEndian: ("", "pydicom"),
+    uid.ExplicitVRBigEndian: ("", "pydicom"),
+    uid.DeflatedExplicitVRLittleEndian: ("", "pydicom"),
+    uid.RLELossless: ("pydicom", "pydicom"),
+    uid.JPEGBaseline8Bit: ("pillow", "Pillow"),
+    uid.JPEGExtended12Bit: ("pillow", "Pillow"),
+    uid.JPEG2000Lossless: ("pillow", "Pillow"),
+    uid.JPEG2000: ("pillow", "Pillow"),
+    uid.JPEGLSLossless: ("pyjpegls", "pyjpegls"),
+    uid.JPEGLSNearLossless: ("pyjpegls", "pyjpegls"),
+    uid.JPEGLossless: ("gdcm", "python-gdcm"),
+    uid.JPEGLosslessSV1: ("gdcm", "python-gdcm"),
+}
+"""For every transfer syntax: pydicom's name for the plugin ("" for none), and its package.
+
+One decoder each, so that a picture does not depend on what else is installed.
+"""
+
+_JPEG_SIZE_MARKERS = frozenset({*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC})
+
+
+def decode(
+    dataset: pydicom.Dataset, options: ReadingOptions
+) -> tuple[npt.NDArray[np.integer], str]:
+    """Decode one frame of stored values, and name the decoder with its version.
+
+    Returns
+    -------
+    samples : ndarray of int, shape (H, W)
+    decoder : str
+
+    Raises
+    ------
+    ImageError
+        ``decoder_missing``, ``unsupported``, ``truncated``, ``damaged`` or ``too_large``.
+    """
+    syntax = dataset.file_meta.get("TransferSyntaxUID", uid.ImplicitVRLittleEndian)
+    if syntax not in DECODERS:
+        raise ImageError("unsupported", f"transfer syntax {_name(syntax)}")
+    plugin, package = DECODERS[syntax]
+    decoder = get_decoder(uid.UID(syntax))
+    if plugin and plugin not in decoder.available_plugins:
+        raise ImageError(
+            "decoder_missing",
+            f"{_name(syntax)} needs the package {package}: pip install 'cxrfeat[dicom]'",
+        )
+    index = options.frame or 0
+    if plugin:
+        _check_coded_frame(dataset, syntax, index, options)
+    else:
+        _check_native_length(dataset)
+    if plugin == "gdcm":
+        _hush_gdcm()
+    hush("PIL")
+    try:
+        samples, _ = decoder.as_array(dataset, index=index, raw=True, decoding_plugin=plugin)
+    except NotImplementedError:
+        raise ImageError("unsupported", f"{_name(syntax)} of this bit depth") from None
+    except RuntimeError:
+        raise ImageError("damaged", f"{_name(syntax)} that {package} cannot decode") from None
+    if samples.ndim != 2:
+        raise ImageError("colour", "the coded picture is in colour")
+    made_by = f"pydicom {version('pydicom')}"
+    if package != "pydicom":
+        made_by += f", {package} {version(package)}"
+    return samples, made_by
+
+
+def _name(syntax: str) -> str:
+    known = uid.UID(syntax)
+    return known.name if known.is_transfer_syntax else "that is not known"
+
+
+def _check_native_length(dataset: pydicom.Dataset) -> None:
+    frames = int(dataset.get("NumberOfFrames") or 1)
+    size = int(dataset.Rows) * int(dataset.Columns) * int(dataset.BitsAllocated) // 8 * frames
+    if len(dataset.PixelData) < size:
+        raise ImageError("truncated", f"{len(dataset.PixelData)} bytes of pixels, not {size}")
+
+
+def _check_coded_frame(
+    dataset: pydicom.Dataset, syntax: str, index: int, options: ReadingOptions
+) -> None:
+    """Refuse a coded picture that has no end, or another size than the file states.
+
+    Decoders take memory for the size in the picture itself, and some return a picture that stops
+    half way as if it were whole.
+    """
+    frames = int(dataset.get("NumberOfFrames") or 1)
+    try:
+        frame = get_frame(dataset.PixelData, index, number_of_frames=frames)
+    except (ValueError, IndexError):
+        raise ImageError("truncated", "the coded picture ends too early") from None
+    if syntax == uid.RLELossless:
+        return
+    if not frame.rstrip(b"\0\xff").endswith(b"\xff\xd9"):  # padded to an even length with either
+        raise ImageError("truncated", "the coded picture has no end")
+    height, width = _coded_size(frame)
+    options.check_pixels(height, width)
+    if (height, width) != (int(dataset.Rows), int(dataset.Columns)):
+        stated = f"{dataset.Columns} x {dataset.Rows}"
+        raise ImageError("damaged", f"coded as {width} x {height}, stated as {stated}")
+
+
+def _coded_size(frame: bytes) -> tuple[int, int]:
+    """Return height and width from the header of a JPEG, JPEG-LS or JPEG 2000 picture."""
+    start = frame.find(b"\xff\x4f\xff\x51")
+    if start >= 0 and not frame.startswith(b"\xff\xd8"):
+        x, y, x0, y0 = (
+            int.from_bytes(frame[start + at : start + at + 4]) for at in (8, 12, 16, 20)
+        )
+        return y - y0, x - x0
+    place = 2
+    while place + 9 <= len(frame) and frame[place] == 0xFF:
+        marker = frame[place + 1]
+        if marker in _JPEG_SIZE_MARKERS:
+            height, width = (int.from_bytes(frame[place + at : place + at + 2]) for at in (5, 7))
+            return height, width
+        filler = marker == 0xFF
+        place += 1 if filler else 2 + int.from_bytes(frame[place + 2 : place + 4])
+    raise ImageError("damaged", "the coded picture does not state its size")
+
+
+def _hush_gdcm() -> None:
+    """Keep GDCM from writing to the terminal about damaged pictures."""
+    import gdcm
+
+    gdcm.Trace.WarningOff()
+    gdcm.Trace.ErrorOff()

@@ -1,0 +1,215 @@
+"""One file out of several of the same extractor: shards that several machines computed."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from cxrfeat.errors import FileFormatError, InputError
+from cxrfeat.store.embeddings import Embeddings
+from cxrfeat.store.layout import DONE, FAILED, Header, Table
+from cxrfeat.store.lock import FileLock
+from cxrfeat.store.opening import damage_named
+from cxrfeat.store.rows import checksums
+from cxrfeat.store.shape import copy_rows, replace_file, require_same
+
+_BEST = {DONE: 2, FAILED: 1}  # a row that is done beats one that failed beats one that is pending
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Merged:
+    """What `merge` made.
+
+    Attributes
+    ----------
+    path : Path
+    sources : dict of str to int
+        Rows of each file that was merged.
+    rows, done, failed, pending : int
+        Of the new file.
+    shared : int
+        Ids that more than one file had, all of them in agreement.
+    """
+
+    path: Path
+    sources: dict[str, int]
+    rows: int
+    done: int
+    failed: int
+    pending: int
+    shared: int
+
+
+def merge(paths: Sequence[Path | str], out: Path | str) -> Merged:
+    """Join files of one fingerprint into a new one; rows are matched by id.
+
+    Where several files have an id, they must agree on its sha256, embedding, labels and columns;
+    a row that is done is taken before one that failed or is pending.
+
+    Parameters
+    ----------
+    paths
+        Two files or more; the order of their rows is kept.
+    out
+        The new file; it must not exist.
+
+    Raises
+    ------
+    InputError
+        If `out` exists, files are stored differently, or rows conflict.
+    SpecMismatchError
+        If the fingerprints differ.
+    FileFormatError
+        If a file, or one of its rows, is damaged.
+    """
+    out = Path(out)
+    if len(paths) < 2:
+        raise InputError("one file is no merge: give two or more")
+    if out.exists():
+        raise InputError(f"'{out}' exists already: give another name with --out, or delete it")
+    with contextlib.ExitStack() as stack:
+        parts = [stack.enter_context(Embeddings(Path(path))) for path in paths]
+        header = _common_header(parts)
+        owner, row = _choose(parts)
+        ids = list(owner)
+        table = _join_tables(parts, ids)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(out)
+        stack.callback(lock.release)
+
+        def fill(new: h5py.File) -> None:
+            part_of = np.array([owner[name] for name in ids], dtype=np.int64)
+            row_of = np.array([row[name] for name in ids], dtype=np.int64)
+            for index, part in enumerate(parts):
+                target = np.flatnonzero(part_of == index)
+                _require_sound(part, row_of[target])
+                copy_rows(part.file, part.path, row_of[target], new, target)
+
+        replace_file(out, header, table, fill)
+    with Embeddings(out) as merged:
+        count = np.bincount(merged.status, minlength=3)
+    return Merged(
+        path=out,
+        sources={str(part.path): len(part) for part in parts},
+        rows=len(ids),
+        done=int(count[DONE]),
+        failed=int(count[FAILED]),
+        pending=len(ids) - int(count[DONE]) - int(count[FAILED]),
+        shared=sum(len(part) for part in parts) - len(ids),
+    )
+
+
+def _common_header(parts: list[Embeddings]) -> Header:
+    headers = [Header(p.spec, p.dimension, p.storage, p.environment, p.created) for p in parts]
+    for part, header in zip(parts[1:], headers[1:], strict=True):
+        require_same(part.path, headers[0], header)
+    origins = [{"name": p.name, "rows": len(p), "environment": p.environment} for p in parts]
+    return Header(parts[0].spec, parts[0].dimension, parts[0].storage, {"merged_from": origins})
+
+
+def _choose(parts: list[Embeddings]) -> tuple[dict[str, int], dict[str, int]]:
+    """Find for every id the file and the row to take, and refuse rows that disagree."""
+    owner: dict[str, int] = {}
+    row: dict[str, int] = {}
+    conflicts = []
+    for index, part in enumerate(parts):
+        for here, name in enumerate(part.ids):
+            if name not in owner:
+                owner[name], row[name] = index, here
+                continue
+            other, there = parts[owner[name]], row[name]
+            if not _agree(other, there, part, here):
+                conflicts.append(name)
+            elif _BEST.get(part.status[here], 0) > _BEST.get(other.status[there], 0):
+                owner[name], row[name] = index, here
+    if conflicts:
+        raise InputError(
+            f"{len(conflicts)} images have another sha256 or embedding in another file "
+            f"({_first(conflicts)}): extract them again in one place, or leave a file out"
+        )
+    return owner, row
+
+
+def _agree(a: Embeddings, i: int, b: Embeddings, j: int) -> bool:
+    if a.sha256[i] and b.sha256[j] and a.sha256[i] != b.sha256[j]:
+        return False
+    if a.status[i] == DONE and b.status[j] == DONE:
+        return a[i].tobytes() == b[j].tobytes()
+    return True
+
+
+def _join_tables(parts: list[Embeddings], ids: list[str]) -> Table:
+    table = Table(ids)
+    position = {name: row for row, name in enumerate(ids)}
+    places = [np.array([position[name] for name in part.ids], dtype=np.int64) for part in parts]
+    for name in dict.fromkeys(name for part in parts for name in part.meta):
+        column = np.full(len(ids), "", dtype=object)
+        for part, place in zip(parts, places, strict=True):
+            if name in part.meta:
+                theirs = part.meta[name].astype(object)
+                differ = (column[place] != "") & (theirs != "") & (column[place] != theirs)
+                _refuse(f"column '{name}'", part, differ)
+                column[place] = np.where(theirs != "", theirs, column[place])
+        table.meta[name] = column.astype(np.str_)
+    labelled = [(p, place) for p, place in zip(parts, places, strict=True) if p.labels is not None]
+    if labelled:
+        _join_labels(table, labelled)
+    return table
+
+
+def _join_labels(table: Table, labelled: list[tuple[Embeddings, npt.NDArray[np.int64]]]) -> None:
+    table.kind = labelled[0][0].kind
+    for part, _ in labelled:
+        if part.kind != table.kind:
+            raise InputError(
+                f"'{part.path}' has {part.kind} labels, '{labelled[0][0].path}' {table.kind}: "
+                "extract with the same table of labels"
+            )
+    table.classes = list(dict.fromkeys(name for part, _ in labelled for name in part.classes))
+    labels = np.full((len(table.ids), len(table.classes)), np.nan, dtype=np.float32)
+    for part, place in labelled:
+        assert part.labels is not None
+        theirs = np.full((len(part), len(table.classes)), np.nan, dtype=np.float32)
+        if table.kind == "multiclass":  # one class holds, so those of the other files do not
+            theirs[np.isfinite(part.labels).any(axis=1)] = 0
+        theirs[:, [table.classes.index(name) for name in part.classes]] = part.labels
+        ours = labels[place]
+        differ = np.isfinite(ours) & np.isfinite(theirs) & (ours != theirs)
+        _refuse("label", part, differ.any(axis=1))
+        labels[place] = np.where(np.isfinite(theirs), theirs, ours)
+    table.labels = labels
+
+
+def _refuse(what: str, part: Embeddings, differ: npt.NDArray[np.bool_]) -> None:
+    if differ.any():
+        names = [part.ids[row] for row in np.flatnonzero(differ)]
+        raise InputError(
+            f"{len(names)} images have another {what} in '{part.path}' than in another file "
+            f"({_first(names)}): extract with the same table of labels"
+        )
+
+
+def _require_sound(part: Embeddings, rows: npt.NDArray[np.int64]) -> None:
+    """Refuse to carry damage into a new file."""
+    done = rows[part.status[rows] == DONE]
+    with damage_named(part.path):
+        sha256, stated = part.file["sha256"][...], part.file["checksum"][...]
+    for start in range(0, len(done), 1024):
+        some = done[start : start + 1024]
+        stored = part[some].astype(part.file["embeddings"].dtype)
+        if np.any(checksums(sha256[some], stored) != stated[some]):
+            raise FileFormatError(
+                f"'{part.path}' has damaged rows: "
+                "run 'cxrfeat verify --repair' on it and extract them again"
+            )
+
+
+def _first(names: list[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")

@@ -1,0 +1,35 @@
+"""`cxrfeat merge`: one embedding file out of several of the same extractor."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from cxrfeat import store
+
+
+def merge(files: Sequence[str | os.PathLike[str]], *, out: str | os.PathLike[str]) -> store.Merged:
+    """Join embedding files of one fingerprint, such as shards that several machines computed.
+
+    Parameters
+    ----------
+    files : sequence of paths
+        Two files or more; rows are matched by id, and the order of the files is kept.
+    out : path
+        The new file; it must not exist.
+
+    Returns
+    -------
+    store.Merged
+
+    Raises
+    ------
+    SpecMismatchError
+        If the embeddings were made in different ways; the message names every difference.
+    InputError
+        If rows conflict, or `out` exists.
+    FileFormatError
+        If a file is damaged.
+    """
+    return store.merge([Path(file) for file in files], Path(out))

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cxrfeat.errors import FileFormatError, InputError, SpecMismatchError
+from cxrfeat.store import load, merge
+
+from .conftest import SPEC, dataset_of, fill, sha_of, vector_of, writer_for
+from .test_verify import flip, offset_of
+
+
+def shard(path: Path, ids: list[str], done: int | None = None, **options: object) -> Path:
+    with writer_for(path, ids, **options) as writer:
+        fill(writer, ids[:done])
+    return path
+
+
+def labelled(ids: list[str], name: str, group: str) -> object:
+    return dataset_of(
+        ids,
+        classes=[name],
+        labels=np.ones((len(ids), 1), dtype=np.float32),
+        meta={"group": np.array([group] * len(ids))},
+    )
+
+
+def test_shards_become_one_file(tmp_path: Path) -> None:
+    a = shard(tmp_path / "a.h5", ["1", "2"], dataset=labelled(["1", "2"], "x", "p"))
+    b = shard(
+        tmp_path / "b.h5", ["3"], dataset=labelled(["3"], "y", "q"), environment={"torch": "2"}
+    )
+    merged = merge([a, b], tmp_path / "all.h5")
+    assert (merged.rows, merged.done, merged.shared) == (3, 3, 0)
+    with load(tmp_path / "all.h5") as e:
+        assert e.ids == ["1", "2", "3"]
+        np.testing.assert_array_equal(e.numpy(), [vector_of(name) for name in e.ids])
+        assert e.classes == ["x", "y"]
+        np.testing.assert_array_equal(e.labels, [[1, 0], [1, 0], [0, 1]])
+        assert e.groups.tolist() == ["p", "p", "q"]
+        assert [origin["name"] for origin in e.environment["merged_from"]] == ["a", "b"]
+        assert e.environment["merged_from"][1]["environment"] == {"torch": "2"}
+
+
+def test_a_row_that_is_done_is_taken_before_one_that_is_pending(tmp_path: Path) -> None:
+    a = shard(tmp_path / "a.h5", ["1", "2"], 1)
+    b = shard(tmp_path / "b.h5", ["2", "1"], 1)
+    merged = merge([a, b], tmp_path / "all.h5")
+    assert (merged.rows, merged.done, merged.pending, merged.shared) == (2, 2, 0, 2)
+    with load(tmp_path / "all.h5") as e:
+        np.testing.assert_array_equal(e.numpy(["1", "2"]), [vector_of("1"), vector_of("2")])
+
+
+def test_rows_that_disagree_are_an_error(tmp_path: Path) -> None:
+    a = shard(tmp_path / "a.h5", ["1", "2"])
+    with writer_for(tmp_path / "b.h5", ["1", "2"]) as writer:
+        fill(writer, ["2"])
+        fill(writer, ["1"], version=1)
+    with pytest.raises(InputError, match=r"1 images have another sha256 or embedding.*\(1\)"):
+        merge([a, tmp_path / "b.h5"], tmp_path / "all.h5")
+    with writer_for(tmp_path / "c.h5", ["1"]) as writer:
+        writer.write(["1"], vector_of("other")[None], [sha_of("1")])
+    with pytest.raises(InputError, match="another sha256 or embedding"):
+        merge([a, tmp_path / "c.h5"], tmp_path / "all.h5")
+    d = shard(tmp_path / "d.h5", ["1"], dataset=labelled(["1"], "x", "p"))
+    e = shard(tmp_path / "e.h5", ["1"], dataset=labelled(["1"], "x", "q"))
+    with pytest.raises(InputError, match="another column 'group'"):
+        merge([d, e], tmp_path / "all.h5")
+    f = shard(tmp_path / "f.h5", ["1"], dataset=labelled(["1"], "y", "p"))
+    with pytest.raises(InputError, match="another label"):
+        merge([d, f], tmp_path / "all.h5")
+    assert not list(tmp_path.glob("all*"))
+
+
+def test_another_extractor_is_refused_with_the_difference(tmp_path: Path) -> None:
+    a = shard(tmp_path / "a.h5", ["1"])
+    b = shard(tmp_path / "b.h5", ["2"], spec={**SPEC, "pooling": "max"})
+    with pytest.raises(SpecMismatchError, match="pooling: avg here, max there"):
+        merge([a, b], tmp_path / "all.h5")
+
+
+def test_damage_is_not_carried_into_a_merged_file(tmp_path: Path) -> None:
+    a, b = shard(tmp_path / "a.h5", ["1"]), shard(tmp_path / "b.h5", ["2"])
+    flip(b, offset_of(b, "embeddings"))
+    with pytest.raises(FileFormatError, match="verify --repair"):
+        merge([a, b], tmp_path / "all.h5")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.h5", "b.h5"]
+
+
+def test_a_file_is_never_written_over(tmp_path: Path) -> None:
+    a, b = shard(tmp_path / "a.h5", ["1"]), shard(tmp_path / "b.h5", ["2"])
+    with pytest.raises(InputError, match="exists already"):
+        merge([a, b], b)
