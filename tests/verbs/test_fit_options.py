@@ -291,7 +291,7 @@ def test_a_label_with_too_few_positives_is_reported_not_scored() -> None:
         "positive": 3,
         "negative": finding.detail["negative"],
         "needed": 10,
-    }  # noqa: E501
+    }
     with pytest.raises(InputError, match="no label has"):
         fit(path, head=["logreg"], cv=100)
 
