@@ -34,6 +34,7 @@ def open_writer(
     dataset: Dataset,
     dimension: int,
     current_sha256: Mapping[str, str] | None = None,
+    current_stat: Mapping[str, tuple[int, int]] | None = None,
     environment: Mapping[str, Any] | None = None,
     prune: bool = False,
     retry_failed: bool = False,
@@ -57,6 +58,9 @@ def open_writer(
         D, the length of one embedding.
     current_sha256
         The sha256 of images as they are now, by id; an id left out counts as unchanged.
+    current_stat
+        Size in bytes and modification time in ns of images that were hashed again, to be
+        remembered where the image turns out to be the same.
     environment
         What may be recorded about the process; it does not enter the fingerprint.
     prune
@@ -102,7 +106,9 @@ def open_writer(
         else:
             replace_file(path, header, wanted)
             changes = Changes(added=len(wanted.ids), rewritten=True)
-        return StoreWriter(path, lock, changes)
+        writer = StoreWriter(path, lock, changes)
+        writer.remember(current_stat or {})
+        return writer
     except BaseException:
         lock.release()
         raise
@@ -230,6 +236,16 @@ class StoreWriter:
             self._file["stat"][row] = stat if stat is not None else (-1, -1)
         self._decided[row] = FAILED
         self._status[row] = FAILED
+
+    def remember(self, stats: Mapping[str, tuple[int, int]]) -> None:
+        """Note size and modification time of images whose rows count as they are."""
+        known = {self._row(name): stat for name, stat in stats.items() if name in self._row_of}
+        rows = [row for row in known if self._status[row] != PENDING]
+        if rows:
+            with storage_errors(self.path):
+                column = self._file["stat"][...]
+                column[rows] = [known[row] for row in rows]
+                self._file["stat"][...] = column
 
     def commit(self) -> None:
         """Make everything written so far survive a kill or a power cut: data, then status.

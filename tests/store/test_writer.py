@@ -200,3 +200,17 @@ def test_a_row_that_failed_and_is_written_after_all_keeps_no_error(path: Path) -
     with load(path) as e:
         assert e.status.tolist() == [1, 1, 1]
         assert e.errors == ["", "", ""]
+
+
+def test_an_image_that_was_only_touched_is_known_again_next_time(path: Path) -> None:
+    with writer_for(path, IDS) as writer:
+        fill(writer, IDS[:2])
+    stat = (1, 999)
+    same = {IDS[0]: sha_of(IDS[0]), IDS[1]: sha_of(IDS[1], 1)}
+    with writer_for(
+        path, IDS, current_sha256=same, current_stat=dict.fromkeys(IDS, stat)
+    ) as writer:
+        assert writer.pending == IDS[1:]
+    rows = known(path)
+    assert (rows[IDS[0]].size, rows[IDS[0]].mtime_ns) == stat
+    assert [rows[name].size for name in IDS[1:]] == [-1, -1]
