@@ -169,7 +169,7 @@ class StoreWriter:
         Raises
         ------
         InputError
-            For an unknown id or a wrong shape.
+            For an unknown id, one that has an embedding already, or a wrong shape.
         StorageError
             If the disk does not take the data; what was committed is safe.
         """
@@ -179,12 +179,11 @@ class StoreWriter:
                 f"{len(ids)} ids and {len(sha256)} sha256 need embeddings of shape "
                 f"({len(ids)}, {self._embeddings.shape[1]}), not {vectors.shape}"
             )
-        rows = np.array([self._row(name) for name in ids], dtype=np.int64)
-        digests = np.array([digest.encode("ascii") for digest in sha256], dtype="S64")
         if any(len(digest) != 64 for digest in sha256):
             raise InputError("a sha256 has 64 hexadecimal digits: pass hashlib's hexdigest()")
+        rows = np.array([self._open_row(name) for name in ids], dtype=np.int64)
         with np.errstate(over="ignore"):
-            stored = vectors.astype(self._embeddings.dtype)
+            stored = vectors.astype(self._embeddings.dtype, copy=False)
         fits = np.isfinite(stored).all(axis=1)
         bad = np.flatnonzero(~fits).tolist()
         for position in bad:
@@ -198,25 +197,32 @@ class StoreWriter:
             )
         order = np.argsort(rows, kind="stable")
         order = order[fits[order]]
-        with storage_errors(self.path):
-            for run in runs(rows[order]):
-                part = order[run]
-                first, last = int(rows[part[0]]), int(rows[part[-1]]) + 1
-                self._embeddings[first:last] = stored[part]
-                self._file["sha256"][first:last] = digests[part]
-                self._file["checksum"][first:last] = checksums(digests[part], stored[part])
-                if "rounding" in self._file:
-                    self._file["rounding"][first:last] = rounding_errors(
-                        vectors[part], stored[part]
-                    )
-                if stats is not None:
-                    self._file["stat"][first:last] = np.array(stats, dtype=np.int64)[part]
-            for row in rows[order][self._status[rows[order]] == FAILED].tolist():
-                self._file["error"][row] = b""
-        for row in rows[order].tolist():
-            self._decided[row] = DONE
-        self._status[rows[order]] = DONE
+        # Rows mostly come in file order, all of them good: then nothing need be copied.
+        chosen = slice(None) if np.array_equal(order, np.arange(len(ids))) else order
+        columns = {
+            "embeddings": stored[chosen],
+            "sha256": np.array([digest.encode("ascii") for digest in sha256], dtype="S64")[chosen],
+        }
+        columns["checksum"] = checksums(columns["sha256"], columns["embeddings"])
+        if "rounding" in self._file:
+            columns["rounding"] = rounding_errors(vectors[chosen], columns["embeddings"])
+        if stats is not None:
+            columns["stat"] = np.array(stats, dtype=np.int64).reshape(-1, 2)[chosen]
+        self._write_columns(rows[order], columns)
         return [ids[position] for position in bad]
+
+    def _write_columns(
+        self, rows: npt.NDArray[np.int64], columns: dict[str, npt.NDArray[Any]]
+    ) -> None:
+        with storage_errors(self.path):
+            for run in runs(rows):
+                place = slice(int(rows[run.start]), int(rows[run.stop - 1]) + 1)
+                for name, values in columns.items():
+                    self._file[name][place] = values[run]
+            for row in rows[self._status[rows] == FAILED].tolist():
+                self._file["error"][row] = b""
+        self._decided.update(dict.fromkeys(rows.tolist(), DONE))
+        self._status[rows] = DONE
 
     def fail(
         self,
@@ -227,7 +233,7 @@ class StoreWriter:
         stat: tuple[int, int] | None = None,
     ) -> None:
         """Record that an image cannot be used; it counts from the next `commit` on."""
-        row = self._row(id)
+        row = self._open_row(id)
         with storage_errors(self.path):
             self._embeddings[row] = np.nan
             self._file["checksum"][row] = 0
@@ -288,6 +294,13 @@ class StoreWriter:
 
     def __repr__(self) -> str:
         return f"<StoreWriter '{self.path}': {len(self.pending)} of {len(self._ids)} rows pending>"
+
+    def _open_row(self, name: str) -> int:
+        """Find a row that may be written: one that counts already must never be half changed."""
+        row = self._row(name)
+        if self._status[row] == DONE:
+            raise InputError(f"'{name}' has an embedding in '{self.path}' already")
+        return row
 
     def _row(self, name: str) -> int:
         row = self._row_of.get(name)

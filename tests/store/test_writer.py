@@ -214,3 +214,14 @@ def test_an_image_that_was_only_touched_is_known_again_next_time(path: Path) -> 
     rows = known(path)
     assert (rows[IDS[0]].size, rows[IDS[0]].mtime_ns) == stat
     assert [rows[name].size for name in IDS[1:]] == [-1, -1]
+
+
+def test_a_row_that_counts_is_not_written_over(path: Path) -> None:
+    with writer_for(path, IDS) as writer:
+        fill(writer)
+        with pytest.raises(InputError, match="already"):
+            fill(writer, IDS[:1], version=1)
+        with pytest.raises(InputError, match="already"):
+            writer.fail(IDS[0], "truncated", "ends early")
+    with load(path) as e:
+        np.testing.assert_array_equal(e[0], vector_of(IDS[0]))
