@@ -131,9 +131,7 @@ def test_ppv_at_another_prevalence_follows_bayes() -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(seeds, st.floats(0.05, 0.99))
-def test_a_threshold_keeps_the_specificity_it_was_chosen_for(
-    seed: int, specificity: float
-) -> None:
+def test_a_threshold_keeps_the_specificity_it_was_chosen_for(seed: int, specificity: float) -> None:
     random = np.random.default_rng(seed)
     truth = (np.arange(50) % 3 == 0).astype(float)
     score = np.round(random.random(50), 1)

@@ -30,9 +30,7 @@ def fold_scores(seed: int, folds: int, ties: bool) -> tuple[np.ndarray, np.ndarr
 
 @settings(max_examples=40, deadline=None)
 @given(seeds, st.integers(2, 10), st.integers(1, 3), st.booleans())
-def test_bayesian_correlated_t_equals_baycomp(
-    seed: int, cv: int, repeats: int, ties: bool
-) -> None:
+def test_bayesian_correlated_t_equals_baycomp(seed: int, cv: int, repeats: int, ties: bool) -> None:
     first, second = fold_scores(seed, cv * repeats, ties)
     expected = baycomp.two_on_single(second, first, rope=0.01, runs=repeats)
     found = paired.bayesian_correlated_t(first - second, 1 / (cv - 1), 0.01)
@@ -58,9 +56,7 @@ def test_bayesian_correlated_t_with_unequal_folds_equals_integrating_its_posteri
 
 @settings(max_examples=30, deadline=None)
 @given(seeds, st.integers(2, 12), st.booleans())
-def test_without_correction_the_test_is_scipys_paired_t(
-    seed: int, folds: int, ties: bool
-) -> None:
+def test_without_correction_the_test_is_scipys_paired_t(seed: int, folds: int, ties: bool) -> None:
     first, second = fold_scores(seed, folds, ties)
     if np.allclose(np.std(first - second), 0):
         return
