@@ -117,6 +117,9 @@ def extract(
         str | None, typer.Option(help="Its column of labels; or several, joined by commas.")
     ] = None,
     group_column: Annotated[str | None, typer.Option(help="Its column of patients.")] = None,
+    uncertain: Annotated[
+        str | None, typer.Option(help="What a label of -1 counts as: ignore, zeros or ones.")
+    ] = None,
     precision: Annotated[str, typer.Option(help="fp32, bf16 or fp16.")] = "fp32",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     batch_size: Annotated[int, typer.Option(help="Images that go through together.")] = 32,
@@ -126,6 +129,9 @@ def extract(
     storage: Annotated[str, typer.Option(help="float32 or float16.")] = "float32",
     prune: Annotated[bool, typer.Option(help="Drop rows whose image is gone.")] = False,
     retry_failed: Annotated[bool, typer.Option(help="Try again what failed before.")] = False,
+    max_failures: Annotated[
+        int | None, typer.Option(help="Stop early when more images fail.  [default: go on]")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Run frozen backbones once over radiographs; keep the embeddings in HDF5.
@@ -147,6 +153,7 @@ def extract(
             path_column=path_column,
             label_column=label_column,
             group_column=group_column,
+            uncertain=uncertain,
             precision=precision,
             device=device,
             batch_size=batch_size,
@@ -154,10 +161,77 @@ def extract(
             storage=storage,  # type: ignore[arg-type]  # the store names what it takes
             prune=prune,
             retry_failed=retry_failed,
+            max_failures=max_failures,
             progress=progress,
         )
     _print(result, json, display.extraction)
     if result.failures:
+        raise typer.Exit(EXIT_SOME_FAILED)
+
+
+@app.command()
+@command
+def dataset(
+    images: Annotated[
+        list[str], typer.Argument(help="Folders of radiographs, or one table that lists them.")
+    ] = ["."],  # noqa: B006
+    labels: Annotated[
+        str | None,
+        typer.Option(help="CSV, TSV or Parquet table.  [default: labels from class folders]"),
+    ] = None,
+    path_column: Annotated[str | None, typer.Option(help="Its column of image paths.")] = None,
+    label_column: Annotated[
+        str | None, typer.Option(help="Its column of labels; or several, joined by commas.")
+    ] = None,
+    group_column: Annotated[str | None, typer.Option(help="Its column of patients.")] = None,
+    uncertain: Annotated[
+        str | None, typer.Option(help="What a label of -1 counts as: ignore, zeros or ones.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Threads that read headers.  [default: one per core]")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Say what is understood of images and labels, before anything is computed."""
+    from cxrfeat import display_input
+    from cxrfeat.verbs.dataset import dataset as verb
+
+    summary = verb(
+        images,
+        labels=labels,
+        path_column=path_column,
+        label_column=label_column,
+        group_column=group_column,
+        uncertain=uncertain,
+        workers=workers,
+    )
+    _print(summary, json, display_input.dataset_summary)
+
+
+@app.command()
+@command
+def inspect(
+    images: Annotated[list[str], typer.Argument(help="Folders of radiographs, or files.")] = ["."],  # noqa: B006
+    out: Annotated[str | None, typer.Option(help="Contact sheet to write, e.g. sheet.png.")] = None,
+    image_size: Annotated[int, typer.Option(help="Side of what the network sees.")] = 224,
+    sheet_images: Annotated[int, typer.Option(help="Images on the sheet at most.")] = 60,
+    workers: Annotated[
+        int | None, typer.Option(help="Threads that read images.  [default: one per core]")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Show what the networks will see, how each image was read, and what looks wrong.
+
+    Exit code 1 means that some images could not be read; they are listed.
+    """
+    from cxrfeat import display_input
+    from cxrfeat.verbs.inspect import inspect as verb
+
+    result = verb(
+        images, out=out, image_size=image_size, sheet_images=sheet_images, workers=workers
+    )
+    _print(result, json, display_input.inspection)
+    if result.failed:
         raise typer.Exit(EXIT_SOME_FAILED)
 
 

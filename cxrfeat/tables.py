@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import csv
+import gzip
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from cxrfeat.errors import InputError, MissingExtraError
 
-TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".parquet", ".pq")
+TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".gz", ".parquet", ".pq")
 _PARQUET = (".parquet", ".pq")
 
 
@@ -20,7 +22,7 @@ def read_table(path: Path | str) -> dict[str, list[str]]:
     ----------
     path
         CSV (separated by comma, semicolon or tab, with or without a byte order mark), TSV, or
-        Parquet.
+        Parquet; CSV and TSV also packed, as ``.csv.gz``.
 
     Returns
     -------
@@ -107,32 +109,52 @@ def write_parquet(
 
 
 def _read_text(path: Path) -> dict[str, list[str]]:
+    opened = gzip.open if path.suffix.lower() == ".gz" else open
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with opened(path, "rt", encoding="utf-8-sig", newline="") as file:
             first = file.readline()
             file.seek(0)
             rows = csv.reader(file, delimiter=_delimiter(path, first))
-            header = [name.strip() for name in next(rows, [])]
-            _check_header(path, header)
+            header = _without_blank_end([name.strip() for name in next(rows, [])], 0)
             cells: list[list[str]] = []
             for row in rows:
                 if not row:
                     continue
+                if not cells:
+                    header = _mended(header, len(row))
+                    _check_header(path, header)
+                row = _without_blank_end(row, len(header))
                 if len(row) != len(header):
                     raise InputError(
                         f"'{path}' line {rows.line_num} has {len(row)} cells, the header "
                         f"{len(header)}: mend that line"
                     )
                 cells.append([cell.strip() for cell in row])
+            _check_header(path, header)
     except UnicodeDecodeError:
         raise InputError(f"'{path}' is not UTF-8 text: save the table as UTF-8") from None
-    except csv.Error as error:
+    except (csv.Error, gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise InputError(f"'{path}' cannot be read as a table: {error}") from None
     return {name: [row[i] for row in cells] for i, name in enumerate(header)}
 
 
+def _without_blank_end(row: list[str], length: int) -> list[str]:
+    """Drop blank cells beyond `length`, which a comma at the end of every line makes."""
+    while len(row) > length and not row[-1].strip():
+        row = row[:-1]
+    return row
+
+
+def _mended(header: list[str], cells: int) -> list[str]:
+    """Split names such as ``OriginalImage[Width,Height]`` where the rows have a cell for each."""
+    if len(header) >= cells:
+        return header
+    parts = (n.split(",") if "[" in n and n.endswith("]") else [n] for n in header)
+    return [part for pair in parts for part in pair]
+
+
 def _delimiter(path: Path, first: str) -> str:
-    if path.suffix.lower() == ".tsv":
+    if ".tsv" in (suffix.lower() for suffix in path.suffixes[-2:]):
         return "\t"
     return max(",;\t", key=first.count)
 

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cxrfeat.dataset.data import Dataset, LabelKind
-from cxrfeat.dataset.folders import from_folders
+from cxrfeat.dataset.folders import find_images, from_folders
 from cxrfeat.dataset.table import from_table
 from cxrfeat.errors import InputError
 from cxrfeat.tables import TABLE_SUFFIXES
 
-__all__ = ["Dataset", "LabelKind", "find", "from_folders", "from_table"]
+__all__ = ["Dataset", "LabelKind", "find", "from_folders", "from_table", "image_ids"]
 
 
 def find(
@@ -21,6 +21,7 @@ def find(
     path_column: str | None = None,
     label_column: str | Sequence[str] | None = None,
     group_column: str | None = None,
+    uncertain: str | None = None,
 ) -> Dataset:
     """Find the images and what is known about them, from folders or from a table.
 
@@ -29,9 +30,11 @@ def find(
     images
         Folders or image files; or one table that lists the images, relative to where it lies.
     labels
-        A table with one row per image; only the images it lists are taken.
+        A table that lists images; only these are taken.
     path_column, label_column, group_column
         Columns of the table; recognised by name where not given.
+    uncertain
+        What a label of -1 counts as: "ignore" (unknown), "zeros" or "ones".
 
     Returns
     -------
@@ -57,7 +60,13 @@ def find(
         path_column=path_column,
         label_column=label_column,
         group_column=group_column,
+        uncertain=uncertain,
     )
+
+
+def image_ids(roots: Sequence[Path | str]) -> list[str]:
+    """Return the ids of all images below some folders, in their order, whatever a table says."""
+    return sorted(find_images([Path(root) for root in roots]).ids)
 
 
 def _is_table(path: Path) -> bool:

@@ -33,6 +33,10 @@ class Dataset:
         "" where unknown.
     notes : list of str
         What was understood and what was passed over, in sentences for the user.
+    missing : list of str
+        What rows of the table name as their image, where no such file is.
+    rows_without_image : list of str
+        Rows of the table that name no image of their own, e.g. a study of which none is there.
     """
 
     ids: list[str]
@@ -42,6 +46,8 @@ class Dataset:
     kind: LabelKind = "multiclass"
     meta: dict[str, npt.NDArray[np.str_]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    rows_without_image: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath, PurePosixPath
 
 import numpy as np
-import numpy.typing as npt
 
 from cxrfeat.dataset.data import Dataset
+from cxrfeat.dataset.reading import one_hot
 from cxrfeat.errors import InputError
 from cxrfeat.signatures import HEAD_BYTES, IMAGE_SUFFIXES, recognise
 
@@ -29,6 +29,7 @@ class Found:
     paths: list[Path] = field(default_factory=list)
     hidden: int = 0
     others: int = 0
+    masks: int = 0
     closed_folders: int = 0
 
     def notes(self) -> list[str]:
@@ -36,6 +37,7 @@ class Found:
         counts = {
             "hidden file(s) passed over": self.hidden,
             "file(s) that are no image passed over": self.others,
+            "lung mask(s) beside their images passed over": self.masks,
             "folder(s) without permission to look inside": self.closed_folders,
         }
         return [f"{count} {what}" for what, count in counts.items() if count]
@@ -45,7 +47,9 @@ def from_folders(roots: Path | str | Sequence[Path | str]) -> Dataset:
     """Take every image below some folders, in the order of their ids.
 
     Labels come from ``<class>/<file>`` or ``<split>/<class>/<file>`` when every image lies so and
-    there are at least two classes; a split goes into ``meta["split"]``.
+    there are at least two classes; a split goes into ``meta["split"]``. A folder ``images`` below
+    every class (as in the COVID-19 Radiography Database) counts for nothing, and a folder
+    ``masks`` beside it is passed over.
 
     Parameters
     ----------
@@ -115,18 +119,6 @@ def refuse_duplicates(ids: Sequence[str], mend: str) -> None:
         raise InputError(f"{len(doubled)} image id(s) occur more than once ({shown}): {mend}")
 
 
-def one_hot(names: Sequence[str], classes: Sequence[str]) -> npt.NDArray[np.float32]:
-    """Return float32 (N, L) with one 1 per row; rows whose name is "" are NaN."""
-    labels = np.zeros((len(names), len(classes)), dtype=np.float32)
-    column = {name: i for i, name in enumerate(classes)}
-    for row, name in zip(labels, names, strict=True):
-        if name:
-            row[column[name]] = 1.0
-        else:
-            row[:] = np.nan
-    return labels
-
-
 def _files_below(root: Path, found: Found) -> Iterator[Path]:
     """Walk without following a folder twice, however the links go round."""
     seen: set[str] = set()
@@ -140,6 +132,9 @@ def _files_below(root: Path, found: Found) -> Iterator[Path]:
             subfolders.clear()
             continue
         seen.add(real)
+        if {"images", "masks"} <= set(subfolders):
+            subfolders.remove("masks")
+            found.masks += sum(1 for _ in Path(folder, "masks").iterdir())
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
         for name in files:
             if name.startswith("."):
@@ -173,6 +168,8 @@ def _layout(ids: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
     if all(parts and parts[0].lower() in SPLIT_NAMES for parts in folders):
         splits = [parts[0] for parts in folders]
         folders = [parts[1:] for parts in folders]
+    if folders and all(len(parts) == 2 and parts[1] == "images" for parts in folders):
+        folders = [parts[:1] for parts in folders]
     notes = [f"split from folders: {_counted(splits)}"] if splits else []
     if not all(len(parts) == 1 for parts in folders):
         notes.append("no labels: not every image lies in <class>/ or <split>/<class>/")

@@ -1,19 +1,29 @@
-"""Images and labels from a table with one row per image."""
+"""Images and labels from a table."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-import numpy.typing as npt
 
-from cxrfeat.dataset.data import Dataset, LabelKind
-from cxrfeat.dataset.folders import Found, find_images, image_id, one_hot, refuse_duplicates
+from cxrfeat.dataset.data import Dataset
+from cxrfeat.dataset.folders import Found, find_images, image_id, refuse_duplicates
+from cxrfeat.dataset.formats import recognise_format, understand
+from cxrfeat.dataset.reading import (
+    Columns,
+    Understood,
+    check_uncertain,
+    is_unknown,
+    joined_findings,
+    label_matrix,
+    plain,
+)
 from cxrfeat.errors import InputError, UnknownNameError
 from cxrfeat.tables import read_table
 
-# Compared without case, blanks and punctuation; the first that is there is taken.
+# Compared without case, blanks and punctuation; for the path the first that is there is taken.
 PATH_COLUMNS = (
     *("path", "imagepath", "filepath", "file", "filename", "image", "imagefile", "imageindex"),
     *("imagefilename", "imagename", "imageid", "dicomid", "id"),
@@ -22,11 +32,8 @@ LABEL_COLUMNS = (
     *("label", "labels", "class", "classname", "finding", "findings", "findinglabels"),
     *("diagnosis", "target"),
 )
-GROUP_COLUMNS = ["group", "patient", "patientid", "subject", "subjectid", "groupid"]
-SPLIT_COLUMNS = ["split", "subset", "partition"]
-
-_UNKNOWN = frozenset(("", "nan", "na", "n/a", "none", "null"))
-_Labels = npt.NDArray[np.float32]
+GROUP_COLUMNS = ("group", "patient", "patientid", "subject", "subjectid", "groupid")
+SPLIT_COLUMNS = ("split", "subset", "partition")
 
 
 def from_table(
@@ -36,97 +43,185 @@ def from_table(
     path_column: str | None = None,
     label_column: str | Sequence[str] | None = None,
     group_column: str | None = None,
+    uncertain: str | None = None,
 ) -> Dataset:
     """Take the images that a table lists.
 
     Parameters
     ----------
     table
-        CSV, TSV or Parquet with one row per image.
+        CSV, TSV or Parquet: one of the collections in ``docs/labels.md``, or any table with one
+        row per image.
     images
         The folder(s) that the paths are relative to; a bare file name is also looked for below.
     path_column
         The column with the path, recognised by name where not given.
     label_column
         One column: class names, or findings joined by ``|``. Several columns (or names joined by
-        ``,``): one 0/1 column per finding, blank where unknown.
+        ``,``): one column per finding of 1, 0, -1 (uncertain), blank where unknown.
     group_column
         The column with the patient.
+    uncertain
+        What a label of -1 counts as: "ignore" (unknown), "zeros" or "ones".
 
     Returns
     -------
     Dataset
-        In the order of the ids. Rows without their image are left out and counted in the notes.
-        Columns not used otherwise are kept in ``meta``.
+        In the order of the ids. Rows whose image is not there are left out and listed in
+        ``missing``. Columns not used otherwise are kept in ``meta``.
 
     Raises
     ------
     InputError
-        No path column, a column that is not there, an id listed twice, or no image found at all.
+        No path column, a column that is not there, more than one column that could be meant, an
+        uncertain label without a policy, an id listed twice, or no image found at all.
     """
+    check_uncertain(uncertain)
     columns = read_table(table)
     roots = [Path(p) for p in ([images] if isinstance(images, (str, Path)) else images)]
-    path_name = _column(columns, path_column, PATH_COLUMNS, "path") or ""
-    if not path_name:
-        raise InputError(
-            f"'{table}' has no column that names the images: give --path-column, one of "
-            + ", ".join(columns)
-        )
-    group_name = _column(columns, group_column, GROUP_COLUMNS, "group")
-    split_name = _column(columns, None, SPLIT_COLUMNS, "split")
-    label_names = _label_columns(columns, label_column)
+    known = recognise_format(columns) if path_column is None else None
+    if known is None:
+        understood = _understand_any(table, columns, path_column, label_column, group_column)
+    else:
+        understood = understand(known, columns, roots)
+        _override(understood, columns, label_column, group_column)
 
-    kept, ids, paths, missing = _locate(columns[path_name], roots)
+    kept, ids, paths, missing = _locate(understood.paths, roots)
     if not ids:
+        first = next(iter([*missing, *understood.rows_without_image]), "no row at all")
         raise InputError(
-            f"none of the {len(missing)} images in '{table}' was found (first: "
-            f"'{(missing or ['none'])[0]}'): name the folder that column '{path_name}' starts from"
+            f"no image that '{table}' ({understood.format}) lists was found (first: '{first}'): "
+            "name the folder that its paths begin in"
         )
     refuse_duplicates(ids, f"keep one row per image in '{table}'")
     order = sorted(range(len(ids)), key=ids.__getitem__)
     rows = [kept[i] for i in order]
-    classes, labels, kind = _labels({n: [columns[n][r] for r in rows] for n in label_names})
-    meta = {
-        {group_name: "group", split_name: "split"}.get(name, name): np.array(
-            [columns[name][r] for r in rows], dtype=np.str_
-        )
-        for name in columns
-        if name not in (path_name, *label_names)
-    }
+    chosen = _rows(understood, rows)
+    classes, labels, kind = label_matrix(chosen, uncertain)
     return Dataset(
         ids=[ids[i] for i in order],
         paths=[paths[i] for i in order],
         classes=classes,
         labels=labels,
         kind=kind,
-        meta=meta,
-        notes=_notes(path_name, label_names, group_name, split_name, missing),
+        meta={name: np.array(cells, dtype=np.str_) for name, cells in chosen.meta.items()},
+        notes=[*_notes(understood, missing), *understood.notes],
+        missing=missing,
+        rows_without_image=understood.rows_without_image,
     )
 
 
+def _understand_any(
+    table: Path | str,
+    columns: Columns,
+    path_column: str | None,
+    label_column: str | Sequence[str] | None,
+    group_column: str | None,
+) -> Understood:
+    """Understand a table with one row per image by the names of its columns."""
+    path = _column(columns, path_column, PATH_COLUMNS, "path", first=True)
+    if path is None:
+        raise InputError(
+            f"'{table}' has no column that names the images: give --path-column, one of "
+            + ", ".join(columns)
+        )
+    group = _column(columns, group_column, GROUP_COLUMNS, "group")
+    split = _column(columns, None, SPLIT_COLUMNS, "split")
+    names = _label_names(columns, label_column)
+    if not names:
+        found = _column(columns, None, LABEL_COLUMNS, "label")
+        names = [found] if found else []
+    renamed = {group: "group", split: "split"}
+    understood = Understood(
+        format=f"images from column '{path}'",
+        paths=columns[path],
+        meta={
+            renamed.get(name, name): cells
+            for name, cells in columns.items()
+            if name not in (path, *names)
+        },
+    )
+    _set_labels(understood, {name: columns[name] for name in names})
+    understood.notes = [f"labels from {_quoted(names)}" if names else "no labels"]
+    if group:
+        understood.notes.append(f"patients from column '{group}'")
+    if split:
+        understood.notes.append(f"splits from column '{split}'")
+    return understood
+
+
+def _override(
+    understood: Understood,
+    columns: Columns,
+    label_column: str | Sequence[str] | None,
+    group_column: str | None,
+) -> None:
+    """Let columns that were asked for take the place of those a known format would use."""
+    rows = len(next(iter(columns.values())))
+    usable = dict(understood.findings)
+    if len(understood.paths) == rows:  # one row per image, as in the table
+        usable = {**columns, **usable}
+    names = _label_names(usable, label_column)
+    if names:
+        _set_labels(understood, {name: usable[name] for name in names})
+    if group_column is not None:
+        name = _column(usable, group_column, (), "group") or ""
+        understood.meta["group"] = usable[name]
+
+
+def _label_names(columns: Columns, asked: str | Sequence[str] | None) -> list[str]:
+    if isinstance(asked, str):
+        asked = [asked] if asked in columns else [name.strip() for name in asked.split(",")]
+    return [_column(columns, name, (), "label") or "" for name in asked or ()]
+
+
 def _column(
-    columns: dict[str, list[str]], asked: str | None, known: Sequence[str], what: str
+    columns: Columns, asked: str | None, known: Sequence[str], what: str, *, first: bool = False
 ) -> str | None:
-    """Return the column that was asked for, else the one column of a usual name, else None."""
+    """Return the column that was asked for, else the one of a usual name, else None."""
     if asked is not None:
         if asked not in columns:
             raise UnknownNameError(f"{what} column", asked, columns)
         return asked
-    plain = {_plain(name): name for name in reversed(columns)}
-    return next((plain[name] for name in known if name in plain), None)
+    found = [name for usual in known for name in columns if plain(name) == usual]
+    if len(found) > 1 and not first:
+        raise InputError(
+            f"columns {_quoted(found)} could each be meant: choose one with --{what}-column"
+        )
+    return found[0] if found else None
 
 
-def _plain(name: str) -> str:
-    return "".join(c for c in name.lower() if c.isalnum())
+def _quoted(names: Sequence[str]) -> str:
+    return ", ".join(f"'{name}'" for name in names)
 
 
-def _label_columns(columns: dict[str, list[str]], asked: str | Sequence[str] | None) -> list[str]:
-    if isinstance(asked, str):
-        asked = [asked] if asked in columns else [name.strip() for name in asked.split(",")]
-    if asked:
-        return [_column(columns, name, (), "label") or "" for name in asked]
-    found = _column(columns, None, LABEL_COLUMNS, "label")
-    return [found] if found else []
+def _set_labels(understood: Understood, columns: Columns) -> None:
+    """Take one column as classes or joined findings, several as findings."""
+    understood.findings, understood.classes = {}, None
+    if len(columns) > 1:
+        understood.findings = columns
+    elif columns:
+        (cells,) = columns.values()
+        if any("|" in cell for cell in cells):
+            understood.findings = joined_findings(
+                [[] if is_unknown(c) else [p.strip() for p in c.split("|")] for c in cells]
+            )
+        else:
+            understood.classes = list(cells)
+
+
+def _rows(understood: Understood, rows: Sequence[int]) -> Understood:
+    def pick(columns: Columns) -> Columns:
+        return {name: [cells[row] for row in rows] for name, cells in columns.items()}
+
+    classes = understood.classes
+    return Understood(
+        format=understood.format,
+        paths=[understood.paths[row] for row in rows],
+        findings=pick(understood.findings),
+        classes=None if classes is None else [classes[row] for row in rows],
+        meta=pick(understood.meta),
+    )
 
 
 def _locate(
@@ -155,13 +250,16 @@ def _locate(
 
 
 def _directly(value: str, roots: Sequence[Path]) -> tuple[str, Path] | None:
-    if not value:
+    """Find a path below a root, also when it begins with folders above that root."""
+    if not value or "\0" in value:
         return None
+    parts = PurePosixPath(value).parts
     for root in roots:
-        path = root / value
-        if path.exists():
-            inside = path.is_relative_to(root)
-            return image_id(path.relative_to(root) if inside else path), path
+        for start in range(len(parts)):
+            path = root.joinpath(*parts[start:])
+            if os.path.exists(path):  # unlike Path.exists, also for names that are too long
+                inside = path.is_relative_to(root)
+                return image_id(path.relative_to(root) if inside else path), path
     return None
 
 
@@ -174,53 +272,11 @@ def _by_name(found: Found) -> dict[str, list[tuple[str, Path]]]:
     return index
 
 
-def _labels(
-    columns: dict[str, list[str]],
-) -> tuple[list[str], _Labels | None, LabelKind]:
-    if not columns:
-        return [], None, "multiclass"
-    if len(columns) > 1:
-        values = [[_number(name, cell) for cell in cells] for name, cells in columns.items()]
-        return list(columns), np.array(values, dtype=np.float32).T, "multilabel"
-    (cells,) = columns.values()
-    cells = ["" if cell.strip().lower() in _UNKNOWN else cell for cell in cells]
-    if any("|" in cell for cell in cells):
-        findings = [[part.strip() for part in cell.split("|") if part.strip()] for cell in cells]
-        classes = sorted({name for row in findings for name in row})
-        labels = np.array(
-            [
-                [np.nan] * len(classes) if not row else [name in row for name in classes]
-                for row in findings
-            ],
-            dtype=np.float32,
-        )
-        return classes, labels, "multilabel"
-    classes = sorted(set(cells) - {""})
-    return classes, one_hot(cells, classes), "multiclass"
-
-
-def _number(column: str, cell: str) -> float:
-    if cell.strip().lower() in _UNKNOWN:
-        return float("nan")
-    try:
-        value = float(cell)
-    except ValueError:
-        value = float("nan")
-    if value not in (0.0, 1.0):
-        raise InputError(f"label column '{column}' holds '{cell}': several need 0, 1 or blank")
-    return value
-
-
-def _notes(
-    path: str, labels: Sequence[str], group: str | None, split: str | None, missing: Sequence[str]
-) -> list[str]:
-    notes = [f"images from column '{path}'"]
-    notes.append("labels from " + ", ".join(f"'{n}'" for n in labels) if labels else "no labels")
-    if group:
-        notes.append(f"patients from column '{group}'")
-    if split:
-        notes.append(f"splits from column '{split}'")
+def _notes(understood: Understood, missing: Sequence[str]) -> list[str]:
+    notes = [understood.format]
     if missing:
         shown = ", ".join(f"'{value}'" for value in missing[:3])
         notes.append(f"{len(missing)} row(s) without their image left out ({shown})")
+    if understood.rows_without_image:
+        notes.append(f"{len(understood.rows_without_image)} row(s) of which no image is there")
     return notes

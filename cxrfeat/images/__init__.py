@@ -4,13 +4,14 @@ The only place that imports Pillow and pydicom.
 """
 
 from cxrfeat.images.decoded import ReadingOptions
-from cxrfeat.images.radiograph import Radiograph, read_image
+from cxrfeat.images.radiograph import Radiograph, declared_columns, read_image
 from cxrfeat.images.resizing import READING_VERSION, reading_spec, resize
 
 __all__ = [
     "READING_VERSION",
     "Radiograph",
     "ReadingOptions",
+    "declared_columns",
     "read_image",
     "reading_spec",
     "resize",

@@ -70,6 +70,8 @@ class Decoded:
     ----------
     pixels : ndarray of float32, shape (H, W)
         In [0, 1], bone bright.
+    height, width : int
+        As stored; `pixels` are fewer where a large JPEG was scaled while it was decoded.
     bits : int
         Significant bits per sample before scaling.
     decoder : str
@@ -83,6 +85,8 @@ class Decoded:
     """
 
     pixels: npt.NDArray[np.float32]
+    height: int
+    width: int
     bits: int
     decoder: str
     steps: tuple[str, ...] = ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zlib
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,7 @@ _PIXEL_TAGS = (
 # Only these are parsed, so that no other element can get out, not even in a message.
 _TAGS = [*_PIXEL_TAGS, *GREY_TAGS, *COLUMN_TAGS]
 
+_SHAPE = ("PhotometricInterpretation", "BitsStored", "Rows", "Columns")
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
 
 
@@ -49,6 +51,37 @@ def read_dicom(data: bytes, options: ReadingOptions) -> Decoded:
         raise ImageError("damaged", f"DICOM that cannot be read: {type(error).__name__}") from None
 
 
+def declared_columns(head: bytes, rest: BinaryIO, options: ReadingOptions) -> dict[str, str]:
+    """Read the columns of `cxrfeat.images.dicom_columns` without the pixels.
+
+    Parameters
+    ----------
+    head
+        The first bytes of the file.
+    rest
+        The open file, anywhere.
+
+    Returns
+    -------
+    dict of str to str
+        Empty where the file cannot be read: reading its pixels will say why.
+    """
+    hush("pydicom")
+    rest.seek(0)
+    try:
+        if _DEFLATED in head:
+            data = rest.read()
+            _refuse_inflated_bomb(data, options)
+            rest = io.BytesIO(data)
+        return columns(
+            pydicom.dcmread(
+                rest, force=True, stop_before_pixels=True, specific_tags=[*COLUMN_TAGS, *_SHAPE]
+            )
+        )
+    except Exception:
+        return {}
+
+
 def _read(data: bytes, options: ReadingOptions) -> Decoded:
     _refuse_inflated_bomb(data, options)
     dataset = _parse(data)
@@ -57,6 +90,8 @@ def _read(data: bytes, options: ReadingOptions) -> Decoded:
     pixels, steps, warnings = _to_grey(samples, dataset)
     return Decoded(
         pixels=pixels,
+        height=int(dataset.Rows),
+        width=int(dataset.Columns),
         bits=int(dataset.BitsStored),
         decoder=decoder,
         steps=tuple(steps),

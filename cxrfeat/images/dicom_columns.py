@@ -9,6 +9,7 @@ import hmac
 import re
 
 import pydicom
+from pydicom.uid import UID
 
 from cxrfeat.images.patient_key import patient_key
 
@@ -16,6 +17,7 @@ COLUMN_TAGS = ("Modality", "ViewPosition", "PatientSex", "PatientAge", "PatientI
 
 _CODE = re.compile(r"[A-Z][A-Z0-9]{0,3}|LATERAL")
 _VIEWS = frozenset(("AP", "PA", "LL", "RL", "LLD", "RLD", "LLO", "RLO", "LAT", "LATERAL"))
+_PHOTOMETRIC = frozenset(("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "RGB", "YBR_FULL"))
 _AGE = re.compile(r"(\d{1,3})([DWMY])")
 _PER_YEAR = {"D": 365.25, "W": 52.18, "M": 12.0, "Y": 1.0}
 _OLDEST = 90
@@ -32,14 +34,16 @@ def columns(dataset: pydicom.Dataset) -> dict[str, str]:
         and ``group`` (a keyed hash of the patient id).
     """
     sex, view = plain(dataset, "PatientSex"), plain(dataset, "ViewPosition")
+    photometric = str(dataset.get("PhotometricInterpretation", ""))
+    syntax = UID(str(dataset.file_meta.get("TransferSyntaxUID", "")))
     return {
         "modality": plain(dataset, "Modality"),
         "view": view if view in _VIEWS else "",
-        "photometric": str(dataset.PhotometricInterpretation),
-        "bits": str(int(dataset.BitsStored)),
-        "rows": str(int(dataset.Rows)),
-        "columns": str(int(dataset.Columns)),
-        "transfer_syntax": str(dataset.file_meta.get("TransferSyntaxUID", "")),
+        "photometric": photometric if photometric in _PHOTOMETRIC else "",
+        "bits": _count(dataset, "BitsStored"),
+        "rows": _count(dataset, "Rows"),
+        "columns": _count(dataset, "Columns"),
+        "transfer_syntax": str(syntax) if syntax.is_transfer_syntax else "",
         "sex": sex if sex in ("M", "F", "O") else "",
         "age": _age(dataset),
         "group": _group(dataset),
@@ -59,6 +63,11 @@ def _raw(dataset: pydicom.Dataset, name: str) -> bytes:
     if isinstance(value, bytes):
         return value
     return b"" if value is None else str(value).encode()
+
+
+def _count(dataset: pydicom.Dataset, name: str) -> str:
+    value = dataset.get(name)
+    return "" if value is None else str(int(value))
 
 
 def _age(dataset: pydicom.Dataset) -> str:

@@ -35,6 +35,9 @@ READERS: dict[str, Callable[[bytes, ReadingOptions], Decoded]] = {
 """Every image format by the name `cxrfeat.signatures.recognise` gives it."""
 
 
+_SYNTAX_BYTES = 2048  # within which a DICOM file names its transfer syntax
+
+
 @dataclass(frozen=True)
 class Radiograph:
     """One radiograph and how it was read.
@@ -51,6 +54,8 @@ class Radiograph:
         Of the file's bytes, 64 hexadecimal digits.
     size_bytes : int
         Size of the file.
+    height, width : int
+        As stored; `pixels` are fewer where a large JPEG was scaled while it was decoded.
     bits : int
         Significant bits per sample before scaling.
     steps, warnings : tuple of str
@@ -64,6 +69,8 @@ class Radiograph:
     decoder: str
     sha256: str
     size_bytes: int
+    height: int
+    width: int
     bits: int
     steps: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -119,11 +126,37 @@ def read_image(source: Path | str | bytes, *, options: ReadingOptions | None = N
         decoder=decoded.decoder,
         sha256=hashlib.sha256(data).hexdigest(),
         size_bytes=len(data),
+        height=decoded.height,
+        width=decoded.width,
         bits=decoded.bits,
         steps=decoded.steps,
         warnings=decoded.warnings,
         meta=decoded.meta,
     )
+
+
+def declared_columns(path: Path | str, *, options: ReadingOptions | None = None) -> dict[str, str]:
+    """Return the columns that an image file declares, without decoding its pixels.
+
+    Returns
+    -------
+    dict of str to str
+        For DICOM: modality, view, photometric interpretation, bits, rows, columns, transfer
+        syntax, sex, age, and ``group``, a keyed hash of the patient id. Empty for other formats
+        and for files that cannot be read; `read_image` says why.
+    """
+    try:
+        if not os.path.isfile(path):
+            return {}
+        with open(path, "rb") as file:
+            head = file.read(_SYNTAX_BYTES)
+            if recognise(head[:HEAD_BYTES]) != "DICOM":
+                return {}
+            from cxrfeat.images.dicom import declared_columns as declared  # as for _read_dicom
+
+            return declared(head, file, options or ReadingOptions())
+    except (OSError, ValueError):
+        return {}
 
 
 def _load(path: Path | str, options: ReadingOptions) -> bytes:

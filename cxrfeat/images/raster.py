@@ -95,6 +95,8 @@ def _read(plugin: type[ImageFile.ImageFile], data: bytes, options: ReadingOption
             steps.append("turned upright by its EXIF orientation")
     return Decoded(
         pixels=turned,
+        height=full[1],
+        width=full[0],
         bits=bits,
         decoder=f"Pillow {PIL.__version__}",
         steps=tuple(steps),

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -19,7 +19,8 @@ from cxrfeat import dataset as datasets
 from cxrfeat import features, images, store, tables
 from cxrfeat.dataset import Dataset
 from cxrfeat.errors import ImageError, InputError
-from cxrfeat.verbs.reading import read_in_order
+from cxrfeat.verbs.declared import with_declared_columns
+from cxrfeat.verbs.reading import read_in_order, reader_count
 
 DEFAULT_BACKBONES = ("vgg16", "vgg19", "resnet50")
 PathLike = str | Path
@@ -96,6 +97,8 @@ class ExtractResult:
         Images in the dataset.
     read : int
         Images that were read in this run, each of them once.
+    stopped_early : bool
+        More than `max_failures` images failed, so that the rest was not tried.
     failures : list of Failure
         Every image that failed, in this run or an earlier one.
     failures_file : Path or None
@@ -110,6 +113,7 @@ class ExtractResult:
     files: list[ExtractedFile]
     images: int
     read: int
+    stopped_early: bool
     failures: list[Failure]
     failures_file: Path | None
     classes: dict[str, int]
@@ -140,6 +144,7 @@ def extract(
     path_column: str | None = None,
     label_column: str | None = None,
     group_column: str | None = None,
+    uncertain: str | None = None,
     precision: str = "fp32",
     device: str = "auto",
     batch_size: int = 32,
@@ -147,6 +152,7 @@ def extract(
     storage: Literal["float32", "float16"] = "float32",
     prune: bool = False,
     retry_failed: bool = False,
+    max_failures: int | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> ExtractResult:
     """Run frozen backbones once over radiographs and keep their embeddings in HDF5.
@@ -170,6 +176,8 @@ def extract(
         A CSV, TSV or Parquet table; default: labels from class folders.
     path_column, label_column, group_column : str, optional
         Columns of the table; default: recognised by their usual names.
+    uncertain : str, optional
+        What a label of -1 counts as: "ignore" (unknown), "zeros" or "ones".
     precision : str
         "fp32", "bf16" or "fp16".
     device : str
@@ -184,6 +192,8 @@ def extract(
         Drop rows of images that are no longer there; default: keep them.
     retry_failed : bool
         Try images again that failed before.
+    max_failures : int, optional
+        Stop early when more images than this fail in this run; what was computed is kept.
     progress : callable, optional
         Called with a `Progress` after every batch.
 
@@ -198,14 +208,16 @@ def extract(
     """
     start = time.monotonic()
     names = _names(backbone)
-    _check_numbers(batch_size, workers)
+    _check_numbers(batch_size, workers, max_failures)
     found = datasets.find(
         images,
         labels=labels,
         path_column=path_column,
         label_column=label_column,
         group_column=group_column,
+        uncertain=uncertain,
     )
+    found = with_declared_columns(found, reader_count(workers))
     choices = features.assign_weights(names, weights)
     extractors = {
         _file_stem(name, choices[name], pool, image_size, precision): features.open_extractor(
@@ -238,17 +250,20 @@ def extract(
             )
             stack.enter_context(writer)
             targets.append(_Target(stem, extractor, writer, set(writer.pending)))
-        read = _fill(targets, found, paths, batch_size, _reader_count(workers), progress)
+        seen = _fill(
+            targets, found, paths, batch_size, reader_count(workers), max_failures, progress
+        )
     files = [_summary(target, folder / f"{target.name}.h5") for target in targets]
     failures = _failures(file.path for file in files)
     return ExtractResult(
         files=files,
         images=len(found),
-        read=read,
+        read=seen.read,
+        stopped_early=seen.stopped_early,
         failures=failures,
         failures_file=_write_failures(folder / "failures.csv", failures),
         classes=_class_counts(found),
-        notes=list(found.notes),
+        notes=[*found.notes, *seen.notes()],
         seconds=time.monotonic() - start,
     )
 
@@ -262,11 +277,13 @@ def _names(backbone: Sequence[str]) -> list[str]:
     return names
 
 
-def _check_numbers(batch_size: int, workers: int | None) -> None:
+def _check_numbers(batch_size: int, workers: int | None, max_failures: int | None) -> None:
     if batch_size < 1:
         raise InputError(f"batch size {batch_size}: use 1 or more")
     if workers is not None and workers < 1:
         raise InputError(f"{workers} workers: use 1 or more")
+    if max_failures is not None and max_failures < 0:
+        raise InputError(f"at most {max_failures} failures: use 0 or more")
 
 
 def _file_stem(
@@ -319,7 +336,7 @@ def _current_hashes(
             elif row.sha256:
                 hashes[id_] = row.sha256
     unsure = {id_: stat for id_, stat in unsure.items() if id_ not in hashes}
-    with ThreadPoolExecutor(_reader_count(workers)) as pool:
+    with ThreadPoolExecutor(reader_count(workers)) as pool:
         digests = pool.map(_sha256, [paths[id_] for id_ in unsure])
         for id_, digest in zip(unsure, digests, strict=True):
             if digest:
@@ -335,13 +352,6 @@ def _sha256(path: Path) -> str:
         return ""  # unreadable now: its row stays as it is
 
 
-def _reader_count(workers: int | None) -> int:
-    if workers is not None:
-        return workers
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
-
-
 @dataclass(frozen=True)
 class _Read:
     """One image as it comes out of a reading thread: the picture in every size, or why not."""
@@ -351,6 +361,20 @@ class _Read:
     sha256: str
     stat: tuple[int, int]
     error: ImageError | None = None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass
+class _Seen:
+    """What went by while the files were filled."""
+
+    read: int = 0
+    failed: int = 0
+    stopped_early: bool = False
+    warnings: Counter[str] = field(default_factory=Counter)
+
+    def notes(self) -> list[str]:
+        return [f"{warning}: {count} image(s)" for warning, count in self.warnings.most_common()]
 
 
 def _fill(
@@ -359,9 +383,10 @@ def _fill(
     paths: Mapping[str, Path],
     batch_size: int,
     workers: int,
+    max_failures: int | None,
     progress: Callable[[Progress], None] | None,
-) -> int:
-    """Read what any file still needs, once, and give every file its rows. Returns images read."""
+) -> _Seen:
+    """Read what any file still needs, once, and give every file its rows."""
     wanted = set[str]().union(*(target.pending for target in targets))
     order = [id_ for id_ in found.ids if id_ in wanted]
     sizes = sorted({target.extractor.image_size for target in targets})
@@ -369,15 +394,19 @@ def _fill(
     def read(id_: str) -> _Read:
         return _read(id_, paths[id_], sizes)
 
-    done = failed = 0
+    seen = _Seen()
     for batch in _batches(read_in_order(order, read, workers, batch_size), batch_size):
         for target in targets:
             _embed(target, [item for item in batch if item.id in target.pending])
-        done += len(batch)
-        failed += sum(item.error is not None for item in batch)
+        seen.read += len(batch)
+        seen.failed += sum(item.error is not None for item in batch)
+        seen.warnings.update(warning for item in batch for warning in item.warnings)
         if progress:
-            progress(Progress(done, len(order), failed))
-    return done
+            progress(Progress(seen.read, len(order), seen.failed))
+        if max_failures is not None and seen.failed > max_failures:
+            seen.stopped_early = True
+            break
+    return seen
 
 
 def _read(id_: str, path: Path, sizes: Sequence[int]) -> _Read:
@@ -391,7 +420,7 @@ def _read(id_: str, path: Path, sizes: Sequence[int]) -> _Read:
     except ImageError as error:
         return _Read(id_, {}, "", seen, error)
     resized = {size: images.resize(radiograph.pixels, size) for size in sizes}
-    return _Read(id_, resized, radiograph.sha256, seen)
+    return _Read(id_, resized, radiograph.sha256, seen, warnings=radiograph.warnings)
 
 
 def _batches(items: Iterable[_Read], size: int) -> Iterator[list[_Read]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -39,3 +40,11 @@ def read_in_order(
         finally:  # the consumer stopped early: do not read what nobody waits for
             for future in waiting:
                 future.cancel()
+
+
+def reader_count(asked: int | None) -> int:
+    """Return how many threads read: as asked, else one for each core this process may use."""
+    if asked is not None:
+        return asked
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1

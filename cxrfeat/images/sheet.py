@@ -1,0 +1,97 @@
+"""A contact sheet: many radiographs in one picture, each with a caption."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw, ImageFont
+
+from cxrfeat.errors import StorageError
+
+_GAP, _LINE, _FONT = 8, 13, 11
+_INK, _ALARM, _PAPER = (30, 30, 30), (190, 30, 30), (255, 255, 255)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One radiograph on the sheet.
+
+    Attributes
+    ----------
+    pixels : ndarray of float32, shape (S, S), or None
+        In [0, 1]; None leaves the place grey.
+    lines : tuple of str
+        Caption.
+    warnings : tuple of str
+        More caption, in red.
+    """
+
+    pixels: npt.NDArray[np.float32] | None
+    lines: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+
+
+def draw_sheet(tiles: Sequence[Tile], path: Path | str, *, side: int = 224) -> None:
+    """Draw tiles in rows and write them as one picture, in the format of the suffix.
+
+    Parameters
+    ----------
+    tiles
+        At least one.
+    path
+        E.g. ``sheet.png``; replaced where it exists.
+    side
+        Side of a tile's picture in pixels.
+
+    Raises
+    ------
+    StorageError
+        The picture cannot be written there, or not in that format.
+    """
+    across = min(len(tiles), max(1, round((1.4 * len(tiles)) ** 0.5)))
+    text = _LINE * max(len(tile.lines) + len(tile.warnings) for tile in tiles)
+    width, height = side + _GAP, side + text + 2 * _GAP
+    rows = -(-len(tiles) // across)
+    sheet = Image.new("RGB", (across * width + _GAP, rows * height + _GAP), _PAPER)
+    pen = ImageDraw.Draw(sheet)
+    font = ImageFont.load_default(_FONT)
+    for place, tile in enumerate(tiles):
+        left, top = _GAP + place % across * width, _GAP + place // across * height
+        _paste(sheet, tile.pixels, left, top, side)
+        lines = [(line, _INK) for line in tile.lines] + [(w, _ALARM) for w in tile.warnings]
+        for number, (line, ink) in enumerate(lines):
+            shown = _shortened(line, pen, font, side)
+            pen.text((left, top + side + 2 + number * _LINE), shown, fill=ink, font=font)
+    try:
+        sheet.save(path)
+    except (OSError, ValueError) as error:
+        raise StorageError(f"the sheet '{path}' cannot be written: {error}") from None
+
+
+def _paste(
+    sheet: Image.Image, pixels: npt.NDArray[np.float32] | None, left: int, top: int, side: int
+) -> None:
+    if pixels is None:
+        grey = Image.new("L", (side, side), 200)
+    else:
+        grey = Image.fromarray(np.round(pixels * 255).astype(np.uint8)).resize((side, side))
+    sheet.paste(grey, (left, top))
+
+
+def _shortened(
+    line: str,
+    pen: ImageDraw.ImageDraw,
+    font: ImageFont.ImageFont | ImageFont.FreeTypeFont,
+    side: int,
+) -> str:
+    """Cut a caption that is too wide in its beginning, where paths are alike."""
+    line = "".join(c if c.isprintable() else "?" for c in line)
+    if pen.textlength(line, font=font) <= side:
+        return line
+    while line and pen.textlength("…" + line, font=font) > side:
+        line = line[1:]
+    return "…" + line
