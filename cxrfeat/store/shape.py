@@ -80,7 +80,8 @@ def require_same(path: Path, ours: Header, theirs: Header) -> None:
     if ours.fingerprint != theirs.fingerprint:
         lines = difference(ours.spec, theirs.spec)
         raise SpecMismatchError(
-            f"'{path}' holds embeddings made in another way ({'; '.join(lines)}): "
+            f"'{path}' holds embeddings made in another way "
+            f"({', '.join(line.partition(': ')[0] for line in lines)} differ): "
             "choose another file, or the same options",
             lines,
         )

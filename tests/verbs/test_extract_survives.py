@@ -1,8 +1,10 @@
-"""The whole extracting process is killed 30 times; the outcome is that of one quiet run."""
+"""The whole extracting process: killed 30 times, short of room, and beside another writer."""
 
 from __future__ import annotations
 
+import os
 import random
+import resource
 import subprocess
 import sys
 import time
@@ -13,7 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cxrfeat.store import load, verify
+from cxrfeat.dataset import Dataset
+from cxrfeat.store import load, open_writer, verify
 
 OPTIONS = ["--backbone", "squeezenet1_1", "--weights", "random", "--image-size", "64"]
 OPTIONS += ["--device", "cpu", "--batch-size", "4", "--json"]
@@ -35,6 +38,45 @@ def start(folder: Path, out: Path) -> subprocess.Popen[bytes]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
+
+
+def finish(folder: Path, out: Path, **options: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from cxrfeat.cli import main; main()", "extract"]
+    return subprocess.run(
+        [*command, str(folder), "--out", str(out), *OPTIONS],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        **options,
+    )
+
+
+def test_a_full_disk_ends_extract_with_2_and_with_room_it_goes_on(tmp_path: Path) -> None:
+    folder, out = tmp_path / "images", tmp_path / "embeddings"
+    draw(folder, 0, 20)
+    assert finish(folder, out).returncode == 0
+    before = (out / FILE).read_bytes()
+    draw(folder, 20, 60)
+    limit = len(before) + 1000
+    told = finish(
+        folder, out, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    )
+    assert told.returncode == 2
+    assert "no room" in told.stderr
+    assert (out / FILE).read_bytes() == before
+    assert finish(folder, out).returncode == 0
+    assert verify(out / FILE).checked == 60
+
+
+def test_a_second_extract_ends_with_2_and_says_who_holds_the_file(tmp_path: Path) -> None:
+    folder, out = tmp_path / "images", tmp_path / "embeddings"
+    draw(folder, 0, 4)
+    with open_writer(
+        out / FILE, spec={}, dataset=Dataset(ids=["1"], paths=[]), dimension=1
+    ):
+        told = finish(folder, out)
+    assert told.returncode == 2
+    assert f"is being written by process {os.getpid()} of " in told.stderr
 
 
 def content(path: Path) -> dict[str, bytes]:
