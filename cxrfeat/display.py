@@ -372,8 +372,8 @@ def verification(found: Verification) -> None:
         screen.print(f"  ... and {len(found.damaged) - SHOWN_DAMAGE} more (--json lists them all)")
     for column in found.damaged_columns:
         screen.print(
-            f"  /{column} is damaged: extract the same images with the same labels into another "
-            "folder, or restore a copy",
+            f"  /{column} is damaged: `cxrfeat extract --prune` with the same images and labels "
+            "writes it anew, or restore a copy",
             markup=False,
         )
     if found.repaired:
