@@ -92,3 +92,8 @@ class Decoded:
     steps: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     meta: dict[str, str] = field(default_factory=dict)
+
+
+def one_line(error: Exception) -> str:
+    """Return what a decoder says, for a message: one line and not a long one."""
+    return " ".join(str(error).split())[:200]

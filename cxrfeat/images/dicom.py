@@ -27,6 +27,7 @@ _PIXEL_TAGS = (
 _TAGS = [*_PIXEL_TAGS, *GREY_TAGS, *COLUMN_TAGS]
 
 _SHAPE = ("PhotometricInterpretation", "BitsStored", "Rows", "Columns")
+_PIXEL_DATA_TAG = b"\xe0\x7f\x10\x00"  # pydicom drops an element that does not end
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
 
 
@@ -85,6 +86,8 @@ def declared_columns(head: bytes, rest: BinaryIO, options: ReadingOptions) -> di
 def _read(data: bytes, options: ReadingOptions) -> Decoded:
     _refuse_inflated_bomb(data, options)
     dataset = _parse(data)
+    if "PixelData" not in dataset and _PIXEL_DATA_TAG in data:
+        raise ImageError("truncated", "the pixel data ends too early")
     _refuse_other_pictures(dataset, options)
     samples, decoder = decode(dataset, options)
     pixels, steps, warnings = _to_grey(samples, dataset)
@@ -131,7 +134,8 @@ def _refuse_other_pictures(dataset: pydicom.Dataset, options: ReadingOptions) ->
     modality = plain(dataset, "Modality")
     if options.modalities is not None and modality not in options.modalities:
         wanted = ", ".join(options.modalities)
-        raise ImageError("modality", f"modality '{modality}' is not one of {wanted}")
+        stated = f"'{modality}'" if modality else "not stated and so"
+        raise ImageError("modality", f"the modality is {stated} not one of {wanted}")
     if "PixelData" not in dataset:
         raise ImageError("no_pixels", "the DICOM file has no pixel data")
     missing = [n for n in ("Rows", "Columns", "BitsAllocated", "BitsStored") if n not in dataset]

@@ -16,7 +16,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from cxrfeat.errors import ImageError
-from cxrfeat.images.decoded import Decoded, ReadingOptions
+from cxrfeat.images.decoded import Decoded, ReadingOptions, one_line
 from cxrfeat.images.quiet import hush
 
 _Floats = npt.NDArray[np.float32]
@@ -76,8 +76,9 @@ def _read(plugin: type[ImageFile.ImageFile], data: bytes, options: ReadingOption
     hush("PIL")
     try:
         image = plugin(io.BytesIO(data))
-    except (SyntaxError, EOFError, IndexError, TypeError, KeyError) as error:
-        raise ImageError("damaged", f"the header cannot be read: {error}") from None
+    except Exception as error:
+        code = "truncated" if "runcated" in str(error) else "damaged"
+        raise ImageError(code, f"the header cannot be read: {one_line(error)}") from None
     with image:
         options.check_pixels(image.height, image.width)
         frames = int(getattr(image, "n_frames", 1))
@@ -129,10 +130,10 @@ def _check_png_sums(data: bytes) -> None:
 def _load_whole(image: ImageFile.ImageFile) -> None:
     try:
         image.load()
-    except OSError as error:
-        text = str(error)
-        code = "truncated" if "truncated" in text or "Truncated" in text else "damaged"
-        raise ImageError(code, f"the picture cannot be decoded whole: {text}") from None
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        code = "truncated" if "runcated" in str(error) else "damaged"
+        reason = f"the picture cannot be decoded whole: {one_line(error)}"
+        raise ImageError(code, reason) from None
 
 
 def _to_grey(image: Image.Image) -> tuple[_Floats, int, list[str], list[str]]:
