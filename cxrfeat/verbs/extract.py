@@ -410,8 +410,8 @@ def _read(id_: str, path: Path, sizes: Sequence[int]) -> _Read:
     try:
         stat = path.stat()
         seen = (stat.st_size, stat.st_mtime_ns)
-    except OSError as error:
-        return _Read(id_, {}, "", (0, 0), ImageError("unreadable", error.strerror or str(error)))
+    except (OSError, ValueError):
+        seen = (0, 0)  # reading it says why
     try:
         radiograph = images.read_image(path)
     except ImageError as error:
