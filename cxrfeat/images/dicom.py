@@ -157,12 +157,13 @@ def _to_grey(
     samples: npt.NDArray[np.integer], dataset: pydicom.Dataset
 ) -> tuple[npt.NDArray[np.float32], list[str], list[str]]:
     """Map every sample through one table, which is far smaller than the picture."""
-    low = int(samples.min())
-    places = samples.astype(np.int32)
-    places -= low
-    counts = np.bincount(places.ravel())
-    values = np.arange(low, low + len(counts), dtype=np.int32)
-    table, steps, warnings = grey_table(values, counts, dataset)
+    low, high = int(samples.min()), int(samples.max())
+    places = samples if low == 0 else samples.astype(np.int32) - low
+
+    def counts() -> npt.NDArray[np.intp]:
+        return np.bincount(places.ravel())
+
+    table, steps, warnings = grey_table(np.arange(low, high + 1, dtype=np.int32), counts, dataset)
     return table[places], steps, warnings
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zlib
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -36,14 +37,13 @@ _SIGNIFICANT_BITS = (8, 10, 12, 14, 16, 32)
 
 
 SCALED_SIDE = 1024
-"""A JPEG is decoded at a half, a quarter or an eighth while its shorter side keeps this length."""
+"""Eight-bit pictures are halved, once or more, while their shorter side keeps this length."""
 
 
 def read_jpeg(data: bytes, options: ReadingOptions) -> Decoded:
     """Decode a JPEG file, a large one scaled down while it is decoded.
 
-    libjpeg then computes fewer pixels from each block of coefficients, which is about three times
-    as fast. The size does not depend on the network, so that a row does not depend on which
+    libjpeg then computes fewer pixels from each block of coefficients. The size does not depend on the network, so that a row does not depend on which
     other networks ran along. ``docs/images.md`` states how close this is to the full path.
     """
     return _read(JpegImageFile, data, options)
@@ -107,10 +107,19 @@ def _read(plugin: type[ImageFile.ImageFile], data: bytes, options: ReadingOption
 
 def _decode_scaled(image: ImageFile.ImageFile) -> None:
     """Have the decoder give the luma alone, and fewer pixels of a large picture."""
-    shorter = min(image.size)
-    scale = next((s for s in (8, 4, 2) if shorter >= s * SCALED_SIDE), 1)
+    scale = _scale(image.size)
     mode = "L" if image.mode in ("L", "RGB") else image.mode
     image.draft(mode, (image.width // scale, image.height // scale))
+
+
+def _reduced(grey: Image.Image) -> Image.Image:
+    """Average squares of pixels of a large picture, which is faster than floats of all of them."""
+    scale = _scale(grey.size)
+    return grey.reduce(scale) if scale > 1 else grey
+
+
+def _scale(size: tuple[int, int]) -> int:
+    return next((s for s in (8, 4, 2) if min(size) >= s * SCALED_SIDE), 1)
 
 
 def _check_png_sums(data: bytes) -> None:
@@ -156,7 +165,11 @@ def _to_grey(image: Image.Image) -> tuple[_Floats, int, list[str], list[str]]:
         if _is_coloured(image):
             warnings.append("colour picture")
         steps.append("luma of RGB")
-    grey = np.asarray(image.convert("L"), dtype=np.float32)
+    whole = image.convert("L")
+    small = _reduced(whole)
+    if small is not whole:
+        steps.append(f"averaged to {small.width} x {small.height}")
+    grey = np.asarray(small, dtype=np.float32)
     grey /= 255.0
     return grey, 8, [*steps, "divided by 255"], warnings
 
@@ -174,17 +187,18 @@ def _white_is_zero(image: Image.Image) -> bool:
 
 
 def _scale_integers(
-    samples: npt.NDArray[np.generic], inverted: bool
+    samples: npt.NDArray[Any], inverted: bool
 ) -> tuple[_Floats, int, list[str], list[str]]:
     """Divide by the full scale of the fewest usual bits that hold the largest sample.
 
     A 12-bit detector writes 12 bits into 16-bit files; dividing those by 65,535 would give a
     nearly black picture.
     """
+    if samples.min() < 0:
+        return _scale_floats(samples)
+    largest = int(samples.max())
+    bits = next(b for b in _SIGNIFICANT_BITS if largest < 2**b)
     pixels = samples.astype(np.float32)
-    if pixels.min() < 0:
-        return _scale_floats(pixels)
-    bits = next(b for b in _SIGNIFICANT_BITS if pixels.max() < 2**b)
     pixels /= np.float32(2**bits - 1)
     steps = [f"divided by {2**bits - 1}"]
     if inverted:
@@ -194,7 +208,7 @@ def _scale_integers(
 
 
 def _scale_floats(
-    samples: npt.NDArray[np.generic],
+    samples: npt.NDArray[Any],
 ) -> tuple[_Floats, int, list[str], list[str]]:
     """Take floats within [0, 1] as they are; others have no stated range, so stretch theirs."""
     pixels = samples.astype(np.float32)

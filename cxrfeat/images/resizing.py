@@ -55,7 +55,7 @@ def reading_spec(size: int) -> dict[str, Any]:
         "version": READING_VERSION,
         "range": [0, 1],
         "polarity": "bone bright",
-        "scaled_jpeg": f"shorter side at least {SCALED_SIDE}",
+        "large_8_bit_pictures": f"scaled to a shorter side of at least {SCALED_SIDE}",
         "crop": "none",
         "resize": "bilinear, antialiased",
         "size": [size, size],
