@@ -150,22 +150,25 @@ def extraction(result: ExtractResult) -> None:
     for note in result.notes:
         screen.print(note)
     shown = table(
-        *("extractor", "weights", "dimension", "rows", "computed", "reused", "failed", "file"),
-        right=2,
+        *("extractor", "weights", "dimension", "rows", "computed", "reused", "failed"), right=2
     )
     for file in result.files:
         shown.add_row(
             file.name,
             f"{file.weights} (control)" if file.control else file.weights,
             *(str(n) for n in (file.dimension, file.rows, file.computed, file.reused, file.failed)),
-            str(file.path),
         )
     screen.print(shown)
     for file in result.files:
         changes = describe_changes(file.changes)
         if changes:
             screen.print(f"{file.name}: {changes}")
-    screen.print(f"{result.images} images, {result.read} read in this run, {result.seconds:.1f} s")
+    folder = result.files[0].path.parent
+    screen.print(
+        f"{result.images} images, {result.read} read in this run, {result.seconds:.1f} s; "
+        f"embeddings are in {folder}/EXTRACTOR.h5",
+        markup=False,
+    )
     if result.stopped_early:
         screen.print("stopped early: too many images failed (--max-failures); the rest is pending")
     if result.failures:

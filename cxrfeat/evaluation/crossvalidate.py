@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,9 +15,13 @@ from threadpoolctl import threadpool_limits
 
 from cxrfeat.evaluation.align import Extractor
 from cxrfeat.evaluation.folds import Fold, Groups
-from cxrfeat.evaluation.heads import Head
-from cxrfeat.evaluation.metrics import Metric
-from cxrfeat.evaluation.tuning import Outcome, score_fold
+from cxrfeat.evaluation.permuted import permuted_auroc, shuffled_labels
+from cxrfeat.evaluation.shared import SharedFold
+from cxrfeat.evaluation.tuning import Outcome, Plan, score_fold
+
+Matrix = npt.NDArray[np.float64]
+R = TypeVar("R")
+Outcomes = Mapping[tuple[str, str], Sequence[Outcome]]
 
 
 @dataclass(frozen=True)
@@ -32,49 +37,96 @@ class FoldDone:
 Progress = Callable[[FoldDone], None]
 
 
+@dataclass(frozen=True)
+class CrossValidated:
+    """What came out of all folds.
+
+    Attributes
+    ----------
+    outcomes : dict of (extractor, head) to list of Outcome
+        In the order of the folds.
+    permuted : dict of str to ndarray
+        Per extractor, the mean AUROC over the folds on shuffled labels, one per permutation.
+    """
+
+    outcomes: dict[tuple[str, str], list[Outcome]]
+    permuted: dict[str, Matrix]
+
+
 def cross_validate(
     extractors: Sequence[Extractor],
-    y: npt.NDArray[np.intp],
+    labels: Matrix,
     groups: Groups,
     folds: Sequence[Fold],
-    heads: Sequence[Head],
-    metric: Metric,
+    plan: Plan,
     *,
-    seed: int,
-    jobs: int | None,
+    jobs: int | None = None,
     progress: Progress | None = None,
-) -> dict[tuple[str, str], list[Outcome]]:
-    """Score all of them; the outcomes of an extractor and head are in the order of `folds`.
+    patients: Groups = None,
+) -> CrossValidated:
+    """Score all of them.
 
     Folds run in threads, each with its share of the cores for linear algebra: numpy, libsvm and
     xgboost release the interpreter, and no embedding is copied between processes.
 
     Parameters
     ----------
+    labels : ndarray, shape (N, K)
+    groups : ndarray of str, shape (N,), or None
+        Patients that tuning keeps together.
     jobs : int or None
         Folds at a time; None for one per core.
+    patients
+        Patients as far as they are known, also where the folds do not keep them together: labels
+        are shuffled among them.
     """
-    cores = available_cores()
     tasks = [(extractor, fold) for extractor in extractors for fold in folds]
-    jobs = min(jobs or cores, len(tasks))
-    count, lock = 0, threading.Lock()
+    shuffled = shuffled_labels(labels, groups if patients is None else patients, plan.seed)
+    counter = _Counter(len(tasks), progress)
 
-    def one(extractor: Extractor, fold: Fold) -> dict[str, Outcome]:
-        nonlocal count
-        outcome = score_fold(extractor.X, y, groups, fold.train, fold.test, heads, metric, seed)
-        with lock:
-            count += 1
-            if progress is not None:
-                progress(FoldDone(extractor.name, fold.name, count, len(tasks)))
-        return outcome
+    def one(extractor: Extractor, fold: Fold) -> tuple[dict[str, Outcome], Matrix]:
+        shared = SharedFold(extractor.X[fold.train], extractor.X[fold.test], extractor.widths)
+        known = None if groups is None else groups[fold.train]
+        outcomes = score_fold(shared, labels[fold.train], known, plan)
+        areas = permuted_auroc(shared, fold, shuffled)
+        counter.count(extractor.name, fold.name)
+        return outcomes, areas
 
+    done = in_threads(one, tasks, jobs)
+    outcomes: dict[tuple[str, str], list[Outcome]] = {}
+    areas: dict[str, list[Matrix]] = {}
+    for (extractor, _), (of_heads, of_permutations) in zip(tasks, done, strict=True):
+        areas.setdefault(extractor.name, []).append(of_permutations)
+        for head, outcome in of_heads.items():
+            outcomes.setdefault((extractor.name, head), []).append(outcome)
+    return CrossValidated(outcomes, {name: np.mean(of, axis=0) for name, of in areas.items()})
+
+
+def in_threads(
+    work: Callable[..., R], tasks: Sequence[tuple[object, ...]], jobs: int | None
+) -> list[R]:
+    """Do tasks side by side, the cores shared out among them."""
+    cores = available_cores()
+    jobs = min(jobs or cores, max(1, len(tasks)))
     with threadpool_limits(max(1, cores // jobs)):
-        done = Parallel(n_jobs=jobs, backend="threading")(delayed(one)(*task) for task in tasks)
-    results: dict[tuple[str, str], list[Outcome]] = {}
-    for (extractor, _), outcomes in zip(tasks, done, strict=True):
-        for head, outcome in outcomes.items():
-            results.setdefault((extractor.name, head), []).append(outcome)
-    return results
+        done: list[R] = Parallel(n_jobs=jobs, backend="threading")(
+            delayed(work)(*task) for task in tasks
+        )
+    return done
+
+
+class _Counter:
+    """Counts finished folds from several threads."""
+
+    def __init__(self, total: int, progress: Progress | None) -> None:
+        self._lock = threading.Lock()
+        self._done, self._total, self._progress = 0, total, progress
+
+    def count(self, extractor: str, fold: str) -> None:
+        with self._lock:
+            self._done += 1
+            if self._progress is not None:
+                self._progress(FoldDone(extractor, fold, self._done, self._total))
 
 
 def available_cores() -> int:

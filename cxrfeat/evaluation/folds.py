@@ -46,6 +46,7 @@ def cross_validation(
     repeats: int,
     seed: int,
     classes: Sequence[str],
+    exclusive: bool = True,
 ) -> list[Fold]:
     """Repeated stratified folds in which a patient is only ever on one side.
 
@@ -57,6 +58,8 @@ def cross_validation(
         The patient of each image.
     classes
         Names of the strata, for messages.
+    exclusive
+        Whether the strata are classes, of which each needs enough images.
 
     Raises
     ------
@@ -69,7 +72,7 @@ def cross_validation(
     if repeats < 1:
         raise InputError(f"--repeats {repeats}: at least 1 is needed")
     present = np.unique(y)
-    if len(present) < 2:
+    if exclusive and len(present) < 2:
         raise InputError(
             f"all images are of one class ('{classes[int(present[0])]}'): there is nothing to"
             " tell apart; add images of another class"
@@ -80,7 +83,7 @@ def cross_validation(
             " check the group column"
         )
     unit = "images" if groups is None else "patients"
-    for k in present:
+    for k in present if exclusive else ():
         members = int(np.sum(y == k)) if groups is None else len(np.unique(groups[y == k]))
         if members < cv:
             raise InputError(
@@ -126,6 +129,62 @@ def inner_folds(
         for fit, val in stratified(y, groups, n_splits, seed)
         if len(np.unique(y[fit])) == present and len(val)
     ]
+
+
+def label_strata(labels: npt.NDArray[np.float32], groups: Groups, cv: int) -> npt.NDArray[np.intp]:
+    """Give every image of a multi-label study one stratum: its rarest label, or none.
+
+    Labels with fewer images or patients than folds make no stratum of their own, so that every
+    stratum can be divided.
+
+    Returns
+    -------
+    ndarray of int, shape (N,)
+        0 for none, else 1 + the column of the label.
+    """
+    positive = labels == 1
+    strata = np.zeros(len(labels), dtype=np.intp)
+    for k in np.argsort(-positive.sum(axis=0), kind="stable"):
+        strata[positive[:, k]] = k + 1
+    for stratum in np.unique(strata):
+        rows = strata == stratum
+        members = int(rows.sum()) if groups is None else len(np.unique(groups[rows]))
+        if members < cv:
+            strata[rows] = 0
+    none = np.flatnonzero(strata == 0)
+    if 0 < len(none) < cv:
+        values, sizes = np.unique(strata[strata > 0], return_counts=True)
+        strata[none] = values[sizes.argmax()] if len(values) else 0
+    return strata
+
+
+def leave_one_out(
+    values: npt.NDArray[np.str_], column: str, patients: Groups
+) -> tuple[list[Fold], str]:
+    """Test on each value of a column in turn, e.g. each hospital, having learned on the others.
+
+    Images of a patient who is tested are not trained on, wherever they come from.
+    """
+    sources = [str(value) for value in np.unique(values)]
+    if len(sources) < 2:
+        raise InputError(
+            f"column '{column}' has one value ('{sources[0]}'): leaving it out leaves nothing"
+        )
+    folds, moved = [], 0
+    for source in sources:
+        test = np.flatnonzero(values == source)
+        train = np.flatnonzero(values != source)
+        if patients is not None:
+            apart = ~np.isin(patients[train], patients[test])
+            moved += int((~apart).sum())
+            train = train[apart]
+        if not len(train):
+            raise InputError(f"leaving out '{source}' leaves no patient to train on")
+        folds.append(Fold(source or "(empty)", 0, train, test))
+    sentence = f"each {column} left out in turn ({', '.join(sources)})"
+    if moved:
+        sentence += f"; {moved} images of patients who are also in the tested {column} not used"
+    return folds, sentence
 
 
 TRAIN = ("train", "training")

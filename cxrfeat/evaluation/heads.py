@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.base import is_classifier
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
@@ -20,8 +22,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, LinearSVC
 
-from cxrfeat.errors import UnknownNameError
+from cxrfeat.errors import InputError, UnknownNameError
 from cxrfeat.evaluation.boosting import BoostedTrees, boosting_path
+from cxrfeat.evaluation.calibration import raw_scores
 from cxrfeat.evaluation.kernels import knn_path, svm_rbf_path
 from cxrfeat.evaluation.linear import lda_path, linear_svm_path, logistic_path
 from cxrfeat.evaluation.shared import Rows, SharedFold
@@ -98,6 +101,9 @@ def _grid(name: str, *values: float) -> tuple[Setting, ...]:
     return tuple({name: value} for value in values)
 
 
+FLOOR = "dummy"
+"""The head that every other has to beat."""
+
 HEADS: dict[str, Head] = {
     head.name: head
     for head in (
@@ -152,7 +158,7 @@ HEADS: dict[str, Head] = {
             boosting_path,
         ),
         Head(
-            "dummy",
+            FLOOR,
             "the share of each class, whatever the image: the floor",
             ({},),
             lambda s, n, seed: DummyClassifier(strategy="prior"),
@@ -163,16 +169,79 @@ HEADS: dict[str, Head] = {
 
 
 def named(names: Sequence[str] | None) -> list[Head]:
-    """Look heads up by name; all of them for None, each once.
+    """Look heads up by name or import path (``module:Class``); all named ones for None.
 
     Raises
     ------
     UnknownNameError
         Names the nearest valid ones.
+    InputError
+        An import path that leads to no classifier.
     """
     if names is None:
         return list(HEADS.values())
-    for name in names:
-        if name not in HEADS:
-            raise UnknownNameError("head", name, HEADS)
-    return [HEADS[name] for name in dict.fromkeys(names)]
+    return [_named(name) for name in dict.fromkeys(names)]
+
+
+def _named(name: str) -> Head:
+    if name in HEADS:
+        return HEADS[name]
+    if ":" in name:
+        return imported(name)
+    raise UnknownNameError(
+        "head", name, HEADS, "Any classifier of scikit-learn goes by module:Class."
+    )
+
+
+def imported(path: str) -> Head:
+    """Make a head of a scikit-learn classifier by its import path, with its default setting.
+
+    Raises
+    ------
+    InputError
+        No such module or class, or not a classifier.
+    """
+    module, _, name = path.partition(":")
+    try:
+        kind = getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InputError(
+            f"head '{path}' cannot be imported ({error}): give module:Class, e.g."
+            " sklearn.ensemble:ExtraTreesClassifier"
+        ) from error
+    if not isinstance(kind, type) or not all(hasattr(kind, m) for m in ("fit", "get_params")):
+        raise InputError(f"head '{path}' is not a scikit-learn classifier: it has no fit")
+    try:
+        example = kind()
+    except TypeError as error:
+        raise InputError(f"head '{path}' needs arguments ({error}): give another") from error
+    if not is_classifier(example):
+        raise InputError(f"head '{path}' is not a classifier")
+    gives: Literal["probabilities", "decisions"]
+    if hasattr(example, "predict_proba"):
+        gives = "probabilities"
+    elif hasattr(example, "decision_function"):
+        gives = "decisions"
+    else:
+        raise InputError(f"head '{path}' gives neither probabilities nor decision scores")
+
+    def estimator(setting: Setting, n: int, seed: int) -> Any:
+        classifier = kind()
+        if "random_state" in classifier.get_params():
+            classifier.set_params(random_state=seed)
+        return _scaled(classifier)
+
+    def path_of(
+        fold: SharedFold,
+        y: npt.NDArray[np.intp],
+        pairs: Sequence[tuple[Rows, Rows]],
+        settings: Sequence[Setting],
+        seed: int,
+    ) -> list[Matrix]:
+        results = []
+        for fit, val in pairs:
+            fitted = estimator({}, len(fit), seed).fit(fold.raw[fit], y[fit])
+            results.append(raw_scores(fitted, gives, fold.raw[val])[None])
+        return results
+
+    return Head(path, f"{name} with its default setting", ({},), estimator, path_of, gives)

@@ -1,81 +1,366 @@
-"""Scores of predicted probabilities against the truth.
+"""Scores of predicted probabilities against the truth, for many resamples at once.
 
-Every metric takes the classes y, shape (n,), and probabilities or decision scores p, shape
-(n, K), and leaves out classes that are not among the images. Larger is better in all of them.
+Every metric takes
+
+- ``truth``, shape (n, K): 1 or 0 per class or label, NaN where unknown;
+- ``p``, shape (n, K): probabilities (for some, decision scores will do);
+- ``weights``, shape (B, n): how often each image counts in each of B resamples;
+- ``exclusive``: whether exactly one class holds per image (multi-class) or any number do
+  (multi-label: every label is then scored by itself, on the images where it is known),
+
+and returns one value per resample, shape (B,). Classes that a resample lacks are left out of
+its mean. The plain score is the one of a single resample in which every image counts once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import rankdata
 
 from cxrfeat.errors import UnknownNameError
 
-Classes = npt.NDArray[np.intp]
 Matrix = npt.NDArray[np.float64]
-Metric = Callable[[Classes, Matrix], float]
+Function = Callable[[Matrix, Matrix, Matrix, bool], Matrix]
+
+ECE_BINS = 10
+SMALLEST = 1e-15
+"""Probabilities are kept this far from 0 and 1 in the log-loss, as scikit-learn does in float64."""
 
 
-def binary_auroc(positive: npt.NDArray[np.bool_], score: npt.NDArray[np.float64]) -> float:
-    """Probability that a positive image scores above a negative one, ties counted half.
+@dataclass(frozen=True)
+class Metric:
+    """A metric of the registry.
+
+    Attributes
+    ----------
+    name, title : str
+        In files, and for people.
+    function : callable
+    larger_is_better : bool
+    needs_probabilities : bool
+        Whether decision scores will not do.
+    """
+
+    name: str
+    title: str
+    function: Function
+    larger_is_better: bool = True
+    needs_probabilities: bool = False
+
+    def __call__(self, truth: Matrix, p: Matrix, exclusive: bool) -> float:
+        """Score one set of predictions, every image once."""
+        return float(self.function(truth, p, np.ones((1, len(p))), exclusive)[0])
+
+
+def per_class_auroc(truth: Matrix, p: Matrix, weights: Matrix) -> Matrix:
+    """One-vs-rest area under the ROC curve of each class, shape (B, K).
+
+    It is the probability that a positive image scores above a negative one, ties counted half.
 
     References
     ----------
     Hanley JA, McNeil BJ. The meaning and use of the area under a ROC curve. Radiology 1982.
     """
-    n_positive = int(positive.sum())
-    n_negative = len(positive) - n_positive
-    if not n_positive or not n_negative:
-        return float("nan")
-    rank_sum = float(rankdata(score)[positive].sum())
-    return (rank_sum - n_positive * (n_positive + 1) / 2) / (n_positive * n_negative)
+    columns = []
+    for truth_k, score in zip(truth.T, p.T, strict=True):
+        positive, negative, starts = _by_score(truth_k, score, weights)
+        # Per distinct score: what is there, and the negatives below.
+        here_positive = np.add.reduceat(positive, starts, axis=1)
+        here_negative = np.add.reduceat(negative, starts, axis=1)
+        below = np.cumsum(here_negative, axis=1) - here_negative
+        won = np.sum(here_positive * (below + 0.5 * here_negative), axis=1)
+        columns.append(_ratio(won, positive.sum(axis=1) * negative.sum(axis=1)))
+    return np.stack(columns, axis=1)
 
 
-def per_class_auroc(y: Classes, p: Matrix) -> Matrix:
-    """One-vs-rest AUROC of each class, shape (K,); NaN for a class that is absent."""
-    return np.array([binary_auroc(y == k, p[:, k]) for k in range(p.shape[1])])
+def per_class_auprc(truth: Matrix, p: Matrix, weights: Matrix) -> Matrix:
+    """Average precision of each class, shape (B, K); its floor is the prevalence.
+
+    The mean of the precision over the positives, each at its own score as threshold, without
+    interpolation.
+
+    References
+    ----------
+    Davis J, Goadrich M. The relationship between precision-recall and ROC curves. ICML 2006.
+    """
+    columns = []
+    for truth_k, score in zip(truth.T, p.T, strict=True):
+        positive, negative, starts = _by_score(truth_k, -score, weights)
+        hits = np.add.reduceat(positive, starts, axis=1)
+        called = np.cumsum(np.add.reduceat(positive + negative, starts, axis=1), axis=1)
+        precision = np.cumsum(hits, axis=1) / np.maximum(called, 1e-300)
+        total = positive.sum(axis=1)
+        columns.append(
+            np.where(
+                negative.sum(axis=1) > 0, _ratio(np.sum(hits * precision, axis=1), total), np.nan
+            )
+        )
+    return np.stack(columns, axis=1)
 
 
-def auroc(y: Classes, p: Matrix) -> float:
-    """Mean one-vs-rest AUROC over the classes that are present."""
-    values = per_class_auroc(y, p)
-    return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
+def _by_score(
+    truth: Matrix, score: Matrix, weights: Matrix
+) -> tuple[Matrix, Matrix, npt.NDArray[np.intp]]:
+    """Weights of positives and negatives in order of score, and where each score starts."""
+    known = np.flatnonzero(np.isfinite(truth))
+    if not len(known):
+        nothing = np.zeros((len(weights), 1))
+        return nothing, nothing, np.zeros(1, dtype=np.intp)
+    order = known[np.argsort(score[known], kind="stable")]
+    ordered = score[order]
+    starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
+    counted = weights[:, order]
+    positive = counted * (truth[order] == 1)
+    return positive, counted - positive, starts
 
 
-def confusion(y: Classes, predicted: Classes, n_classes: int) -> npt.NDArray[np.intp]:
+def _ratio(above: Matrix, below: Matrix) -> Matrix:
+    """Divide; NaN where there is nothing to divide by."""
+    return np.divide(above, below, out=np.full(np.shape(above), np.nan), where=below > 0)
+
+
+def _mean(values: Matrix) -> Matrix:
+    """Mean over the classes that are defined, shape (B,)."""
+    defined = np.isfinite(values)
+    return _ratio(np.where(defined, values, 0.0).sum(axis=1), defined.sum(axis=1).astype(float))
+
+
+@dataclass(frozen=True)
+class Counts:
+    """One-vs-rest decisions of each class, every entry of shape (B, K)."""
+
+    tp: Matrix
+    fp: Matrix
+    fn: Matrix
+    tn: Matrix
+
+    @property
+    def sensitivity(self) -> Matrix:
+        """Share of the positives that are called (recall)."""
+        return _ratio(self.tp, self.tp + self.fn)
+
+    @property
+    def specificity(self) -> Matrix:
+        """Share of the negatives that are not called."""
+        return _ratio(self.tn, self.tn + self.fp)
+
+    @property
+    def ppv(self) -> Matrix:
+        """Share of the called that are positive (precision); 0 where none is called."""
+        value = _ratio(self.tp, self.tp + self.fp)
+        return np.where((self.tp + self.fp == 0) & (self.fn > 0), 0.0, value)
+
+    @property
+    def npv(self) -> Matrix:
+        """Share of the not called that are negative; 0 where all are called."""
+        value = _ratio(self.tn, self.tn + self.fn)
+        return np.where((self.tn + self.fn == 0) & (self.fp > 0), 0.0, value)
+
+    @property
+    def f1(self) -> Matrix:
+        """Harmonic mean of sensitivity and PPV; undefined for a class that is absent."""
+        value = _ratio(2 * self.tp, 2 * self.tp + self.fp + self.fn)
+        return np.where(self.tp + self.fn > 0, value, np.nan)
+
+
+def at_prevalence(sensitivity: float, specificity: float, prevalence: float) -> tuple[float, float]:
+    """PPV and NPV where the share of positives is another than in the data (Bayes' rule)."""
+    called = sensitivity * prevalence + (1 - specificity) * (1 - prevalence)
+    spared = specificity * (1 - prevalence) + (1 - sensitivity) * prevalence
+    ppv = sensitivity * prevalence / called if called > 0 else float("nan")
+    npv = specificity * (1 - prevalence) / spared if spared > 0 else float("nan")
+    return ppv, npv
+
+
+def decide(p: Matrix, exclusive: bool) -> npt.NDArray[np.bool_]:
+    """Call the most probable class, or every label of at least one half, shape (n, K)."""
+    if exclusive:
+        return np.asarray(np.arange(p.shape[1]) == p.argmax(axis=1)[:, None])
+    return np.asarray(p >= 0.5)
+
+
+def counts(truth: Matrix, called: npt.NDArray[np.bool_], weights: Matrix) -> Counts:
+    """Count decisions of shape (n, K) against the truth."""
+    positive, negative = truth == 1, truth == 0
+    return Counts(
+        *(
+            weights @ (of & decision).astype(float)
+            for of, decision in (
+                (positive, called),
+                (negative, called),
+                (positive, ~called),
+                (negative, ~called),
+            )
+        )
+    )
+
+
+def confusion(truth: Matrix, p: Matrix) -> npt.NDArray[np.intp]:
     """Count images in shape (K, K): a row per true class, a column per predicted class."""
-    flat = np.bincount(y * n_classes + predicted, minlength=n_classes**2)
+    n_classes = p.shape[1]
+    flat = np.bincount(truth.argmax(axis=1) * n_classes + p.argmax(axis=1), minlength=n_classes**2)
     return np.asarray(flat.reshape(n_classes, n_classes))
 
 
-def balanced_accuracy(y: Classes, p: Matrix) -> float:
-    """Mean recall over the classes that are present."""
-    table = confusion(y, p.argmax(axis=1), p.shape[1])
-    support = table.sum(axis=1)
-    present = support > 0
-    return float(np.mean(table.diagonal()[present] / support[present]))
+def reliability(truth: Matrix, p: Matrix) -> list[dict[str, float]]:
+    """Observed against predicted share of one class in bins of equal width, for drawing.
+
+    Parameters
+    ----------
+    truth, p : ndarray, shape (n,)
+
+    Returns
+    -------
+    list of dict
+        Per bin that is not empty: ``low``, ``high``, ``predicted``, ``observed``, ``images``.
+    """
+    known = np.isfinite(truth)
+    truth, p = truth[known], p[known]
+    which = _bin(p)
+    return [
+        {
+            "low": b / ECE_BINS,
+            "high": (b + 1) / ECE_BINS,
+            "predicted": float(p[which == b].mean()),
+            "observed": float(truth[which == b].mean()),
+            "images": int((which == b).sum()),
+        }
+        for b in np.unique(which)
+    ]
 
 
-def accuracy(y: Classes, p: Matrix) -> float:
-    """Share of images whose most probable class is the true one."""
-    return float(np.mean(p.argmax(axis=1) == y))
+def _bin(p: Matrix) -> npt.NDArray[np.intp]:
+    return np.asarray(np.minimum((p * ECE_BINS).astype(np.intp), ECE_BINS - 1))
 
 
-def f1(y: Classes, p: Matrix) -> float:
-    """Mean F1 over the classes that are present."""
-    table = confusion(y, p.argmax(axis=1), p.shape[1])
-    scores = per_class_report(table)["f1"]
-    return float(np.mean(scores[table.sum(axis=1) > 0]))
+def per_class_ece(truth: Matrix, p: Matrix, weights: Matrix) -> Matrix:
+    """Compute the expected calibration error of each class over ten bins of equal width, shape (B, K).
+
+    References
+    ----------
+    Naeini MP, Cooper G, Hauskrecht M. Obtaining well calibrated probabilities using Bayesian
+    binning. AAAI 2015; class by class as in Kull M et al. Beyond temperature scaling. NeurIPS
+    2019.
+    """
+    columns = []
+    for truth_k, p_k in zip(truth.T, p.T, strict=True):
+        known = np.isfinite(truth_k)
+        in_bin = np.eye(ECE_BINS)[_bin(p_k[known])]
+        gap = weights[:, known] @ (in_bin * (truth_k[known] - p_k[known])[:, None])
+        columns.append(_ratio(np.abs(gap).sum(axis=1), weights[:, known].sum(axis=1)))
+    return np.stack(columns, axis=1)
+
+
+def _auroc(truth: Matrix, p: Matrix, weights: Matrix, exclusive: bool) -> Matrix:
+    return _mean(per_class_auroc(truth, p, weights))
+
+
+def _auprc(truth: Matrix, p: Matrix, weights: Matrix, exclusive: bool) -> Matrix:
+    return _mean(per_class_auprc(truth, p, weights))
+
+
+def _balanced_accuracy(truth: Matrix, p: Matrix, weights: Matrix, exclusive: bool) -> Matrix:
+    found = counts(truth, decide(p, exclusive), weights)
+    if exclusive:
+        return _mean(found.sensitivity)
+    return _mean((found.sensitivity + found.specificity) / 2)
+
+
+def _accuracy(truth: Matrix, p: Matrix, weights: Matrix, exclusive: bool) -> Matrix:
+    found = counts(truth, decide(p, exclusive), weights)
+    if exclusive:
+        return _ratio(found.tp.sum(axis=1), weights.sum(axis=1))
+    return _mean(_ratio(found.tp + found.tn, found.tp + found.tn + found.fp + found.fn))
+
+
+def _f1(truth: Matrix, p: Matrix, weights: Matrix, exclusive: bool) -> Matrix:
+    return _mean(counts(truth, decide(p, exclusive), weights).f1)
+
+
+def _sensitivity(truth: Matrix, p: Matrix, weights: Matrix, exclusive: bool) -> Matrix:
+    return _mean(counts(truth, decide(p, exclusive), weights).sensitivity)
+
+
+def _specificity(truth: Matrix, p: Matrix, weights: Matrix, exclusive: bool) -> Matrix:
+    return _mean(counts(truth, decide(p, exclusive), weights).specificity)
+
+
+def _ppv(truth: Matrix, p: Matrix, weights: Matrix, exclusive: bool) -> Matrix:
+    return _mean(counts(truth, decide(p, exclusive), weights).ppv)
+
+
+def _npv(truth: Matrix, p: Matrix, weights: Matrix, exclusive: bool) -> Matrix:
+    return _mean(counts(truth, decide(p, exclusive), weights).npv)
+
+
+def _mcc(truth: Matrix, p: Matrix, weights: Matrix, exclusive: bool) -> Matrix:
+    """Matthews' correlation; for several classes Gorodkin's R_K (Comput Biol Chem 2004)."""
+    called = decide(p, exclusive)
+    found = counts(truth, called, weights)
+    if exclusive:
+        total = weights.sum(axis=1)
+        right = found.tp.sum(axis=1)
+        true, said = found.tp + found.fn, found.tp + found.fp
+        above = right * total - np.sum(true * said, axis=1)
+        below = (total**2 - np.sum(true**2, axis=1)) * (total**2 - np.sum(said**2, axis=1))
+        return np.where(below > 0, above / np.sqrt(np.maximum(below, 1e-300)), 0.0)
+    above = found.tp * found.tn - found.fp * found.fn
+    below = (
+        (found.tp + found.fp)
+        * (found.tp + found.fn)
+        * (found.tn + found.fp)
+        * (found.tn + found.fn)
+    )
+    each = np.where(below > 0, above / np.sqrt(np.maximum(below, 1e-300)), 0.0)
+    present = (found.tp + found.fn > 0) & (found.tn + found.fp > 0)
+    return _mean(np.where(present, each, np.nan))
+
+
+def _log_loss(truth: Matrix, p: Matrix, weights: Matrix, exclusive: bool) -> Matrix:
+    if exclusive:
+        of_truth = np.clip(np.sum(truth * p, axis=1), SMALLEST, 1.0)
+        return _ratio(weights @ -np.log(of_truth), weights.sum(axis=1))
+    q = np.clip(p, SMALLEST, 1 - SMALLEST)
+    return _mean(_weighted(truth, -(truth * np.log(q) + (1 - truth) * np.log(1 - q)), weights))
+
+
+def _brier(truth: Matrix, p: Matrix, weights: Matrix, exclusive: bool) -> Matrix:
+    """Brier's score: squared error summed over the classes, or per label (Mon Weather Rev 1950)."""
+    if exclusive:
+        return _ratio(weights @ np.sum((truth - p) ** 2, axis=1), weights.sum(axis=1))
+    return _mean(_weighted(truth, (truth - p) ** 2, weights))
+
+
+def _ece(truth: Matrix, p: Matrix, weights: Matrix, exclusive: bool) -> Matrix:
+    return _mean(per_class_ece(truth, p, weights))
+
+
+def _weighted(truth: Matrix, loss: Matrix, weights: Matrix) -> Matrix:
+    """Mean loss of each label over the images where it is known, shape (B, K)."""
+    known = np.isfinite(truth)
+    return _ratio(weights @ np.where(known, loss, 0.0), weights @ known.astype(float))
 
 
 METRICS: dict[str, Metric] = {
-    "auroc": auroc,
-    "balanced_accuracy": balanced_accuracy,
-    "accuracy": accuracy,
-    "f1": f1,
+    entry.name: entry
+    for entry in (
+        Metric("auroc", "macro AUROC", _auroc),
+        Metric("auprc", "macro AUPRC", _auprc),
+        Metric("balanced_accuracy", "balanced accuracy", _balanced_accuracy),
+        Metric("accuracy", "accuracy", _accuracy),
+        Metric("f1", "macro F1", _f1),
+        Metric("mcc", "MCC", _mcc),
+        Metric("sensitivity", "sensitivity", _sensitivity),
+        Metric("specificity", "specificity", _specificity),
+        Metric("ppv", "PPV", _ppv),
+        Metric("npv", "NPV", _npv),
+        Metric("log_loss", "log-loss", _log_loss, False, True),
+        Metric("brier", "Brier", _brier, False, True),
+        Metric("ece", "ECE", _ece, False, True),
+    )
 }
 
 
@@ -86,16 +371,21 @@ def metric(name: str) -> Metric:
     return METRICS[name]
 
 
-def per_class_report(table: npt.NDArray[np.intp]) -> dict[str, Matrix]:
-    """Precision, recall, F1 and support of each class from a confusion matrix, each (K,).
+def threshold_at_specificity(truth: Matrix, score: Matrix, specificity: float) -> float:
+    """Smallest score above which at most 1 - `specificity` of the negatives lie.
 
-    A class that is never predicted has precision 0, as one that is absent has recall 0.
+    Parameters
+    ----------
+    truth, score : ndarray, shape (n,)
+        Of images that the test does not contain.
+
+    Returns
+    -------
+    float
+        An image is called when its score is above; NaN without negatives.
     """
-    hits = table.diagonal().astype(np.float64)
-    predicted, support = table.sum(axis=0), table.sum(axis=1)
-    return {
-        "precision": hits / np.maximum(predicted, 1),
-        "recall": hits / np.maximum(support, 1),
-        "f1": 2 * hits / np.maximum(predicted + support, 1),
-        "support": support.astype(np.float64),
-    }
+    negatives = np.sort(score[truth == 0])
+    if not len(negatives):
+        return float("nan")
+    position = int(np.ceil(specificity * len(negatives) - 1e-9)) - 1
+    return float(negatives[max(position, 0)])

@@ -6,6 +6,7 @@ the head or its setting is computed here once, when it is first asked for.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
@@ -22,6 +23,8 @@ class SharedFold:
     Parameters
     ----------
     X_train, X_test : ndarray of float32, shapes (n, D) and (m, D)
+    widths
+        Dimensions of the extractors that stand side by side, if there are several.
 
     Attributes
     ----------
@@ -34,7 +37,9 @@ class SharedFold:
         Positions in `X`.
     """
 
-    def __init__(self, X_train: FloatMatrix, X_test: FloatMatrix) -> None:
+    def __init__(
+        self, X_train: FloatMatrix, X_test: FloatMatrix, widths: Sequence[int] = ()
+    ) -> None:
         self.raw = np.concatenate([X_train, X_test])
         self.n_train = len(X_train)
         self.train: Rows = np.arange(self.n_train)
@@ -44,6 +49,8 @@ class SharedFold:
         # A channel that is constant but for rounding is left unscaled, as StandardScaler does.
         constant = scale <= 1e-6 * np.maximum(np.abs(mean), 1e-12)
         scale[constant] = 1.0
+        if len(widths) > 1:
+            scale /= block_factors(widths)
         self.X: FloatMatrix = ((self.raw - mean) / scale).astype(np.float32)
 
     @property
@@ -99,3 +106,14 @@ class SharedFold:
         similarity = np.divide(self.gram, length[:, None], dtype=np.float32)
         similarity /= length[None, : self.n_train]
         return similarity
+
+
+def block_factors(widths: Sequence[int]) -> npt.NDArray[np.float64]:
+    """Factors by which each standardised column is multiplied, shape (D,).
+
+    Proportional to 1/sqrt(dimension) of the column's block, so that every extractor has the same
+    total variance; the common factor keeps the mean variance at 1, where the grids of the heads
+    are made for.
+    """
+    mean_width = sum(widths) / len(widths)
+    return np.concatenate([np.full(width, np.sqrt(mean_width / width)) for width in widths])

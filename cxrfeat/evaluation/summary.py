@@ -1,73 +1,295 @@
-"""From out-of-fold probabilities to tables: ranking, class reports, predictions."""
+"""From out-of-fold probabilities to tables: ranking, class reports, extractors."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from cxrfeat.evaluation.align import Study
+from cxrfeat.evaluation.bootstrap import PatientResamples, interval
+from cxrfeat.evaluation.crossvalidate import Outcomes
 from cxrfeat.evaluation.folds import Fold
-from cxrfeat.evaluation.metrics import METRICS, confusion, per_class_report
+from cxrfeat.evaluation.heads import FLOOR
+from cxrfeat.evaluation.metrics import (
+    METRICS,
+    Counts,
+    Metric,
+    at_prevalence,
+    confusion,
+    counts,
+    decide,
+    per_class_auprc,
+    per_class_auroc,
+    reliability,
+)
 from cxrfeat.evaluation.tuning import Outcome
-from cxrfeat.results import ClassReport, HeadReport, Score
+from cxrfeat.results import ClassReport, ExtractorScore, HeadReport, Interval, Score
 
-Outcomes = Mapping[tuple[str, str], Sequence[Outcome]]
+Matrix = npt.NDArray[np.float64]
 
-FLOOR = "dummy"
-"""The head that every other has to beat."""
-
-
-def without_empty_classes(study: Study) -> Study:
-    """Drop classes that no image has, with a note; the others keep their order."""
-    present = np.nansum(study.labels, axis=0) > 0
-    if present.all():
-        return study
-    dropped = [name for name, keep in zip(study.classes, present, strict=True) if not keep]
-    return replace(
-        study,
-        classes=[name for name, keep in zip(study.classes, present, strict=True) if keep],
-        labels=study.labels[:, present],
-        notes=[*study.notes, f"classes without an image were left out: {', '.join(dropped)}"],
-    )
+AT_SPECIFICITY = "sensitivity_at_specificity"
+"""The metric whose threshold comes from the training rows; beside those of the registry."""
 
 
-def ranking(study: Study, folds: Sequence[Fold], outcomes: Outcomes, metric: str) -> list[Score]:
-    """Score every extractor and head fold by fold; the best mean of `metric` first."""
-    control = {extractor.name: extractor.control for extractor in study.extractors}
-    scores = []
-    for (extractor, head), of_folds in outcomes.items():
-        rows: list[dict[str, Any]] = []
-        for fold, outcome in zip(folds, of_folds, strict=True):
-            truth = study.y[fold.test]
-            rows.append(
-                {
-                    "name": fold.name,
-                    "repeat": fold.repeat,
-                    "setting": outcome.tuned.setting,
-                    "tried": outcome.tuned.tried,
-                    "metrics": {
-                        name: score(truth, outcome.probability) for name, score in METRICS.items()
-                    },
-                }
+def metric_names() -> list[str]:
+    """Names of all metrics of a fold, in the order of the tables."""
+    return [*METRICS, AT_SPECIFICITY]
+
+
+class Summary:
+    """Computes the tables of one run.
+
+    Parameters
+    ----------
+    study, folds, outcomes
+        What was predicted for whom.
+    metric : Metric
+        The primary one.
+    resamples : PatientResamples
+        The same draws for every extractor, so that differences are paired.
+    prevalence : float or None
+        For PPV and NPV in another population.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        folds: Sequence[Fold],
+        outcomes: Outcomes,
+        metric: Metric,
+        resamples: PatientResamples,
+        prevalence: float | None = None,
+    ) -> None:
+        self.study = study
+        self.folds = folds
+        self.outcomes = outcomes
+        self.metric = metric
+        self.resamples = resamples
+        self.prevalence = prevalence
+        self.exclusive = study.kind == "multiclass"
+        self.truth = study.labels.astype(np.float64)
+        self._control = {extractor.name: extractor.control for extractor in study.extractors}
+
+    @property
+    def sign(self) -> float:
+        """1 where larger is better, else -1."""
+        return 1.0 if self.metric.larger_is_better else -1.0
+
+    def ranking(self) -> list[Score]:
+        """Score every extractor and head fold by fold; the best mean first."""
+        scores = []
+        for (extractor, head), of_folds in self.outcomes.items():
+            rows = [
+                self._fold_row(fold, outcome)
+                for fold, outcome in zip(self.folds, of_folds, strict=True)
+            ]
+            table = {
+                name: np.array([row["metrics"][name] for row in rows]) for name in metric_names()
+            }
+            scores.append(
+                Score(
+                    extractor=extractor,
+                    head=head,
+                    control=self._control[extractor],
+                    mean={name: _mean(values) for name, values in table.items()},
+                    sd={name: _sd(values) for name, values in table.items()},
+                    interval=interval(self._drawn(self.metric, of_folds)),
+                    folds=rows,
+                )
             )
-        table = {name: np.array([row["metrics"][name] for row in rows]) for name in METRICS}
-        scores.append(
-            Score(
-                extractor=extractor,
-                head=head,
-                control=control[extractor],
-                mean={name: float(values.mean()) for name, values in table.items()},
-                sd={
-                    name: float(values.std(ddof=1)) if len(values) > 1 else float("nan")
-                    for name, values in table.items()
-                },
-                folds=rows,
-            )
+        return sorted(scores, key=self._rank)
+
+    def _rank(self, score: Score) -> tuple[float, str, str]:
+        value = score.mean[self.metric.name]
+        return (-self.sign * value if np.isfinite(value) else np.inf, score.extractor, score.head)
+
+    def _fold_row(self, fold: Fold, outcome: Outcome) -> dict[str, Any]:
+        truth = self.truth[fold.test]
+        metrics = {
+            name: metric(truth, outcome.probability, self.exclusive)
+            for name, metric in METRICS.items()
+        }
+        called = outcome.probability > outcome.thresholds
+        once = np.ones((1, len(truth)))
+        sensitivity = counts(truth, called, once).sensitivity[0]
+        known = np.isfinite(sensitivity) & np.isfinite(outcome.thresholds)
+        metrics[AT_SPECIFICITY] = float(sensitivity[known].mean()) if known.any() else float("nan")
+        return {
+            "name": fold.name,
+            "repeat": fold.repeat,
+            "train": len(fold.train),
+            "test": len(fold.test),
+            "tuned": [{"setting": one.setting, "tried": one.tried} for one in outcome.tuned],
+            "gain": outcome.gain,
+            "metrics": metrics,
+        }
+
+    def _drawn(self, metric: Metric, of_folds: Sequence[Outcome]) -> Matrix:
+        return self.resamples.scores(
+            metric, self.truth, self.folds, [one.probability for one in of_folds], self.exclusive
         )
-    return sorted(scores, key=lambda score: -np.nan_to_num(score.mean[metric], nan=-np.inf))
+
+    def reports(self, ranked: Sequence[Score]) -> list[HeadReport]:
+        """Report the best head of each extractor, class by class."""
+        best: dict[str, Score] = {}
+        for score in sorted(ranked, key=lambda score: score.head == FLOOR):
+            best.setdefault(score.extractor, score)
+        return [self._report(score) for score in ranked if best[score.extractor] is score]
+
+    def _report(self, score: Score) -> HeadReport:
+        of_folds = self.outcomes[score.extractor, score.head]
+        first = [
+            (fold, outcome)
+            for fold, outcome in zip(self.folds, of_folds, strict=True)
+            if fold.repeat == 0
+        ]
+        table = np.zeros((len(self.study.classes),) * 2, dtype=np.intp)
+        if self.exclusive:
+            for fold, outcome in first:
+                table += confusion(self.truth[fold.test], outcome.probability)
+        return HeadReport(
+            extractor=score.extractor,
+            head=score.head,
+            control=score.control,
+            intervals={
+                name: interval(self._drawn(metric, of_folds)) for name, metric in METRICS.items()
+            },
+            classes=self._class_reports(of_folds, first),
+            confusion=table.tolist() if self.exclusive else [],
+        )
+
+    def _class_reports(
+        self, of_folds: Sequence[Outcome], first: Sequence[tuple[Fold, Outcome]]
+    ) -> list[ClassReport]:
+        truth = np.concatenate([self.truth[fold.test] for fold, _ in first])
+        p = np.concatenate([outcome.probability for _, outcome in first])
+        # Each fold decides with its own model's threshold; the decisions are then counted.
+        called = np.concatenate([decide(one.probability, self.exclusive) for _, one in first])
+        at = np.concatenate([one.probability > one.thresholds for _, one in first])
+        once = np.ones((1, len(truth)))
+        plain, fixed = counts(truth, called, once), counts(truth, at, once)
+        areas = self._over_folds(per_class_auroc, of_folds)
+        precisions = self._over_folds(per_class_auprc, of_folds)
+        return [
+            self._class_report(k, truth, p, plain, fixed, areas, precisions)
+            for k in range(len(self.study.classes))
+        ]
+
+    def _class_report(
+        self,
+        k: int,
+        truth: Matrix,
+        p: Matrix,
+        plain: Counts,
+        fixed: Counts,
+        areas: Matrix,
+        precisions: Matrix,
+    ) -> ClassReport:
+        sensitivity, specificity = float(plain.sensitivity[0, k]), float(plain.specificity[0, k])
+        support, known = int(np.nansum(truth[:, k])), int(np.isfinite(truth[:, k]).sum())
+        ppv, npv = float("nan"), float("nan")
+        if self.prevalence is not None:
+            ppv, npv = at_prevalence(sensitivity, specificity, self.prevalence)
+        return ClassReport(
+            name=self.study.classes[k],
+            support=support,
+            known=known,
+            prevalence=support / known if known else float("nan"),
+            auroc=float(areas[k]),
+            auprc=float(precisions[k]),
+            precision=float(plain.ppv[0, k]),
+            recall=sensitivity,
+            f1=float(plain.f1[0, k]),
+            specificity=specificity,
+            npv=float(plain.npv[0, k]),
+            sensitivity_at=float(fixed.sensitivity[0, k]),
+            specificity_at=float(fixed.specificity[0, k]),
+            ppv_at_prevalence=ppv,
+            npv_at_prevalence=npv,
+            reliability=reliability(truth[:, k], p[:, k]),
+        )
+
+    def _over_folds(self, per_class: Any, of_folds: Sequence[Outcome]) -> Matrix:
+        values = np.stack(
+            [
+                per_class(self.truth[fold.test], outcome.probability, np.ones((1, len(fold.test))))[
+                    0
+                ]
+                for fold, outcome in zip(self.folds, of_folds, strict=True)
+            ]
+        )
+        return np.array([_mean(column) for column in values.T])
+
+    def chosen(self, extractor: str) -> tuple[list[str], list[Outcome]]:
+        """For each fold the head with the largest gain on held-out training rows."""
+        candidates = {
+            head: of_folds
+            for (name, head), of_folds in self.outcomes.items()
+            if name == extractor and head != FLOOR
+        } or {FLOOR: self.outcomes[extractor, FLOOR]}
+        heads, outcomes = [], []
+        for number in range(len(self.folds)):
+            gains = {
+                head: np.nan_to_num(of_folds[number].gain, nan=-np.inf)
+                for head, of_folds in candidates.items()
+            }
+            head = max(gains, key=lambda name: gains[name])
+            heads.append(head)
+            outcomes.append(candidates[head][number])
+        return heads, outcomes
+
+    def extractors(self) -> tuple[list[ExtractorScore], dict[str, Matrix]]:
+        """Score extractors with heads chosen inside the folds; with their resampled scores."""
+        scores, drawn = [], {}
+        for extractor in self.study.extractors:
+            heads, outcomes = self.chosen(extractor.name)
+            values = np.array(
+                [
+                    self.metric(self.truth[fold.test], outcome.probability, self.exclusive)
+                    for fold, outcome in zip(self.folds, outcomes, strict=True)
+                ]
+            )
+            drawn[extractor.name] = self._drawn(self.metric, outcomes)
+            limits: Interval = interval(drawn[extractor.name])
+            scores.append(
+                ExtractorScore(
+                    extractor.name,
+                    extractor.control,
+                    _mean(values),
+                    _sd(values),
+                    limits,
+                    heads,
+                    values.tolist(),
+                )
+            )
+        scores.sort(key=lambda score: -self.sign * np.nan_to_num(score.mean, nan=-np.inf))
+        return scores, drawn
+
+    def predictions(self) -> tuple[list[str], list[list[object]]]:
+        """Header and rows of ``predictions.csv``: every image out of fold, for all pairs."""
+        classes = self.study.classes
+        header = ["id", "extractor", "head", "repeat", "fold", "label", "predicted"]
+        header += [f"p_{name}" for name in classes]
+        rows: list[list[object]] = []
+        for (extractor, head), of_folds in self.outcomes.items():
+            for fold, outcome in zip(self.folds, of_folds, strict=True):
+                called = decide(np.nan_to_num(outcome.probability), self.exclusive)
+                for row, decision, p in zip(fold.test, called, outcome.probability, strict=True):
+                    rows.append(
+                        [
+                            self.study.ids[row], extractor, head, fold.repeat, fold.name,
+                            _joined(classes, self.truth[row] == 1), _joined(classes, decision),
+                            *(f"{value:.6g}" if np.isfinite(value) else "" for value in p),
+                        ]
+                    )  # fmt: skip
+        return header, rows
+
+
+def _joined(classes: Sequence[str], held: npt.NDArray[np.bool_]) -> str:
+    return "|".join(name for name, one in zip(classes, held, strict=True) if one)
 
 
 def winner(ranked: Sequence[Score]) -> Score:
@@ -76,60 +298,11 @@ def winner(ranked: Sequence[Score]) -> Score:
     return next(iter([s for s in learned if not s.control] or learned or ranked))
 
 
-def reports(
-    study: Study, folds: Sequence[Fold], outcomes: Outcomes, ranked: Sequence[Score]
-) -> list[HeadReport]:
-    """Report the best head of each extractor, class by class, over the first repeat's folds."""
-    best: dict[str, Score] = {}
-    for score in sorted(ranked, key=lambda score: score.head == FLOOR):
-        best.setdefault(score.extractor, score)
-    found = []
-    for score in (score for score in ranked if best[score.extractor] is score):
-        n_classes = len(study.classes)
-        table = np.zeros((n_classes, n_classes), dtype=np.intp)
-        for fold, outcome in zip(folds, outcomes[score.extractor, score.head], strict=True):
-            if fold.repeat == 0:
-                table += confusion(
-                    study.y[fold.test], outcome.probability.argmax(axis=1), n_classes
-                )
-        numbers = per_class_report(table)
-        found.append(
-            HeadReport(
-                extractor=score.extractor,
-                head=score.head,
-                control=score.control,
-                classes=[
-                    ClassReport(
-                        name,
-                        float(numbers["precision"][k]),
-                        float(numbers["recall"][k]),
-                        float(numbers["f1"][k]),
-                        int(numbers["support"][k]),
-                    )
-                    for k, name in enumerate(study.classes)
-                ],
-                confusion=table.tolist(),
-            )
-        )
-    return found
+def _mean(values: Matrix) -> float:
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if len(known) else float("nan")
 
 
-def predictions(
-    study: Study, folds: Sequence[Fold], outcomes: Outcomes
-) -> tuple[list[str], list[list[object]]]:
-    """Header and rows of ``predictions.csv``: every image out of fold, for all pairs."""
-    header = ["id", "extractor", "head", "repeat", "fold", "label", "predicted"]
-    header += [f"p_{name}" for name in study.classes]
-    rows: list[list[object]] = []
-    for (extractor, head), of_folds in outcomes.items():
-        for fold, outcome in zip(folds, of_folds, strict=True):
-            predicted = outcome.probability.argmax(axis=1)
-            for row, best, p in zip(fold.test, predicted, outcome.probability, strict=True):
-                rows.append(
-                    [
-                        study.ids[row], extractor, head, fold.repeat, fold.name,
-                        study.classes[study.y[row]], study.classes[best],
-                        *(f"{value:.6g}" for value in p),
-                    ]
-                )  # fmt: skip
-    return header, rows
+def _sd(values: Matrix) -> float:
+    known = values[np.isfinite(values)]
+    return float(known.std(ddof=1)) if len(known) > 1 else float("nan")

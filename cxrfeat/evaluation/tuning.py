@@ -3,24 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from cxrfeat.evaluation.calibration import PlattScaled, apply_platt, fit_platt
+from cxrfeat.evaluation.calibration import Calibrated, Method
 from cxrfeat.evaluation.folds import Groups, Rows, inner_folds
-from cxrfeat.evaluation.heads import Head, Setting
-from cxrfeat.evaluation.metrics import Metric
-from cxrfeat.evaluation.shared import FloatMatrix, SharedFold
+from cxrfeat.evaluation.heads import FLOOR, Head, Setting
+from cxrfeat.evaluation.metrics import METRICS, Metric, threshold_at_specificity
+from cxrfeat.evaluation.shared import SharedFold
 
 Matrix = npt.NDArray[np.float64]
+Pairs = Sequence[tuple[Rows, Rows]]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is done on every fold alike.
+
+    Attributes
+    ----------
+    metric : Metric
+        The primary one; tuning and the choice of a head go by it.
+    exclusive : bool
+        Multi-class; otherwise every label is a problem of its own.
+    calibrate : "sigmoid", "isotonic" or None
+    specificity : float
+        At which the sensitivity is given, with a threshold from the training rows.
+    """
+
+    heads: Sequence[Head]
+    metric: Metric
+    exclusive: bool = True
+    seed: int = 0
+    calibrate: Method | None = None
+    specificity: float = 0.9
 
 
 @dataclass(frozen=True)
 class Tuned:
-    """What the training rows alone decided for one head.
+    """What the training rows alone decided for one head and one problem.
 
     Attributes
     ----------
@@ -29,13 +53,19 @@ class Tuned:
     tried : list of dict
         Each setting with its mean ``score`` over the inner folds; empty where the training set
         is too small to be divided.
-    scaling : ndarray or None
-        Platt scaling of decision scores, fitted on held-out training rows.
+    gain : float
+        Of the held-out training rows with the chosen setting, in the primary metric, turned so
+        that larger is better; NaN where none could be held out.
+    calibration : Calibrated or None
+    thresholds : ndarray, shape (K,)
+        Per class the score above which the wanted share of negatives does not lie.
     """
 
     setting: Setting
-    tried: list[dict[str, Any]]
-    scaling: Matrix | None
+    tried: list[dict[str, Any]] = field(default_factory=list)
+    gain: float = float("nan")
+    calibration: Calibrated | None = None
+    thresholds: Matrix = field(default_factory=lambda: np.zeros(0))
 
 
 @dataclass(frozen=True)
@@ -44,116 +74,180 @@ class Outcome:
 
     Attributes
     ----------
+    tuned : list of Tuned
+        One for multi-class, one per label for multi-label labels.
     probability : ndarray, shape (m, K)
-        Of the test rows.
+        Of the test rows; NaN for a label that could not be learned from the training rows.
+    thresholds : ndarray, shape (K,)
+    gain : float
     """
 
-    tuned: Tuned
+    tuned: list[Tuned]
     probability: Matrix
+    thresholds: Matrix
+    gain: float
 
 
-def tune(
-    head: Head,
-    fold: SharedFold,
-    y: npt.NDArray[np.intp],
-    pairs: Sequence[tuple[Rows, Rows]],
-    metric: Metric,
-    seed: int,
-) -> Tuned:
-    """Choose the setting with the best mean score over the inner folds.
+def score_fold(fold: SharedFold, labels: Matrix, groups: Groups, plan: Plan) -> dict[str, Outcome]:
+    """Tune each head on the training rows and give probabilities for the test rows.
 
     Parameters
     ----------
-    y : ndarray of int, shape (n,)
-        Classes of the training rows, all from 0 to K - 1 present.
-    pairs
-        The inner folds, the same for every head and extractor.
+    fold
+        The embeddings of training and test rows.
+    labels : ndarray, shape (n, K)
+        Of the training rows only; those of the test rows are not known here.
+    groups : ndarray of str, shape (n,), or None
+        Patients of the training rows.
     """
-    if not pairs:
-        return Tuned(head.grid[len(head.grid) // 2], [], None)
-    if len(head.grid) == 1 and head.gives == "probabilities":
-        return Tuned(head.grid[0], [], None)
-    scores = head.path(fold, y, pairs, head.grid, seed)
+    parts = problems(labels, plan.exclusive)
+    inner = [inner_pairs(problem, groups, plan.seed) for problem in parts]
+    outcomes = {}
+    for head in plan.heads:
+        probability = np.full((len(fold.test), labels.shape[1]), np.nan)
+        thresholds = np.full(labels.shape[1], np.nan)
+        tuned = []
+        for problem, pairs in zip(parts, inner, strict=True):
+            if problem is None:
+                tuned.append(Tuned({}))
+                continue
+            found = tune(head, fold, problem, pairs, plan)
+            (scores,) = head.path(
+                fold, problem.y, [(problem.rows, fold.test)], [found.setting], plan.seed
+            )
+            p = as_probabilities(head, scores[0], found.calibration)
+            probability[:, problem.columns] = p[:, problem.shown]
+            if found.thresholds.size:
+                thresholds[problem.columns] = found.thresholds[problem.shown]
+            tuned.append(found)
+        if plan.exclusive:
+            # A class that the training rows lack is never predicted.
+            probability[np.isnan(probability)] = 0.0
+        gains = np.array([one.gain for one in tuned])
+        gain = float(np.nanmean(gains)) if np.isfinite(gains).any() else float("nan")
+        outcomes[head.name] = Outcome(tuned, probability, thresholds, gain)
+    return outcomes
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Classes to tell apart among the training rows where they are known.
+
+    Attributes
+    ----------
+    y : ndarray of int, shape (n,)
+        Classes 0 to K' - 1 of all training rows; those outside `rows` mean nothing.
+    rows : ndarray of int
+        Training rows to learn from.
+    columns
+        Where the probabilities go among all classes.
+    shown
+        Which of the K' probabilities go there: all, or only the positive one of a label.
+    """
+
+    y: npt.NDArray[np.intp]
+    rows: Rows
+    columns: npt.NDArray[np.intp]
+    shown: slice
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether all classes are shown."""
+        return self.shown == slice(None)
+
+    def truth(self, rows: Rows) -> Matrix:
+        """Ones and zeros for the shown classes of some rows, shape (len(rows), shown)."""
+        return np.eye(int(self.y.max()) + 1)[self.y[rows]][:, self.shown]
+
+
+def problems(labels: Matrix, exclusive: bool) -> list[Problem | None]:
+    """Divide labels of shape (n, K) into problems; None for a label that is all one value."""
+    if exclusive:
+        present, y = np.unique(labels.argmax(axis=1), return_inverse=True)
+        return [Problem(y, np.arange(len(y)), present, slice(None))]
+    parts: list[Problem | None] = []
+    for k, column in enumerate(labels.T):
+        rows = np.flatnonzero(np.isfinite(column))
+        y = (column == 1).astype(np.intp)
+        both = len(np.unique(y[rows])) == 2
+        parts.append(Problem(y, rows, np.array([k]), slice(1, 2)) if both else None)
+    return parts
+
+
+def inner_pairs(problem: Problem | None, groups: Groups, seed: int) -> Pairs:
+    """Divide a problem's training rows for tuning, patients kept together."""
+    if problem is None:
+        return []
+    rows = problem.rows
+    known = None if groups is None else groups[rows]
+    return [(rows[fit], rows[val]) for fit, val in inner_folds(problem.y[rows], known, seed)]
+
+
+def tune(head: Head, fold: SharedFold, problem: Problem, pairs: Pairs, plan: Plan) -> Tuned:
+    """Choose the setting with the best mean score over the inner folds.
+
+    The held-out rows of the inner folds then also give the calibration, the thresholds and the
+    gain by which heads are compared, all from training rows alone.
+    """
+    if head.name == FLOOR or not pairs:
+        return Tuned(dict(head.grid[len(head.grid) // 2]))
+    scores = head.path(fold, problem.y, pairs, head.grid, plan.seed)
+    # Decision scores order images; what else the metric asks for comes after calibration.
+    by_order = plan.metric.needs_probabilities and head.gives == "decisions"
+    metric = METRICS["auroc"] if by_order else plan.metric
+    sign = 1.0 if metric.larger_is_better else -1.0
     table = np.array(
         [
-            [metric(y[val], of_setting) for of_setting in of_pair]
+            [
+                metric(problem.truth(val), of_setting[:, problem.shown], problem.exclusive)
+                for of_setting in of_pair
+            ]
             for (_, val), of_pair in zip(pairs, scores, strict=True)
         ]
     )
     mean = table.mean(axis=0)
     # Rounded, so that equals are equal on every machine and the simplest one wins.
-    best = int(np.argmax(np.round(mean, 6)))
-    scaling = None
-    if head.gives == "decisions":
-        held_out = np.concatenate([of_pair[best] for of_pair in scores])
-        scaling = fit_platt(held_out, np.concatenate([y[val] for _, val in pairs]))
-    tried = [
-        {**setting, "score": float(score)} for setting, score in zip(head.grid, mean, strict=True)
-    ]
-    return Tuned(dict(head.grid[best]), tried, scaling)
+    best = int(np.argmax(np.nan_to_num(np.round(sign * mean, 6), nan=-np.inf)))
+    held_out = np.concatenate([val for _, val in pairs])
+    raw = np.concatenate([of_pair[best] for of_pair in scores])
+    method = plan.calibrate or ("sigmoid" if head.gives == "decisions" else None)
+    calibration = None
+    if method is not None:
+        calibration = Calibrated.learn(head.gives, method, raw, problem.y[held_out])
+    gains, start = [], 0
+    for _, val in pairs:
+        p = as_probabilities(head, raw[start : start + len(val)], calibration)
+        gains.append(plan.metric(problem.truth(val), p[:, problem.shown], problem.exclusive))
+        start += len(val)
+    p = as_probabilities(head, raw, calibration)
+    truth = np.eye(p.shape[1])[problem.y[held_out]]
+    return Tuned(
+        setting=dict(head.grid[best]),
+        tried=[
+            {**setting, "score": float(score)}
+            for setting, score in zip(head.grid, mean, strict=True)
+        ],
+        gain=float(np.mean(gains)) * (1.0 if plan.metric.larger_is_better else -1.0),
+        calibration=calibration,
+        thresholds=np.array(
+            [
+                threshold_at_specificity(truth[:, k], p[:, k], plan.specificity)
+                for k in range(p.shape[1])
+            ]
+        ),
+    )
 
 
-def score_fold(
-    X: FloatMatrix,
-    y: npt.NDArray[np.intp],
-    groups: Groups,
-    train: Rows,
-    test: Rows,
-    heads: Sequence[Head],
-    metric: Metric,
-    seed: int,
-) -> dict[str, Outcome]:
-    """Tune each head on the training rows and give probabilities for the test rows.
-
-    Classes that the training rows lack get probability 0.
-    """
-    present, labels = np.unique(y[train], return_inverse=True)
-    n_classes = int(y.max()) + 1
-    fold = SharedFold(X[train], X[test])
-    pairs = inner_folds(labels, None if groups is None else groups[train], seed)
-    outcomes = {}
-    for head in heads:
-        tuned = tune(head, fold, labels, pairs, metric, seed)
-        (scores,) = head.path(fold, labels, [(fold.train, fold.test)], [tuned.setting], seed)
-        probability = np.zeros((len(test), n_classes))
-        probability[:, present] = as_probabilities(head, scores[0], tuned.scaling)
-        outcomes[head.name] = Outcome(tuned, probability)
-    return outcomes
-
-
-def as_probabilities(head: Head, scores: Matrix, scaling: Matrix | None) -> Matrix:
+def as_probabilities(head: Head, scores: Matrix, calibration: Calibrated | None) -> Matrix:
     """Rows that sum to 1, from what the head's path gives."""
+    if calibration is not None:
+        return calibration.apply(scores)
     if head.gives == "probabilities":
         return scores
-    if scaling is None:
-        # Too few images to hold any out: the plain logistic link, not a fitted one.
-        scaling = np.concatenate([[1.0], np.zeros(scores.shape[1])])
-    return apply_platt(scaling, scores)
+    # Too few images to hold any out: the plain logistic link, not a fitted one.
+    return unfitted_link(scores.shape[1]).apply(scores)
 
 
-def refit(
-    head: Head,
-    X: FloatMatrix,
-    y: npt.NDArray[np.intp],
-    groups: Groups,
-    metric: Metric,
-    seed: int,
-) -> tuple[Any, Tuned]:
-    """Tune on all rows and fit the scikit-learn estimator that a model file holds.
-
-    Returns
-    -------
-    estimator
-        With ``predict_proba``; its ``classes_`` are 0 to K - 1.
-    tuned : Tuned
-    """
-    fold = SharedFold(X, X[:0])
-    pairs = inner_folds(y, groups, seed)
-    tuned = tune(head, fold, y, pairs, metric, seed)
-    estimator = head.estimator(tuned.setting, len(X), seed).fit(X, y)
-    if head.gives == "decisions":
-        scaling = tuned.scaling
-        if scaling is None:
-            scaling = np.concatenate([[1.0], np.zeros(int(y.max()) + 1)])
-        estimator = PlattScaled(estimator, scaling)
-    return estimator, tuned
+def unfitted_link(n_classes: int) -> Calibrated:
+    """Return the softmax of decision scores as they are."""
+    return Calibrated(None, "decisions", "sigmoid", np.concatenate([[1.0], np.zeros(n_classes)]))

@@ -27,7 +27,9 @@ FORMAT_VERSION = 1
 
 TRUSTED = (
     "cxrfeat.evaluation.boosting.BoostedTrees",
-    "cxrfeat.evaluation.calibration.PlattScaled",
+    "cxrfeat.evaluation.calibration.Calibrated",
+    "cxrfeat.evaluation.refit.BlockScaler",
+    "cxrfeat.evaluation.refit.PerLabel",
     "sklearn.tree._tree.Tree",
 )
 """Types beyond scikit-learn's public ones that a model file may hold; all of them plain data."""

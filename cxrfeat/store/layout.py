@@ -102,12 +102,12 @@ def create(path: Path, header: Header, table: Table) -> h5py.File:
     rows = len(table.ids)
     file = h5py.File(path, "w", libver="earliest", locking=False, rdcc_nbytes=0, track_order=False)
     try:
-        file.attrs["format"] = FORMAT
+        _state(file, "format", FORMAT)
         file.attrs["format_version"] = VERSION
-        file.attrs["spec"] = json.dumps(header.spec, sort_keys=True)
-        file.attrs["fingerprint"] = header.fingerprint
-        file.attrs["environment"] = json.dumps(header.environment, sort_keys=True)
-        file.attrs["created"] = header.created or datetime.now(UTC).isoformat(timespec="seconds")
+        _state(file, "spec", json.dumps(header.spec, sort_keys=True))
+        _state(file, "fingerprint", header.fingerprint)
+        _state(file, "environment", json.dumps(header.environment, sort_keys=True))
+        _state(file, "created", header.created or datetime.now(UTC).isoformat(timespec="seconds"))
 
         stored = STORAGE_TYPES[header.storage]
         row_bytes = max(1, header.dimension * stored.itemsize)
@@ -125,8 +125,8 @@ def create(path: Path, header: Header, table: Table) -> h5py.File:
             _allocate(file, "labels", table.labels.shape, np.dtype("<f4"), fill=np.nan)
             file["labels"][...] = table.labels
             _seal(file["labels"], table.labels)
-            file["labels"].attrs["names"] = table.classes
-            file["labels"].attrs["kind"] = table.kind
+            _state(file["labels"], "names", table.classes)
+            _state(file["labels"], "kind", table.kind)
         meta = file.create_group("meta")
         for name, values in table.meta.items():
             _write_text(meta, column_link(name), values.tolist())
@@ -191,6 +191,14 @@ def _write_text(group: h5py.Group, name: str, values: list[str]) -> None:
     _allocate(group, name, encoded.shape, encoded.dtype)
     group[name][...] = encoded
     _seal(group[name], encoded)
+
+
+def _state(owner: h5py.Group | h5py.Dataset, name: str, value: str | list[str]) -> None:
+    """Write an attribute as text that h5py returns as ``str``."""
+    try:
+        owner.attrs[name] = value
+    except UnicodeEncodeError as error:
+        raise InputError(f"'{name}' {error.object!a} is not Unicode text") from error
 
 
 def _seal(dataset: h5py.Dataset, values: npt.NDArray[Any]) -> None:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import h5py
 import numpy as np
@@ -19,6 +20,7 @@ from h5py import h5d, h5l
 
 from cxrfeat.dataset import LabelKind
 from cxrfeat.errors import CxrfeatError, FileFormatError
+from cxrfeat.store.heaps import check_text
 from cxrfeat.store.layout import (
     FORMAT,
     STORAGE_TYPES,
@@ -95,6 +97,7 @@ def damage_named(path: Path) -> Iterator[None]:
         RuntimeError,
         TypeError,
         ValueError,
+        struct.error,
     ) as error:
         told = str(error).splitlines()
         raise FileFormatError(
@@ -131,7 +134,7 @@ def read_table(file: h5py.File, path: Path) -> Table:
         if "labels" in file:
             labels = file["labels"]
             table.labels = np.asarray(labels[...], dtype=np.float32)
-            table.classes = [str(name) for name in labels.attrs["names"]]
+            table.classes = [_decoded(name) for name in labels.attrs["names"].tolist()]
             table.kind = cast(LabelKind, _text_attribute(labels, "kind"))
         for link in file["meta"]:
             table.meta[column_name(link)] = np.array(read_text(file["meta"][link]), dtype=np.str_)
@@ -147,12 +150,12 @@ def read_text(dataset: h5py.Dataset) -> list[str]:
 
 
 def _check_root(file: h5py.File, path: Path) -> None:
+    check_text(path, file)
     if "format" not in file.attrs or _text_attribute(file, "format") != FORMAT:
         raise FileFormatError(
             f"'{path}' is not an embedding file of cxrfeat: make one with 'cxrfeat extract'"
         )
-    stated = file.attrs.get_id("format_version")
-    version = int(file.attrs["format_version"]) if stated.shape == () else None
+    version = number_attribute(file, "format_version")
     if version != VERSION:
         raise FileFormatError(
             f"'{path}' has format {version}, this cxrfeat reads format {VERSION}: "
@@ -188,6 +191,7 @@ def _check_datasets(file: h5py.File, path: Path) -> None:
             raise ValueError(f"'{column.name}' does not have one value for each of {rows} images")
         datasets.append(column)
     if "labels" in file:
+        check_text(path, file["labels"])
         _check_label_names(file["labels"])
     if sum(_bytes(dataset) for dataset in datasets) > path.stat().st_size:
         raise ValueError("it states more data than it holds")
@@ -244,9 +248,21 @@ def _check_label_names(labels: h5py.Dataset) -> None:
         raise ValueError("'/labels' is of an unknown kind")
 
 
+def number_attribute(owner: h5py.Group | h5py.Dataset, name: str) -> int | None:
+    """Read an attribute that is one integer; None where it is anything else."""
+    if name not in owner.attrs:
+        return None
+    stated = owner.attrs.get_id(name)
+    return int(owner.attrs[name]) if stated.shape == () and stated.dtype.kind in "iu" else None
+
+
 def _text_attribute(owner: h5py.Group | h5py.Dataset, name: str) -> str:
     stated = owner.attrs.get_id(name)
     if stated.shape != () or h5py.check_string_dtype(stated.dtype) is None:
         raise ValueError(f"the attribute '{name}' is not one text")
-    value: Any = owner.attrs[name]
-    return value.decode() if isinstance(value, bytes) else str(value)
+    return _decoded(owner.attrs[name])
+
+
+def _decoded(text: str | bytes) -> str:
+    """Take text as h5py gives it: of variable length as str, of fixed length as bytes."""
+    return text.decode() if isinstance(text, bytes) else str(text)

@@ -26,7 +26,8 @@ class Changes:
     changed : int
         Images whose bytes are not the ones the file knew.
     vanished_kept, dropped : int
-        Rows of images that are not in the dataset any more, kept or (`prune`) dropped.
+        Rows of images that are not in the dataset any more: kept, or dropped because of
+        `prune` or because they were pending still.
     failed_kept, retried : int
         Images that failed before: left alone, or (`retry_failed`) to be tried again.
     rewritten : bool
@@ -106,12 +107,13 @@ def plan(
     """Compare a file with the dataset it shall hold.
 
     The rows will be the dataset's, in its order, then those of vanished images in their old
-    order. An image whose id is known and whose sha256 is not given counts as unchanged.
+    order; a vanished image that is still pending can never be computed, so its row goes.
+    An image whose id is known and whose sha256 is not given counts as unchanged.
     """
     row_of = {name: row for row, name in enumerate(old.ids)}
     names = set(wanted.ids)
     vanished = [row for row, name in enumerate(old.ids) if name not in names]
-    kept = [] if prune else vanished
+    kept = [] if prune else [row for row in vanished if status[row] != PENDING]
 
     reset, counts = [], {"reused": 0, "changed": 0, "failed_kept": 0, "retried": 0}
     for name in wanted.ids:

@@ -12,7 +12,13 @@ import numpy.typing as npt
 
 from cxrfeat.store.layout import DONE, FAILED, PENDING
 from cxrfeat.store.lock import FileLock
-from cxrfeat.store.opening import damage_named, open_for_reading, read_header, read_text
+from cxrfeat.store.opening import (
+    damage_named,
+    number_attribute,
+    open_for_reading,
+    read_header,
+    read_text,
+)
 from cxrfeat.store.rows import checksums
 from cxrfeat.store.shape import reset_rows
 
@@ -124,5 +130,5 @@ def _read_columns(file: h5py.File) -> list[str]:
     return [
         column.name.lstrip("/")
         for column in columns
-        if zlib.crc32(np.ascontiguousarray(column[...]).data) != int(column.attrs["crc32"])
+        if zlib.crc32(np.ascontiguousarray(column[...]).data) != number_attribute(column, "crc32")
     ]

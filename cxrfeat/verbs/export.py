@@ -47,7 +47,7 @@ class Exported:
 
 
 def export(
-    path: str | os.PathLike[str],
+    file: str | os.PathLike[str],
     *,
     to: str = "parquet",
     out: str | os.PathLike[str] | None = None,
@@ -56,7 +56,7 @@ def export(
 
     Parameters
     ----------
-    path : path
+    file : path
         The embedding file.
     to : str
         "parquet", "npz", "csv" or "tensorboard" (a folder for the Embedding Projector).
@@ -79,7 +79,7 @@ def export(
     if to not in FORMATS:
         raise UnknownNameError("export format", to, FORMATS)
     chosen = FORMATS[to]
-    path = Path(path)
+    path = Path(file)
     target = Path(out) if out is not None else path.with_name(path.stem + chosen.ending)
     if target.exists():
         raise InputError(f"'{target}' exists already: give another name with --out, or delete it")

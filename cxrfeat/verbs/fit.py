@@ -1,42 +1,48 @@
-"""`cxrfeat fit`: which extractor with which head, over one set of folds."""
+"""`cxrfeat fit`: which extractor, with which head, and how sure."""
 
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from cxrfeat import model, store
-from cxrfeat.errors import InputError, StorageError, UnknownNameError
+from cxrfeat.errors import InputError, UnknownNameError
+from cxrfeat.evaluation import comparison, findings
+from cxrfeat.evaluation import design as designing
 from cxrfeat.evaluation import folds as folding
 from cxrfeat.evaluation import heads as registry
-from cxrfeat.evaluation import summary
-from cxrfeat.evaluation.align import Study, align
-from cxrfeat.evaluation.crossvalidate import FoldDone, cross_validate
-from cxrfeat.evaluation.metrics import METRICS
+from cxrfeat.evaluation.align import Study, align, combined, with_outside
+from cxrfeat.evaluation.bootstrap import PatientResamples
+from cxrfeat.evaluation.calibration import METHODS
+from cxrfeat.evaluation.crossvalidate import CrossValidated, FoldDone, cross_validate
+from cxrfeat.evaluation.curve import learning_curves
 from cxrfeat.evaluation.metrics import metric as metric_named
-from cxrfeat.evaluation.tuning import refit
-from cxrfeat.results import FitResult, Score, csv_text, json_text, scores_csv
+from cxrfeat.evaluation.refit import refit
+from cxrfeat.evaluation.summary import Summary, winner
+from cxrfeat.evaluation.tuning import Plan
+from cxrfeat.results import (
+    Comparison,
+    ExtractorScore,
+    Finding,
+    FitResult,
+    LearningCurve,
+    Score,
+    csv_text,
+    json_text,
+    latex_table,
+    markdown_table,
+    scores_csv,
+)
+from cxrfeat.verbs.run_folder import RunFolder, new_run
 
 PathLike = str | os.PathLike[str]
-
-
-@dataclass(frozen=True)
-class _Design:
-    """The folds, the patients they keep apart, and both in words."""
-
-    folds: list[folding.Fold]
-    groups: folding.Groups
-    sentence: str
-    notes: list[str]
 
 
 def fit(
@@ -47,9 +53,17 @@ def fit(
     cv: int = 5,
     repeats: int = 1,
     split: bool = False,
+    leave_out: str | None = None,
     groups: str = "auto",
     splits: PathLike | None = None,
+    test: PathLike | Sequence[PathLike] | None = None,
+    combine: Sequence[str] | None = None,
+    calibrate: str | None = None,
     metric: str = "auroc",
+    rope: float = 0.01,
+    specificity: float = 0.9,
+    prevalence: float | None = None,
+    learning_curve: bool = False,
     seed: int = 0,
     jobs: int | None = None,
     progress: Callable[[FoldDone], None] | None = None,
@@ -61,22 +75,40 @@ def fit(
     embeddings
         Embedding files, or folders of them. They are joined by image id.
     head
-        Names of heads; all of them when left out.
+        Names of heads, or scikit-learn classifiers as ``module:Class``; all named ones when left
+        out.
     out
         Folder for the results; the next free ``runs/fit-001`` when left out.
     cv, repeats
         Folds, and how often they are drawn anew.
     split
         Use the data's own division (its ``split`` column) instead of drawing folds.
+    leave_out
+        A column, e.g. ``"source"``: each of its values is tested once, learned from the others.
     groups
         ``"auto"`` keeps the patients of the ``group`` column on one side of every fold where
         there is such a column; a column's name uses that one; ``"none"`` keeps nobody together.
     splits
         A ``splits.json`` of an earlier run, to use its folds again.
+    test
+        Embeddings of an outside set: everything is fitted on `embeddings` and scored on these.
+    combine
+        Extractors to use side by side as one more, e.g. ``["vgg16+resnet50"]``.
+    calibrate
+        ``"sigmoid"`` or ``"isotonic"``: calibrate every head on held-out training images.
+        (Heads without probabilities of their own get ``"sigmoid"`` in any case.)
     metric
         The primary metric, declared before looking: it ranks, tunes and chooses the winner.
+    rope
+        Half-width of the region of practical equivalence, in units of the metric.
+    specificity
+        At which the sensitivity is given, with a threshold from the training images.
+    prevalence
+        Of each class in the population of interest, for PPV and NPV there.
+    learning_curve
+        Also train on fewer patients, to see whether more would help.
     seed
-        Of folds and heads.
+        Of folds, heads, resamples and permutations.
     jobs
         Folds worked on at a time; one per core when left out.
     progress
@@ -90,9 +122,11 @@ def fit(
     ------
     InputError
         Unknown head or metric, no labels, images that do not overlap, too few images of a class
-        or patients for the folds.
+        or patients for the folds, patients on both sides of given folds.
     FileFormatError
         An embedding file or splits file that is not ours.
+    SpecMismatchError
+        Outside embeddings that were made in another way.
 
     Examples
     --------
@@ -102,74 +136,88 @@ def fit(
     'vgg16'
     """
     started = time.monotonic()
+    options = {
+        "head": None if head is None else list(head), "cv": cv, "repeats": repeats,
+        "split": split, "leave_out": leave_out, "groups": groups,
+        "splits": None if splits is None else str(splits),
+        "test": None if test is None else [str(path) for path in _several(test)],
+        "combine": list(combine or []), "calibrate": calibrate, "metric": metric, "rope": rope,
+        "specificity": specificity, "prevalence": prevalence, "learning_curve": learning_curve,
+        "seed": seed,
+    }  # fmt: skip
     heads = registry.named(head)
     primary = metric_named(metric)
-    if jobs is not None and jobs < 1:
-        raise InputError(f"--jobs {jobs}: at least 1 is needed; leave it out for one per core")
-    paths = embedding_paths(embeddings)
-    with ExitStack() as stack:
-        study = align([stack.enter_context(store.load(path)) for path in paths])
+    _check_numbers(calibrate, rope, specificity, prevalence, jobs)
+    study = _load(embeddings)
+    outside_from = None
+    if test is not None:
+        study, outside_from = with_outside(study, _load(test))
+    study = replace(
+        study, extractors=[*study.extractors, *(combined(study, name) for name in combine or [])]
+    )
+    found: list[Finding] = []
     if study.kind == "multilabel":
-        raise InputError(
-            "these labels are multi-label; give a table with one class per image (--label-column)"
-        )
-    study = summary.without_empty_classes(study)
-    design = _design(study, cv, repeats, split, groups, splits, seed)
-    run = _new_run(out)
+        folds_needed = cv if not (split or splits or leave_out or test) else 1
+        study, found = designing.without_rare_labels(study, folds_needed)
+    else:
+        study = designing.without_empty_classes(study)
+    asked = designing.Asked(
+        cv, repeats, split, leave_out, groups, None if splits is None else Path(splits), seed
+    )
+    design = designing.design(study, asked, outside_from)
+    plan = Plan(
+        heads,
+        primary,
+        study.kind == "multiclass",
+        seed,
+        calibrate,  # type: ignore[arg-type]  # checked above
+        specificity,
+    )
+    run = new_run(out)
     try:
-        outcomes = cross_validate(
-            study.extractors, study.y, design.groups, design.folds, heads, primary,
-            seed=seed, jobs=jobs, progress=progress,
+        validated = cross_validate(
+            study.extractors, study.labels.astype(np.float64), design.groups, design.folds, plan,
+            jobs=jobs, progress=progress, patients=design.patients,
         )  # fmt: skip
-        ranking = summary.ranking(study, design.folds, outcomes, metric)
-        best = summary.winner(ranking)
-        chosen = next(e for e in study.extractors if e.name == best.extractor)
-        estimator, tuned = refit(
-            registry.HEADS[best.head], chosen.X, study.y, design.groups, primary, seed
-        )
-        files = {
-            name: str(run.final / name)
-            for name in (
-                "scores.csv", "predictions.csv", "splits.json", "results.json", "model.skops"
-            )
-        }  # fmt: skip
+        resamples = PatientResamples(len(study), design.patients, seed=seed)
+        summary = Summary(study, design.folds, validated.outcomes, primary, resamples, prevalence)
+        ranking = summary.ranking()
+        extractors, comparisons = _compare(summary, design, rope)
+        best = winner(ranking)
+        curves = _curves(study, design, ranking, plan, jobs) if learning_curve else []
+        tuned, notes = _save_winner(run, study, design, best, heads, plan, outside_from)
+        found += _findings(study, design, validated, ranking, best, extractors, plan)
+        names = (
+            "scores.csv", "predictions.csv", "splits.json", "results.json", "table.md",
+            "table.tex", "model.skops",
+        )  # fmt: skip
         result = FitResult(
             run=run.final,
             metric=metric,
             images=len(study),
-            patients=None if design.groups is None else len(np.unique(design.groups)),
+            patients=None if design.patients is None else len(np.unique(design.patients)),
             classes=study.classes,
             kind=study.kind,
             folds=design.sentence,
+            options=options,
             ranking=ranking,
-            reports=summary.reports(study, design.folds, outcomes, ranking),
-            winner={"extractor": best.extractor, "head": best.head, "setting": tuned.setting},
-            findings=[],
-            notes=study.notes + design.notes,
+            reports=summary.reports(ranking),
+            extractors=extractors,
+            comparisons=comparisons,
+            permuted={name: float(np.mean(of)) for name, of in validated.permuted.items()},
+            curves=curves,
+            winner={"extractor": best.extractor, "head": best.head, "settings": tuned},
+            findings=found,
+            notes=study.notes + design.notes + notes,
             seconds=round(time.monotonic() - started, 2),
-            files=files,
+            files={
+                name: str(run.final / name)
+                for name in names
+                if name != "model.skops" or (run.partial / name).exists()
+            },
             versions=model.installed_versions(),
         )
-        model.save(
-            run.partial / "model.skops",
-            model.Model(
-                estimator=estimator,
-                head=best.head,
-                classes=study.classes,
-                kind=study.kind,
-                extractor=best.extractor,
-                spec=chosen.spec,
-                fingerprint=chosen.fingerprint,
-                dimension=int(chosen.X.shape[1]),
-                training=_training(study, design, best, tuned.setting),
-                versions=result.versions,
-            ),
-        )
-        scheme = {"folds": design.sentence, "cv": cv, "repeats": repeats, "seed": seed}
-        run.write("splits.json", folding.to_json(design.folds, study.ids, scheme))
-        run.write("scores.csv", scores_csv(ranking, list(METRICS)))
-        run.write("predictions.csv", csv_text(*summary.predictions(study, design.folds, outcomes)))
-        run.write("results.json", json_text(result.as_json()))
+        _write(run, result, design, study, summary, options)
         run.finish()
     except BaseException:
         run.discard()
@@ -185,9 +233,8 @@ def embedding_paths(embeddings: PathLike | Sequence[PathLike]) -> list[Path]:
     InputError
         A path that does not exist, or a folder without embedding files.
     """
-    given = [embeddings] if isinstance(embeddings, str | os.PathLike) else list(embeddings)
     found: list[Path] = []
-    for item in given:
+    for item in _several(embeddings):
         path = Path(item)
         if path.is_dir():
             inside = sorted(path.glob("*.h5"))
@@ -203,116 +250,161 @@ def embedding_paths(embeddings: PathLike | Sequence[PathLike]) -> list[Path]:
     return list(dict.fromkeys(found))
 
 
-def _design(
-    study: Study,
-    cv: int,
-    repeats: int,
-    split: bool,
-    groups: str,
-    splits: PathLike | None,
-    seed: int,
-) -> _Design:
-    patients, notes = _patients(study, groups)
-    if splits is not None:
-        if split:
-            raise InputError("--split and --splits cannot both decide the folds: give one")
-        folds, sentence = folding.read(Path(splits), study.ids)
-        return _Design(folds, patients, sentence, notes)
-    if split:
-        if "split" not in study.meta:
-            raise InputError(
-                "--split needs a split column: extract from <split>/<class>/ folders or from a"
-                " table with a split column"
-            )
-        folds, sentence = folding.fixed_split(study.meta["split"])
-        return _Design(folds, patients, sentence, notes)
-    folds = folding.cross_validation(
-        study.y, patients, cv=cv, repeats=repeats, seed=seed, classes=study.classes
+def _several(paths: PathLike | Sequence[PathLike]) -> list[PathLike]:
+    return [paths] if isinstance(paths, str | os.PathLike) else list(paths)
+
+
+def _load(embeddings: PathLike | Sequence[PathLike]) -> Study:
+    with ExitStack() as stack:
+        files = [stack.enter_context(store.load(path)) for path in embedding_paths(embeddings)]
+        return align(files)
+
+
+def _check_numbers(
+    calibrate: str | None,
+    rope: float,
+    specificity: float,
+    prevalence: float | None,
+    jobs: int | None,
+) -> None:
+    if calibrate is not None and calibrate not in METHODS:
+        raise UnknownNameError("calibration", calibrate, METHODS)
+    if rope < 0:
+        raise InputError(f"--rope {rope:g}: 0 or more is needed")
+    if not 0 < specificity < 1:
+        raise InputError(f"--specificity {specificity:g}: a share between 0 and 1 is needed")
+    if prevalence is not None and not 0 < prevalence < 1:
+        raise InputError(f"--prevalence {prevalence:g}: a share between 0 and 1 is needed")
+    if jobs is not None and jobs < 1:
+        raise InputError(f"--jobs {jobs}: at least 1 is needed; leave it out for one per core")
+
+
+def _compare(
+    summary: Summary, design: designing.Design, rope: float
+) -> tuple[list[ExtractorScore], list[Comparison]]:
+    extractors, drawn = summary.extractors()
+    tested = np.unique(np.concatenate([fold.test for fold in design.folds]))
+    pairs = comparison.compare(
+        extractors, drawn, design.folds, summary.metric, rope=rope, images=len(tested)
     )
-    sentence = f"{cv}-fold cross-validation, stratified"
-    sentence += ", patients kept together" if patients is not None else ", by image"
-    if repeats > 1:
-        sentence += f", {repeats} times"
-    return _Design(folds, patients, sentence, notes)
+    if len(design.folds) == 1 and _one_image_per_patient(design):
+        pairs = [_with_fixed_tests(summary, design, pair) for pair in pairs]
+    return extractors, pairs
 
 
-def _patients(study: Study, groups: str) -> tuple[folding.Groups, list[str]]:
-    if groups == "none":
-        if "group" in study.meta:
-            return None, ["the group column is not used (--groups none): patients may cross folds"]
-        return None, []
-    column = "group" if groups == "auto" else groups
-    if column not in study.meta:
-        if groups == "auto":
-            return None, [
-                "no patient column: images of one patient may be on both sides of a fold, which"
-                " flatters every score; give --group-column to cxrfeat extract if there is one"
-            ]
-        raise UnknownNameError("group column", groups, [*study.meta, "none"])
-    values = study.meta[column].astype(object)
-    blank = values == ""
-    notes = []
-    if blank.any():
-        # Two images without a patient id must not become one patient.
-        values[blank] = [f"(image) {id_}" for id_ in np.array(study.ids, object)[blank]]
-        notes.append(
-            f"{int(blank.sum())} images have no {column}: each was taken for a patient of its own"
-        )
-    return values.astype(np.str_), notes
+def _one_image_per_patient(design: designing.Design) -> bool:
+    if design.patients is None:
+        return False
+    tested = design.patients[design.folds[0].test]
+    return len(np.unique(tested)) == len(tested)
 
 
-def _training(
-    study: Study, design: _Design, best: Score, setting: dict[str, Any]
-) -> dict[str, Any]:
-    counts: npt.NDArray[np.intp] = np.bincount(study.y, minlength=len(study.classes))
-    return {
-        "images": len(study),
-        "patients": None if design.groups is None else len(np.unique(design.groups)),
-        "images_per_class": dict(zip(study.classes, counts.tolist(), strict=True)),
-        "setting": setting,
+def _with_fixed_tests(summary: Summary, design: designing.Design, pair: Comparison) -> Comparison:
+    first, second = (summary.chosen(name)[1][0].probability for name in (pair.first, pair.second))
+    tests, p = comparison.on_fixed_test_set(
+        summary.truth[design.folds[0].test], first, second, summary.study.classes,
+        summary.exclusive,
+    )  # fmt: skip
+    return replace(pair, delong=tests, mcnemar=p)
+
+
+def _curves(
+    study: Study,
+    design: designing.Design,
+    ranking: Sequence[Score],
+    plan: Plan,
+    jobs: int | None,
+) -> list[LearningCurve]:
+    by_name = {head.name: head for head in plan.heads}
+    best: dict[str, registry.Head] = {}
+    for score in sorted(ranking, key=lambda score: score.head == registry.FLOOR):
+        best.setdefault(score.extractor, by_name[score.head])
+    return learning_curves(study, design.groups, design.folds, best, plan, jobs)
+
+
+def _findings(
+    study: Study,
+    design: designing.Design,
+    validated: CrossValidated,
+    ranking: Sequence[Score],
+    best: Score,
+    extractors: Sequence[ExtractorScore],
+    plan: Plan,
+) -> list[Finding]:
+    return [
+        *findings.patients_across_folds(design.folds, design.patients),
+        *findings.duplicates_across_folds(study, design.folds),
+        *findings.small_classes(study, design.folds, design.groups),
+        *findings.shuffled_labels_predicted(validated.permuted),
+        *findings.control_not_beaten(extractors, plan.metric),
+        *findings.no_better_than_dummy(ranking, design.folds, plan.metric),
+        *findings.winner_flattered(ranking, best, extractors, plan.metric),
+    ]
+
+
+def _save_winner(
+    run: RunFolder,
+    study: Study,
+    design: designing.Design,
+    best: Score,
+    heads: Sequence[registry.Head],
+    plan: Plan,
+    outside_from: int | None,
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Refit and save; an outside set stays outside. Returns the settings, and notes."""
+    rows = np.arange(len(study) if outside_from is None else outside_from)
+    extractor = next(one for one in study.extractors if one.name == best.extractor)
+    head = next(one for one in heads if one.name == best.head)
+    labels = study.labels[rows].astype(np.float64)
+    known = None if design.groups is None else design.groups[rows]
+    estimator, tuned = refit(head, extractor.X[rows], labels, known, plan, extractor.widths)
+    settings = [one.setting for one in tuned]
+    training = {
+        "images": len(rows),
+        "patients": None if known is None else len(np.unique(known)),
+        "images_per_class": {
+            name: int(count)
+            for name, count in zip(study.classes, np.nansum(labels, axis=0), strict=True)
+        },
+        "settings": settings,
         "folds": design.sentence,
-        "scores": {name: round(value, 6) for name, value in best.mean.items()},
+        "scores": {
+            name: round(value, 6) for name, value in best.mean.items() if np.isfinite(value)
+        },
     }
-
-
-@dataclass(frozen=True)
-class _Run:
-    """A folder of results that appears whole: written beside its place, then renamed."""
-
-    final: Path
-    partial: Path
-
-    def write(self, name: str, text: str) -> None:
-        try:
-            (self.partial / name).write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise StorageError(f"{self.final} cannot be written: {error.strerror}") from error
-
-    def finish(self) -> None:
-        try:
-            os.replace(self.partial, self.final)
-        except OSError as error:
-            raise StorageError(f"{self.final} cannot be written: {error.strerror}") from error
-
-    def discard(self) -> None:
-        shutil.rmtree(self.partial, ignore_errors=True)
-
-
-def _new_run(out: PathLike | None) -> _Run:
-    final = Path(out) if out is not None else _next_free(Path("runs"))
-    if final.exists() and (not final.is_dir() or any(final.iterdir())):
-        raise InputError(f"{final} exists already: give another --out, or delete it")
-    # Made before the work starts, so that a place that cannot be written costs no time.
-    partial = final.with_name(f".{final.name}.{os.getpid()}.partial")
+    saved = model.Model(
+        estimator=estimator,
+        head=best.head,
+        classes=study.classes,
+        kind=study.kind,
+        extractor=best.extractor,
+        spec=extractor.spec,
+        fingerprint=extractor.fingerprint,
+        dimension=int(extractor.X.shape[1]),
+        training=training,
+        versions=model.installed_versions(),
+    )
     try:
-        partial.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError(f"{final} cannot be written: {error.strerror}") from error
-    return _Run(final, partial)
+        model.save(run.partial / "model.skops", saved)
+    except InputError as error:
+        # A classifier from elsewhere may not be storable; that is no reason to lose the scores.
+        return settings, [f"the winner was not saved: {error}"]
+    return settings, []
 
 
-def _next_free(parent: Path) -> Path:
-    number = 1
-    while (parent / f"fit-{number:03d}").exists():
-        number += 1
-    return parent / f"fit-{number:03d}"
+def _write(
+    run: RunFolder,
+    result: FitResult,
+    design: designing.Design,
+    study: Study,
+    summary: Summary,
+    options: dict[str, Any],
+) -> None:
+    scheme = {"folds": design.sentence, **options}
+    plain = result.as_json()
+    run.write("splits.json", folding.to_json(design.folds, study.ids, scheme))
+    run.write("scores.csv", scores_csv(result.ranking, result.metric))
+    run.write("predictions.csv", csv_text(*summary.predictions()))
+    run.write("table.md", markdown_table(plain))
+    run.write("table.tex", latex_table(plain))
+    run.write("results.json", json_text(plain))

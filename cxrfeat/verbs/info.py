@@ -69,7 +69,7 @@ class FileInfo:
     failures: dict[str, int]
 
 
-def info(path: str | os.PathLike[str]) -> FileInfo:
+def info(file: str | os.PathLike[str]) -> FileInfo:
     """Describe an embedding file without reading its embeddings.
 
     Raises
@@ -77,7 +77,7 @@ def info(path: str | os.PathLike[str]) -> FileInfo:
     FileFormatError
         If the file is damaged or not ours.
     """
-    with store.load(Path(path)) as e:
+    with store.load(Path(file)) as e:
         failed = e.status == store.FAILED
         codes = Counter(e.errors[row].partition(":")[0] for row in np.flatnonzero(failed))
         classes, unlabelled = {}, len(e)

@@ -8,12 +8,12 @@ from pathlib import Path
 from cxrfeat import store
 
 
-def verify(path: str | os.PathLike[str], *, repair: bool = False) -> store.Verification:
+def verify(file: str | os.PathLike[str], *, repair: bool = False) -> store.Verification:
     """Read every row of an embedding file and name the damaged ones.
 
     Parameters
     ----------
-    path : path
+    file : path
         The embedding file.
     repair : bool
         Set damaged rows back to pending; ``cxrfeat extract`` then recomputes just them.
@@ -29,4 +29,4 @@ def verify(path: str | os.PathLike[str], *, repair: bool = False) -> store.Verif
     LockedError
         If it is to be repaired while another process writes it.
     """
-    return store.verify(Path(path), repair=repair)
+    return store.verify(Path(file), repair=repair)

@@ -3,25 +3,43 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from cxrfeat import model
 from cxrfeat.errors import UnknownNameError
-from cxrfeat.evaluation import tuning
+from cxrfeat.evaluation.calibration import raw_scores
 from cxrfeat.evaluation.folds import inner_folds
 from cxrfeat.evaluation.heads import HEADS, Head, named
-from cxrfeat.evaluation.metrics import auroc
+from cxrfeat.evaluation.metrics import METRICS
+from cxrfeat.evaluation.refit import refit
 from cxrfeat.evaluation.shared import SharedFold
+from cxrfeat.evaluation.tuning import Outcome, Plan, score_fold
 
 from .made import blobs
 
 every_head = pytest.mark.parametrize("head", HEADS.values(), ids=HEADS.keys())
 
 
-def score(head: Head, X: np.ndarray, y: np.ndarray, train: np.ndarray, test: np.ndarray):
-    return tuning.score_fold(X, y, None, train, test, [head], auroc, seed=0)[head.name]
+def plan_of(head: Head, **options: Any) -> Plan:
+    return Plan([head], METRICS["auroc"], **options)
+
+
+def one_hot(y: np.ndarray) -> np.ndarray:
+    return np.eye(int(y.max()) + 1)[y]
+
+
+def auroc(y: np.ndarray, p: np.ndarray) -> float:
+    return METRICS["auroc"](np.eye(p.shape[1])[y], p, True)
+
+
+def score(
+    head: Head, X: np.ndarray, y: np.ndarray, train: np.ndarray, test: np.ndarray, **options: Any
+) -> Outcome:
+    fold = SharedFold(X[train], X[test])
+    return score_fold(fold, one_hot(y)[train], None, plan_of(head, **options))[head.name]
 
 
 @every_head
@@ -46,7 +64,7 @@ def test_the_same_seed_gives_the_same_probabilities(head: Head) -> None:
     X, y = blobs(90, 20, distance=2)
     first, second = (score(head, X, y, np.arange(60), np.arange(60, 90)) for _ in range(2))
     np.testing.assert_array_equal(first.probability, second.probability)
-    assert first.tuned.setting == second.tuned.setting
+    assert first.tuned[0].setting == second.tuned[0].setting
 
 
 @every_head
@@ -72,10 +90,7 @@ def test_the_shared_path_scores_as_the_scikit_learn_estimator_does(
     for setting in head.grid:
         (shared,) = head.path(fold, y[:160], [(fold.train, fold.test)], [setting], 0)
         estimator = head.estimator(setting, 160, 0).fit(X[:160], y[:160])
-        if head.gives == "decisions":
-            reference = estimator.decision_function(X[160:])
-        else:
-            reference = estimator.predict_proba(X[160:])
+        reference = raw_scores(estimator, head.gives, X[160:])
         assert auroc(y[160:], shared[0]) == pytest.approx(auroc(y[160:], reference), abs=0.002)
 
 
@@ -99,7 +114,7 @@ def test_a_class_that_the_training_rows_lack_gets_probability_zero(head: Head) -
 @every_head
 def test_settings_are_chosen_by_the_inner_folds_alone(head: Head) -> None:
     X, y = blobs(90, 20, distance=3)
-    tuned = score(head, X, y, np.arange(60), np.arange(60, 90)).tuned
+    tuned = score(head, X, y, np.arange(60), np.arange(60, 90)).tuned[0]
     if len(head.grid) == 1:
         assert tuned.setting == head.grid[0]
         return
@@ -116,7 +131,7 @@ def test_a_training_set_too_small_for_tuning_still_gives_probabilities(head: Hea
     X, y = blobs(12, 6, distance=8)
     train = np.array([np.flatnonzero(y == k)[0] for k in range(3)])
     outcome = score(head, X, y, train, np.setdiff1d(np.arange(12), train))
-    assert outcome.tuned.tried == []
+    assert outcome.tuned[0].tried == []
     np.testing.assert_allclose(outcome.probability.sum(axis=1), 1, atol=1e-6)
 
 
@@ -125,7 +140,7 @@ def test_a_saved_head_gives_the_same_probabilities_after_loading(
     head: Head, tmp_path: Path
 ) -> None:
     X, y = blobs(90, 20, distance=3)
-    estimator, tuned = tuning.refit(head, X, y, None, auroc, seed=0)
+    estimator, tuned = refit(head, X, one_hot(y), None, plan_of(head))
     before = model.Model(
         estimator=estimator,
         head=head.name,
@@ -135,7 +150,7 @@ def test_a_saved_head_gives_the_same_probabilities_after_loading(
         spec={"backbone": "made"},
         fingerprint="0" * 64,
         dimension=20,
-        training={"setting": tuned.setting},
+        training={"settings": [one.setting for one in tuned]},
     )
     model.save(tmp_path / "model.skops", before)
 
@@ -150,9 +165,9 @@ def test_a_saved_head_gives_the_same_probabilities_after_loading(
 @every_head
 def test_the_refitted_head_agrees_with_what_was_cross_validated(head: Head) -> None:
     X, y = blobs(240, 20, distance=3)
-    estimator, tuned = tuning.refit(head, X[:160], y[:160], None, auroc, seed=0)
+    estimator, tuned = refit(head, X[:160], one_hot(y[:160]), None, plan_of(head))
     cross_validated = score(head, X, y, np.arange(160), np.arange(160, 240))
-    assert tuned.setting == cross_validated.tuned.setting
+    assert tuned[0].setting == cross_validated.tuned[0].setting
     assert auroc(y[160:], estimator.predict_proba(X[160:])) == pytest.approx(
         auroc(y[160:], cross_validated.probability), abs=0.002
     )

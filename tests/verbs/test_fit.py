@@ -42,6 +42,7 @@ def test_fit_works_as_typed_on_the_current_folder(embeddings: Path) -> None:
     assert result.images == N
     assert {path.name for path in result.run.iterdir()} == {
         "scores.csv", "predictions.csv", "splits.json", "results.json", "model.skops",
+        "table.md", "table.tex",
     }  # fmt: skip
     assert fit(head=["dummy"]).run == Path("runs/fit-002")
 
@@ -97,7 +98,7 @@ def test_results_json_is_strict_json_with_everything(embeddings: Path) -> None:
     assert document["metric"] == "auroc"
     assert document["winner"] == result.winner
     assert len(document["ranking"]) == len(result.ranking)
-    assert document["ranking"][0]["folds"][0]["tried"]
+    assert document["ranking"][0]["folds"][0]["tuned"][0]["tried"]
 
 
 def test_the_confusion_matrix_counts_every_image_once(embeddings: Path) -> None:
@@ -179,7 +180,7 @@ def test_another_column_can_be_the_patient(embeddings: Path) -> None:
 
 def test_groups_none_switches_patients_off_and_says_so(embeddings: Path) -> None:
     result = fit(grouped(embeddings, group=["p"] * N), head=["dummy"], groups="none")
-    assert result.patients is None
+    assert "by image" in result.folds
     assert any("patients may cross folds" in note for note in result.notes)
 
 
@@ -238,7 +239,7 @@ def test_embeddings_without_labels_borrow_those_of_another_file(embeddings: Path
         ({"repeats": 0}, InputError, "--repeats 0"),
         ({"jobs": 0}, InputError, "--jobs 0"),
         ({"split": True}, InputError, "needs a split column"),
-        ({"split": True, "splits": "s.json"}, InputError, "give one"),
+        ({"split": True, "splits": "s.json"}, InputError, "cannot both decide the folds: give one"),
         ({"splits": "s.json"}, InputError, "cannot be read"),
         ({"out": "embeddings"}, InputError, "exists already"),
     ],

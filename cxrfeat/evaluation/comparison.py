@@ -1,0 +1,201 @@
+"""Every pair of extractors, in numbers and in a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cxrfeat.evaluation.bootstrap import interval
+from cxrfeat.evaluation.folds import Fold
+from cxrfeat.evaluation.metrics import Metric
+from cxrfeat.evaluation.paired import (
+    bayesian_correlated_t,
+    corrected_t,
+    delong,
+    holm,
+    mcnemar,
+    size_ratio,
+)
+from cxrfeat.results import Comparison, ExtractorScore
+
+Matrix = npt.NDArray[np.float64]
+
+LEVEL = 0.05
+SURE = 0.95
+
+
+def compare(
+    scores: Sequence[ExtractorScore],
+    drawn: Mapping[str, Matrix],
+    folds: Sequence[Fold],
+    metric: Metric,
+    *,
+    rope: float,
+    images: int,
+) -> list[Comparison]:
+    """Compare every pair, the better one first, with Holm's adjustment over the pairs.
+
+    Parameters
+    ----------
+    scores
+        With a value per fold, the best first.
+    drawn
+        Per extractor the scores of the same resamples of patients.
+    rope
+        Half-width of the region of practical equivalence.
+    """
+    pairs = list(combinations(scores, 2))
+    found = [_numbers(a, b, drawn, folds, metric, rope) for a, b in pairs]
+    adjusted = holm([numbers["p"] for numbers in found])
+    comparisons = []
+    for (a, b), numbers, p_holm in zip(pairs, found, adjusted, strict=True):
+        verdict = _verdict(p_holm, numbers)
+        comparisons.append(
+            Comparison(
+                first=a.extractor,
+                second=b.extractor,
+                metric=metric.name,
+                p_holm=p_holm,
+                verdict=verdict,
+                sentence=_sentence(a, b, metric, numbers, verdict, rope, images),
+                **numbers,
+            )
+        )
+    return comparisons
+
+
+def _numbers(
+    a: ExtractorScore,
+    b: ExtractorScore,
+    drawn: Mapping[str, Matrix],
+    folds: Sequence[Fold],
+    metric: Metric,
+    rope: float,
+) -> dict[str, Any]:
+    sign = 1.0 if metric.larger_is_better else -1.0
+    resampled = sign * (drawn[a.extractor] - drawn[b.extractor])
+    resampled = resampled[np.isfinite(resampled)]
+    of_folds = sign * (np.array(a.values) - np.array(b.values))
+    defined = np.isfinite(of_folds)
+    if defined.sum() < 2:
+        return _from_resamples(float(np.nanmean(of_folds)), resampled, rope)
+    ratio = size_ratio(
+        [len(fold.train) for fold, keep in zip(folds, defined, strict=True) if keep],
+        [len(fold.test) for fold, keep in zip(folds, defined, strict=True) if keep],
+    )
+    test = corrected_t(of_folds[defined], ratio)
+    worse, same, better = bayesian_correlated_t(of_folds[defined], ratio, rope)
+    return {
+        "difference": test.difference,
+        "interval": (test.low, test.high),
+        "bootstrap": interval(resampled),
+        "p": test.p,
+        "worse": worse,
+        "same": same,
+        "better": better,
+        "detectable": test.detectable,
+    }
+
+
+def _from_resamples(difference: float, resampled: Matrix, rope: float) -> dict[str, Any]:
+    """One fold has no spread over folds; the patients' is all there is."""
+    limits = interval(resampled)
+    beyond = min(float(np.mean(resampled <= 0)), float(np.mean(resampled >= 0)))
+    return {
+        "difference": difference,
+        "interval": limits,
+        "bootstrap": limits,
+        "p": min(1.0, 2 * max(beyond, 1 / len(resampled))),
+        "worse": float(np.mean(resampled < -rope)),
+        "same": float(np.mean(np.abs(resampled) <= rope)),
+        "better": float(np.mean(resampled > rope)),
+        # 1.96 + 0.84 standard errors: two-sided 5 %, power 80 %.
+        "detectable": 2.8 * float(np.std(resampled, ddof=1)),
+    }
+
+
+def _verdict(p_holm: float, numbers: Mapping[str, Any]) -> str:
+    if p_holm < LEVEL:
+        return "better"
+    return "same" if numbers["same"] >= SURE else "undecided"
+
+
+def _sentence(
+    a: ExtractorScore,
+    b: ExtractorScore,
+    metric: Metric,
+    numbers: Mapping[str, Any],
+    verdict: str,
+    rope: float,
+    images: int,
+) -> str:
+    title = metric.title.removeprefix("macro ")
+    low, high = numbers["interval"]
+    gap = f"{numbers['difference']:.3f} {title} (95 % interval {low:.3f} to {high:.3f})"
+    first, second = _named(a), _named(b)
+    if verdict == "better":
+        said = f"{first} over {second} by {gap}: better"
+        if numbers["better"] >= 0.5:
+            return f"{said}, probability {numbers['better']:.2f}"
+        return (
+            f"{said}, but by less than the {rope:g} that matters (probability of more:"
+            f" {numbers['better']:.2f})"
+        )
+    if verdict == "same":
+        return (
+            f"{first} and {second}, {gap} apart: practically the same (within {rope:g}),"
+            f" probability {numbers['same']:.2f}"
+        )
+    return (
+        f"{first} and {second}, {gap} apart: cannot be told apart on {images} images; the"
+        f" difference it could have seen is {numbers['detectable']:.3f}"
+    )
+
+
+def _named(score: ExtractorScore) -> str:
+    return f"{score.extractor} (control)" if score.control else score.extractor
+
+
+def on_fixed_test_set(
+    truth: Matrix, first: Matrix, second: Matrix, classes: Sequence[str], exclusive: bool
+) -> tuple[list[dict[str, Any]], float | None]:
+    """DeLong's test per class and McNemar's, for a test set with one image per patient.
+
+    Parameters
+    ----------
+    truth, first, second : ndarray, shape (m, K)
+        Truth, and the probabilities of the two.
+
+    Returns
+    -------
+    delong : list of dict
+        Per class with at least two images of each kind.
+    mcnemar : float or None
+        p-value; multi-class only.
+    """
+    tests = []
+    for k, name in enumerate(classes):
+        known = np.isfinite(truth[:, k]) & np.isfinite(first[:, k]) & np.isfinite(second[:, k])
+        positive = truth[known, k] == 1
+        if min(positive.sum(), (~positive).sum()) < 2:
+            continue
+        found = delong(positive, first[known, k], second[known, k])
+        tests.append(
+            {
+                "class": name,
+                "first": found.first,
+                "second": found.second,
+                "difference": found.difference,
+                "standard_error": found.standard_error,
+                "z": found.z,
+                "p": found.p,
+            }
+        )
+    if not exclusive:
+        return tests, None
+    y = truth.argmax(axis=1)
+    return tests, mcnemar(first.argmax(axis=1) == y, second.argmax(axis=1) == y)

@@ -1,0 +1,226 @@
+"""The design of a comparison: which patients stay together, and who is tested on whom."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from cxrfeat.errors import InputError, UnknownNameError
+from cxrfeat.evaluation import folds as folding
+from cxrfeat.evaluation.align import Study
+from cxrfeat.evaluation.folds import Fold, Groups
+from cxrfeat.results import Finding
+
+TOO_RARE = "label-too-rare"
+PER_FOLD = 2
+"""Positives and negatives that a label needs per fold to be scored at all."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The options that decide the folds; see `cxrfeat.fit`."""
+
+    cv: int = 5
+    repeats: int = 1
+    split: bool = False
+    leave_out: str | None = None
+    groups: str = "auto"
+    splits: Path | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Design:
+    """Folds and patients.
+
+    Attributes
+    ----------
+    folds : list of Fold
+    groups : ndarray of str, shape (N,), or None
+        Patients whom folds and tuning keep together.
+    patients : ndarray of str, shape (N,), or None
+        Patients as far as they are known, also where ``groups="none"``: intervals and controls
+        go by them.
+    sentence : str
+        The folds in words.
+    notes : list of str
+    """
+
+    folds: list[Fold]
+    groups: Groups
+    patients: Groups
+    sentence: str
+    notes: list[str]
+
+
+def design(study: Study, asked: Asked, outside_from: int | None = None) -> Design:
+    """Make the folds, or take them from the data, a file or an outside set.
+
+    Parameters
+    ----------
+    outside_from
+        Where the images of an outside test set begin, if there is one.
+
+    Raises
+    ------
+    InputError
+        Options that contradict each other, folds that cannot be made, or patients on both sides
+        of a division that was given, unless ``groups="none"`` says that this is meant.
+    """
+    if asked.cv < 2:
+        raise InputError(f"--cv {asked.cv}: cross-validation needs at least 2 folds")
+    if asked.repeats < 1:
+        raise InputError(f"--repeats {asked.repeats}: at least 1 is needed")
+    given = {
+        "--split": asked.split,
+        "--splits": asked.splits is not None,
+        "--leave-out": asked.leave_out is not None,
+        "--test": outside_from is not None,
+    }
+    if sum(given.values()) > 1:
+        both = " and ".join(name for name, is_given in given.items() if is_given)
+        raise InputError(f"{both} cannot both decide the folds: give one")
+    groups, patients, notes = _patients(study, asked.groups)
+    folds, sentence = _folds(study, asked, groups, outside_from)
+    if asked.groups != "none":
+        _refuse_patients_on_both_sides(folds, groups)
+    return Design(folds, groups, patients, sentence, notes)
+
+
+def _folds(
+    study: Study, asked: Asked, groups: Groups, outside_from: int | None
+) -> tuple[list[Fold], str]:
+    if outside_from is not None:
+        rows = np.arange(len(study))
+        fold = Fold("test", 0, rows[:outside_from], rows[outside_from:])
+        return [fold], (
+            f"outside test set: fitted on {len(fold.train)} images, scored on {len(fold.test)}"
+        )
+    if asked.splits is not None:
+        return folding.read(asked.splits, study.ids)
+    if asked.split:
+        if "split" not in study.meta:
+            raise InputError(
+                "--split needs a split column: extract from <split>/<class>/ folders or from a"
+                " table with a split column"
+            )
+        return folding.fixed_split(study.meta["split"])
+    if asked.leave_out is not None:
+        if asked.leave_out not in study.meta:
+            raise UnknownNameError("column", asked.leave_out, study.meta)
+        return folding.leave_one_out(study.meta[asked.leave_out], asked.leave_out, groups)
+    exclusive = study.kind == "multiclass"
+    strata = study.y if exclusive else folding.label_strata(study.labels, groups, asked.cv)
+    folds = folding.cross_validation(
+        strata,
+        groups,
+        cv=asked.cv,
+        repeats=asked.repeats,
+        seed=asked.seed,
+        classes=study.classes,
+        exclusive=exclusive,
+    )
+    sentence = f"{asked.cv}-fold cross-validation, stratified"
+    sentence += ", patients kept together" if groups is not None else ", by image"
+    if asked.repeats > 1:
+        sentence += f", {asked.repeats} times"
+    return folds, sentence
+
+
+def _patients(study: Study, groups: str) -> tuple[Groups, Groups, list[str]]:
+    if groups == "none":
+        known, _ = _column(study, "group") if "group" in study.meta else (None, [])
+        if known is None:
+            return None, None, []
+        note = "the patient column is not used (--groups none): patients may cross folds"
+        return None, known, [note]
+    column = "group" if groups == "auto" else groups
+    if column not in study.meta:
+        if groups == "auto":
+            note = (
+                "no patient column: images of one patient may be on both sides of a fold, which"
+                " flatters every score; give --group-column to cxrfeat extract if there is one"
+            )
+            return None, None, [note]
+        raise UnknownNameError("group column", groups, [*study.meta, "none"])
+    values, notes = _column(study, column)
+    return values, values, notes
+
+
+def _column(study: Study, column: str) -> tuple[Groups, list[str]]:
+    values = study.meta[column].astype(object)
+    blank = values == ""
+    if not blank.any():
+        return values.astype(np.str_), []
+    # Two images without a patient id must not become one patient.
+    values[blank] = [f"(image) {id_}" for id_ in np.array(study.ids, object)[blank]]
+    return values.astype(np.str_), [
+        f"{int(blank.sum())} images have no {column}: each was taken for a patient of its own"
+    ]
+
+
+def _refuse_patients_on_both_sides(folds: list[Fold], groups: Groups) -> None:
+    if groups is None:
+        return
+    for fold in folds:
+        both = np.intersect1d(groups[fold.train], groups[fold.test])
+        if len(both):
+            raise InputError(
+                f"{len(both)} patients are on both sides of '{fold.name}', e.g. '{both[0]}': give"
+                " folds that keep patients together, or --groups none to go on and have it said"
+            )
+
+
+def without_rare_labels(study: Study, folds: int) -> tuple[Study, list[Finding]]:
+    """Leave out labels of a multi-label study with too few positives or negatives.
+
+    Returns
+    -------
+    study : Study
+    findings : list of Finding
+        One per label that is not scored.
+
+    Raises
+    ------
+    InputError
+        No label has enough.
+    """
+    least = PER_FOLD * folds
+    findings, kept = [], []
+    for k, name in enumerate(study.classes):
+        positive = int((study.labels[:, k] == 1).sum())
+        negative = int((study.labels[:, k] == 0).sum())
+        if min(positive, negative) >= least:
+            kept.append(k)
+            continue
+        findings.append(
+            Finding(
+                TOO_RARE,
+                f"label '{name}' is not scored: {positive} positive and {negative} negative"
+                f" images, {least} of each are needed for {folds} folds",
+                {"label": name, "positive": positive, "negative": negative, "needed": least},
+            )
+        )
+    if not kept:
+        raise InputError(
+            f"no label has {least} positive and {least} negative images for {folds} folds: use"
+            " fewer folds (--cv) or add images"
+        )
+    labels = study.labels[:, kept]
+    return replace(study, classes=[study.classes[k] for k in kept], labels=labels), findings
+
+
+def without_empty_classes(study: Study) -> Study:
+    """Drop classes that no image has, with a note; the others keep their order."""
+    present = np.nansum(study.labels, axis=0) > 0
+    if present.all():
+        return study
+    dropped = [name for name, keep in zip(study.classes, present, strict=True) if not keep]
+    return replace(
+        study,
+        classes=[name for name, keep in zip(study.classes, present, strict=True) if keep],
+        labels=study.labels[:, present],
+        notes=[*study.notes, f"classes without an image were left out: {', '.join(dropped)}"],
+    )

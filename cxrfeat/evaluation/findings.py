@@ -1,0 +1,215 @@
+"""What a reader of the scores has to know: each finding has a stable code."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from cxrfeat.evaluation.align import Study
+from cxrfeat.evaluation.folds import Fold, Groups
+from cxrfeat.evaluation.heads import FLOOR
+from cxrfeat.evaluation.metrics import Metric
+from cxrfeat.evaluation.paired import corrected_t, size_ratio
+from cxrfeat.results import ExtractorScore, Finding, Score
+
+Matrix = npt.NDArray[np.float64]
+
+PATIENTS_ACROSS = "patients-across-folds"
+DUPLICATES_ACROSS = "duplicates-across-folds"
+DUPLICATES_SPLIT = "duplicates-across-split"
+SMALL_CLASS = "class-smaller-than-folds"
+NOT_BETTER = "no-better-than-dummy"
+PERMUTED = "shuffled-labels-predicted"
+FLATTERED = "winner-chosen-on-its-scores"
+CONTROL_WINS = "control-not-beaten"
+
+CHANCE_MARGIN = 0.03
+"""How far above 0.5 the AUROC on shuffled labels may lie."""
+
+
+def patients_across_folds(folds: Sequence[Fold], patients: Groups) -> list[Finding]:
+    """Find patients with images on both sides of a fold."""
+    if patients is None:
+        return []
+    crossing: set[str] = set()
+    for fold in folds:
+        crossing |= set(patients[fold.train]) & set(patients[fold.test])
+    if not crossing:
+        return []
+    return [
+        Finding(
+            PATIENTS_ACROSS,
+            f"{len(crossing)} patients have images on both sides of a fold: every score is"
+            " flattered; keep them together (--groups auto)",
+            {"patients": len(crossing), "examples": sorted(crossing)[:10]},
+        )
+    ]
+
+
+def duplicates_across_folds(study: Study, folds: Sequence[Fold]) -> list[Finding]:
+    """Find byte-identical images on both sides of a fold, or of the data's own split."""
+    same: dict[str, list[int]] = defaultdict(list)
+    for row, digest in enumerate(study.sha256):
+        if digest:
+            same[digest].append(row)
+    copies = [rows for rows in same.values() if len(rows) > 1]
+    if not copies:
+        return []
+    found = []
+    side = np.zeros(len(study), dtype=np.int8)
+    crossing: set[int] = set()
+    for fold in folds:
+        side[:] = 0
+        side[fold.train], side[fold.test] = 1, 2
+        for number, rows in enumerate(copies):
+            if {1, 2} <= set(side[rows].tolist()):
+                crossing.add(number)
+    if crossing:
+        found.append(
+            _duplicates(
+                DUPLICATES_ACROSS, "both sides of a fold", [copies[i] for i in crossing], study
+            )
+        )
+    split = study.meta.get("split")
+    if split is not None:
+        apart = [rows for rows in copies if len(set(split[rows])) > 1]
+        if apart:
+            parts = " and ".join(sorted({str(split[row]) for rows in apart for row in rows}))
+            found.append(_duplicates(DUPLICATES_SPLIT, f"both {parts} of the split", apart, study))
+    return found
+
+
+def _duplicates(code: str, where: str, copies: Sequence[Sequence[int]], study: Study) -> Finding:
+    names = [[study.ids[row] for row in rows] for rows in copies]
+    return Finding(
+        code,
+        f"{len(copies)} images stand, byte for byte the same, on {where}, e.g."
+        f" {' = '.join(sorted(names)[0])}",
+        {"images": len(copies), "copies": sorted(names)},
+    )
+
+
+def small_classes(study: Study, folds: Sequence[Fold], patients: Groups) -> list[Finding]:
+    """Find classes with fewer images or patients than folds, so that some test none."""
+    per_repeat = max(np.bincount([fold.repeat for fold in folds]))
+    if per_repeat < 2:
+        return []
+    unit = "images" if patients is None else "patients"
+    found = []
+    for k, name in enumerate(study.classes):
+        rows = study.labels[:, k] == 1
+        members = int(rows.sum()) if patients is None else len(np.unique(patients[rows]))
+        if members < per_repeat:
+            found.append(
+                Finding(
+                    SMALL_CLASS,
+                    f"class '{name}' has {members} {unit}, fewer than the {per_repeat} folds:"
+                    " folds without it say nothing about it",
+                    {"class": name, unit: members, "folds": int(per_repeat)},
+                )
+            )
+    return found
+
+
+def no_better_than_dummy(
+    ranked: Sequence[Score], folds: Sequence[Fold], metric: Metric
+) -> list[Finding]:
+    """Find heads whose advantage over the floor may be chance (corrected test, one-sided 5 %)."""
+    floors = {score.extractor: score for score in ranked if score.head == FLOOR}
+    sign = 1.0 if metric.larger_is_better else -1.0
+    ratio = size_ratio([len(fold.train) for fold in folds], [len(fold.test) for fold in folds])
+    found = []
+    for score in ranked:
+        floor = floors.get(score.extractor)
+        if floor is None or score is floor:
+            continue
+        gaps = sign * np.array(
+            [
+                one["metrics"][metric.name] - least["metrics"][metric.name]
+                for one, least in zip(score.folds, floor.folds, strict=True)
+            ]
+        )
+        gaps = gaps[np.isfinite(gaps)]
+        if len(gaps) > 1:
+            test = corrected_t(gaps, ratio)
+            poor = test.difference <= 0 or test.p / 2 > 0.05
+        else:
+            low, high = score.interval
+            least = floor.mean[metric.name]
+            poor = bool(low <= least if metric.larger_is_better else high >= least)
+        if poor:
+            found.append(
+                Finding(
+                    NOT_BETTER,
+                    f"{score.extractor} with {score.head} is not shown to be better than guessing:"
+                    f" {metric.title} {score.mean[metric.name]:.3f}, the floor"
+                    f" {floor.mean[metric.name]:.3f}",
+                    {"extractor": score.extractor, "head": score.head},
+                )
+            )
+    return found
+
+
+def shuffled_labels_predicted(permuted: Mapping[str, Matrix]) -> list[Finding]:
+    """Find extractors that predict labels shuffled among patients."""
+    found = []
+    for extractor, areas in permuted.items():
+        mean = float(np.mean(areas))
+        error = float(np.std(areas, ddof=1) / np.sqrt(len(areas)))
+        if mean - 0.5 > max(CHANCE_MARGIN, 3 * error):
+            found.append(
+                Finding(
+                    PERMUTED,
+                    f"{extractor} predicts labels that were shuffled among patients (AUROC"
+                    f" {mean:.3f}, chance is 0.5): training and test images are not independent,"
+                    " no score of this run can be trusted",
+                    {"extractor": extractor, "auroc": mean},
+                )
+            )
+    return found
+
+
+def winner_flattered(
+    ranked: Sequence[Score], best: Score, extractors: Sequence[ExtractorScore], metric: Metric
+) -> list[Finding]:
+    """Say that the best of many on the same folds looks better than it is, and by how much."""
+    rivals = sum(score.head != FLOOR for score in ranked)
+    if rivals < 2:
+        return []
+    honest = next(score for score in extractors if score.extractor == best.extractor)
+    return [
+        Finding(
+            FLATTERED,
+            f"{best.extractor} with {best.head} is the best of {rivals} on these same folds, so"
+            f" its {metric.title} of {best.mean[metric.name]:.3f} is flattered;"
+            f" with the head chosen inside the folds {best.extractor} has {honest.mean:.3f}",
+            {
+                "rivals": rivals,
+                "flattered": best.mean[metric.name],
+                "chosen_inside": honest.mean,
+            },
+        )
+    ]
+
+
+def control_not_beaten(extractors: Sequence[ExtractorScore], metric: Metric) -> list[Finding]:
+    """Find that random weights do as well as the best pretrained ones."""
+    real = [score for score in extractors if not score.control]
+    controls = [score for score in extractors if score.control]
+    if not real or not controls:
+        return []
+    best, control = real[0], controls[0]
+    sign = 1.0 if metric.larger_is_better else -1.0
+    if sign * (best.mean - control.mean) > 0:
+        return []
+    return [
+        Finding(
+            CONTROL_WINS,
+            f"random weights do as well: {control.extractor} has {metric.title}"
+            f" {control.mean:.3f}, {best.extractor} {best.mean:.3f}",
+            {"control": control.extractor, "extractor": best.extractor},
+        )
+    ]

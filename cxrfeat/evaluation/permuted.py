@@ -1,0 +1,62 @@
+"""The control of the whole division: labels dealt out anew must not be predictable.
+
+If embeddings predict labels that were shuffled among patients, training and test images are not
+independent: copies of one image, or images of one patient, stand on both sides.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from scipy.linalg import cho_factor, cho_solve
+
+from cxrfeat.evaluation.folds import Fold, Groups
+from cxrfeat.evaluation.metrics import per_class_auroc
+from cxrfeat.evaluation.shared import SharedFold
+
+Matrix = npt.NDArray[np.float64]
+PERMUTATIONS = 20
+RIDGE = 0.1
+"""Penalty as a share of the number of training rows: light, so that a copy is recognised."""
+
+
+def shuffled_labels(labels: Matrix, groups: Groups, seed: int) -> Matrix:
+    """Deal labels out anew, one patient's labels to all images of another.
+
+    Returns
+    -------
+    ndarray, shape (N, PERMUTATIONS, K)
+    """
+    random = np.random.default_rng(seed)
+    if groups is None:
+        first, patient = np.arange(len(labels)), np.arange(len(labels))
+    else:
+        _, first, patient = np.unique(groups, return_index=True, return_inverse=True)
+    return np.stack(
+        [labels[first[random.permutation(len(first))[patient]]] for _ in range(PERMUTATIONS)],
+        axis=1,
+    )
+
+
+def permuted_auroc(shared: SharedFold, fold: Fold, shuffled: Matrix) -> Matrix:
+    """AUROC of a ridge classifier on shuffled labels, one fold, shape (PERMUTATIONS,).
+
+    One decomposition serves all permutations.
+    """
+    n, permutations, n_classes = len(shuffled), shuffled.shape[1], shuffled.shape[2]
+    columns = shuffled.reshape(n, -1)
+    target = np.nan_to_num(columns[fold.train], nan=0.0)
+    target = target - target.mean(axis=0)
+    Z = shared.rotated
+    train = Z[shared.train]
+    normal = (train.T @ train).astype(np.float64)
+    normal.flat[:: len(normal) + 1] += RIDGE * len(train)
+    weights = cho_solve(cho_factor(normal, overwrite_a=True), train.T @ target)
+    scores = Z[shared.test] @ weights
+    areas = per_class_auroc(columns[fold.test], scores, np.ones((1, len(fold.test))))
+    areas = areas.reshape(permutations, n_classes)
+    known = np.isfinite(areas)
+    return np.asarray(
+        np.where(known, areas, 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
+        + np.where(known.any(axis=1), 0.0, np.nan)
+    )

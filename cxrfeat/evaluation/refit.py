@@ -1,0 +1,117 @@
+"""The model that is saved: a head tuned and fitted on every image, as scikit-learn knows it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.pipeline import Pipeline
+
+from cxrfeat.evaluation.folds import Groups
+from cxrfeat.evaluation.heads import Head
+from cxrfeat.evaluation.shared import FloatMatrix, SharedFold, block_factors
+from cxrfeat.evaluation.tuning import (
+    Plan,
+    Problem,
+    Tuned,
+    inner_pairs,
+    problems,
+    tune,
+    unfitted_link,
+)
+
+Matrix = npt.NDArray[np.float64]
+
+
+def refit(
+    head: Head,
+    X: FloatMatrix,
+    labels: Matrix,
+    groups: Groups,
+    plan: Plan,
+    widths: Sequence[int] = (),
+) -> tuple[Any, list[Tuned]]:
+    """Tune on all rows and fit.
+
+    Parameters
+    ----------
+    labels : ndarray, shape (n, K)
+        1, 0, or NaN where unknown (multi-label).
+    widths
+        Of the blocks, for several extractors side by side.
+
+    Returns
+    -------
+    estimator
+        ``predict_proba`` gives shape (n, K).
+    tuned : list of Tuned
+        One, or one per label.
+    """
+    fold = SharedFold(X, X[:0], widths)
+    fitted, tuned = [], []
+    for problem in problems(labels, plan.exclusive):
+        if problem is None:
+            raise AssertionError("labels that cannot be learned are left out before")
+        found = tune(head, fold, problem, inner_pairs(problem, groups, plan.seed), plan)
+        tuned.append(found)
+        fitted.append(_fitted(head, X, problem, found, plan.seed, widths))
+    return (fitted[0] if plan.exclusive else PerLabel(fitted)), tuned
+
+
+def _fitted(
+    head: Head,
+    X: FloatMatrix,
+    problem: Problem,
+    found: Tuned,
+    seed: int,
+    widths: Sequence[int],
+) -> Any:
+    estimator = head.estimator(found.setting, len(problem.rows), seed)
+    if len(widths) > 1 and isinstance(estimator, Pipeline):
+        estimator.steps.insert(1, ("blocks", BlockScaler(list(widths))))
+    estimator.fit(X[problem.rows], problem.y[problem.rows])
+    calibration = found.calibration
+    if calibration is None and head.gives == "decisions":
+        calibration = unfitted_link(int(problem.y.max()) + 1)
+    return estimator if calibration is None else calibration.around(estimator)
+
+
+class PerLabel(BaseEstimator):
+    """One classifier per label; any number of labels may hold for an image.
+
+    Parameters
+    ----------
+    estimators : list
+        Fitted classifiers of two classes.
+    """
+
+    def __init__(self, estimators: list[Any] | None = None) -> None:
+        self.estimators = estimators
+
+    def predict_proba(self, X: npt.ArrayLike) -> Matrix:
+        """Probability of each label, shape (n, L); rows do not sum to 1."""
+        return np.stack([one.predict_proba(X)[:, 1] for one in self.estimators or []], axis=1)
+
+
+class BlockScaler(TransformerMixin, BaseEstimator):
+    """Give several extractors side by side the same weight, whatever their dimensions.
+
+    Parameters
+    ----------
+    widths : list of int
+        Dimension of each extractor, in order.
+    """
+
+    def __init__(self, widths: list[int] | None = None) -> None:
+        self.widths = widths
+
+    def fit(self, X: npt.ArrayLike, y: npt.ArrayLike | None = None) -> BlockScaler:
+        """Nothing to learn."""
+        return self
+
+    def transform(self, X: npt.ArrayLike) -> Matrix:
+        """Scale standardised columns, shape (n, D)."""
+        return np.asarray(X) * block_factors(self.widths or [])

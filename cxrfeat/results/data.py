@@ -1,0 +1,266 @@
+"""What `cxrfeat fit` found, as plain data that can be saved and shown again."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+Interval = tuple[float, float]
+FORMAT, FORMAT_VERSION = "cxrfeat-results", 1
+
+
+@dataclass(frozen=True)
+class Score:
+    """One extractor with one head, over the folds.
+
+    Attributes
+    ----------
+    control : bool
+        The extractor's weights are random: a score of the architecture alone.
+    mean, sd : dict of str to float
+        Per metric, over the folds; the spread is NaN for a single fold.
+    interval : tuple of float
+        95 % of the primary metric, by drawing patients anew.
+    folds : list of dict
+        Per fold: ``name``, ``repeat``, ``train`` and ``test`` (images), ``tuned`` (one entry, or
+        one per label: the ``setting`` chosen inside the training rows, every setting ``tried``
+        with its inner score), ``gain`` (inner score of the chosen one), ``metrics``.
+    """
+
+    extractor: str
+    head: str
+    control: bool
+    mean: dict[str, float]
+    sd: dict[str, float]
+    interval: Interval
+    folds: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class ClassReport:
+    """One class of one extractor's best head, against all others.
+
+    Attributes
+    ----------
+    support, known : int
+        Images of the class, and images on which it is known; of the first repeat.
+    prevalence : float
+        Their ratio, the floor of `auprc`.
+    auroc, auprc : float
+        Means over the folds.
+    precision, recall, f1, specificity, npv : float
+        Of the decisions on all out-of-fold images; precision is the PPV, recall the sensitivity.
+    sensitivity_at, specificity_at : float
+        With a threshold chosen in the training rows for the wanted specificity: what came of it.
+    ppv_at_prevalence, npv_at_prevalence : float
+        Where the class has the share that was asked for; NaN if none was.
+    reliability : list of dict
+        Observed against predicted share, in ten bins.
+    """
+
+    name: str
+    support: int
+    known: int
+    prevalence: float
+    auroc: float
+    auprc: float
+    precision: float
+    recall: float
+    f1: float
+    specificity: float
+    npv: float
+    sensitivity_at: float
+    specificity_at: float
+    ppv_at_prevalence: float
+    npv_at_prevalence: float
+    reliability: list[dict[str, float]]
+
+
+@dataclass(frozen=True)
+class HeadReport:
+    """The best head of an extractor, class by class.
+
+    Attributes
+    ----------
+    intervals : dict of str to tuple of float
+        95 % of every metric, by drawing patients anew.
+    confusion : list of list of int, shape (K, K)
+        A row per true class, a column per predicted one, of the first repeat; empty for
+        multi-label labels.
+    """
+
+    extractor: str
+    head: str
+    control: bool
+    intervals: dict[str, Interval]
+    classes: list[ClassReport]
+    confusion: list[list[int]]
+
+
+@dataclass(frozen=True)
+class ExtractorScore:
+    """An extractor in the primary metric, its head chosen inside the training rows of each fold.
+
+    No score of the test rows took part in any choice, so that this one is not flattered.
+    """
+
+    extractor: str
+    control: bool
+    mean: float
+    sd: float
+    interval: Interval
+    heads: list[str]
+    values: list[float]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two extractors under the primary metric, heads chosen inside the training rows.
+
+    Attributes
+    ----------
+    difference : float
+        First minus second, turned so that positive means the first is better.
+    interval : tuple of float
+        95 %; of the corrected t-test over folds, or by drawing patients for a single fold.
+    bootstrap : tuple of float
+        95 % by drawing patients anew, both extractors on the same ones.
+    p, p_holm : float
+        Nadeau and Bengio's corrected test (for a single fold: the bootstrap), and Holm over pairs.
+    worse, same, better : float
+        Probabilities, `same` within the region of practical equivalence.
+    detectable : float
+        The difference that would have been found with 80 % probability.
+    verdict : str
+        ``"better"``, ``"same"`` or ``"undecided"``.
+    sentence : str
+    delong, mcnemar
+        Only for a fixed test set with one image per patient.
+    """
+
+    first: str
+    second: str
+    metric: str
+    difference: float
+    interval: Interval
+    bootstrap: Interval
+    p: float
+    p_holm: float
+    worse: float
+    same: float
+    better: float
+    detectable: float
+    verdict: str
+    sentence: str
+    delong: list[dict[str, Any]] = field(default_factory=list)
+    mcnemar: float | None = None
+
+
+@dataclass(frozen=True)
+class LearningCurve:
+    """An extractor's best head with fewer patients.
+
+    Attributes
+    ----------
+    points : list of dict
+        ``share``, ``images`` (mean number trained on), ``mean`` and ``sd`` of the primary metric.
+    sentence : str
+        Whether more patients would help.
+    """
+
+    extractor: str
+    head: str
+    points: list[dict[str, float]]
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that a reader of the scores has to know.
+
+    Attributes
+    ----------
+    code : str
+        Stable; the list is in ``docs/results.md``.
+    message : str
+        One sentence with the numbers.
+    """
+
+    code: str
+    message: str
+    detail: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """Everything `cxrfeat fit` found; ``results.json`` holds the same.
+
+    Attributes
+    ----------
+    run : Path
+        The folder with the files.
+    options : dict
+        What the run was asked for.
+    ranking : list of Score
+        By the primary metric, the best first.
+    reports : list of HeadReport
+        The best head of each extractor, in the order of the ranking.
+    extractors : list of ExtractorScore
+        With heads chosen inside the folds, the best first.
+    comparisons : list of Comparison
+        Every pair of extractors.
+    permuted : dict of str to float
+        Per extractor, the AUROC on shuffled labels: chance is 0.5.
+    curves : list of LearningCurve
+    winner : dict
+        ``extractor``, ``head`` and ``settings`` (one, or one per label) of the model that was saved.
+    notes : list of str
+        What was taken for what and what was left out, in sentences.
+    """
+
+    run: Path
+    metric: str
+    images: int
+    patients: int | None
+    classes: list[str]
+    kind: str
+    folds: str
+    options: dict[str, Any]
+    ranking: list[Score]
+    reports: list[HeadReport]
+    extractors: list[ExtractorScore]
+    comparisons: list[Comparison]
+    permuted: dict[str, float]
+    curves: list[LearningCurve]
+    winner: dict[str, Any]
+    findings: list[Finding]
+    notes: list[str]
+    seconds: float
+    files: dict[str, str]
+    versions: dict[str, str]
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data for ``results.json`` and ``--json``; what is undefined is null."""
+        document = {"format": FORMAT, "format_version": FORMAT_VERSION, **asdict(self)}
+        document["run"] = str(self.run)
+        plain: dict[str, Any] = _without_nan(document)
+        return plain
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    return value
+
+
+def json_text(document: Mapping[str, Any]) -> str:
+    """Readable JSON with a line end."""
+    return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
