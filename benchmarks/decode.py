@@ -60,9 +60,17 @@ def write_files(folder: Path) -> dict[str, Path]:
     elements: dict[str, Any] = {
         "SOPClassUID": meta.MediaStorageSOPClassUID,
         "SOPInstanceUID": meta.MediaStorageSOPInstanceUID,
-        "Modality": "DX", "PhotometricInterpretation": "MONOCHROME1", "SamplesPerPixel": 1,
-        "Rows": HEIGHT, "Columns": WIDTH, "BitsAllocated": 16, "BitsStored": 12, "HighBit": 11,
-        "PixelRepresentation": 0, "WindowCenter": 2048, "WindowWidth": 4096,
+        "Modality": "DX",
+        "PhotometricInterpretation": "MONOCHROME1",
+        "SamplesPerPixel": 1,
+        "Rows": HEIGHT,
+        "Columns": WIDTH,
+        "BitsAllocated": 16,
+        "BitsStored": 12,
+        "HighBit": 11,
+        "PixelRepresentation": 0,
+        "WindowCenter": 2048,
+        "WindowWidth": 4096,
         "PixelData": (4095 - deep).tobytes(),
     }
     for name, value in elements.items():

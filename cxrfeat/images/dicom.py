@@ -144,7 +144,7 @@ def _refuse_other_pictures(dataset: pydicom.Dataset, options: ReadingOptions) ->
     frames = int(dataset.get("NumberOfFrames") or 1)
     if frames > 1 and options.frame is None:
         raise ImageError("multi_frame", f"the file holds {frames} frames, not one")
-    if options.frame is not None and not 0 <= options.frame < frames:
+    if frames > 1 and options.frame is not None and options.frame >= frames:
         raise ImageError("multi_frame", f"no frame {options.frame}: the file holds {frames}")
     if not str(dataset.get("PhotometricInterpretation", "")).startswith("MONOCHROME"):
         raise ImageError("colour", "the DICOM file is in colour")

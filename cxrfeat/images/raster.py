@@ -43,8 +43,9 @@ SCALED_SIDE = 1024
 def read_jpeg(data: bytes, options: ReadingOptions) -> Decoded:
     """Decode a JPEG file, a large one scaled down while it is decoded.
 
-    libjpeg then computes fewer pixels from each block of coefficients. The size does not depend on the network, so that a row does not depend on which
-    other networks ran along. ``docs/images.md`` states how close this is to the full path.
+    libjpeg then computes fewer pixels from each block of coefficients. The size does not depend on
+    the network, so that a row does not depend on which other networks ran along.
+    ``docs/images.md`` states how close this is to the full path.
     """
     return _read(JpegImageFile, data, options)
 

@@ -102,6 +102,7 @@ def tiff_bomb() -> bytes:
 def put_special_files(folder: Path) -> dict[str, str]:
     """Put what is no ordinary image into `folder`; return the expected code of each."""
     os.mkfifo(folder / "pipe.png")
+    (folder / "folder.png").mkdir()
     (folder / "empty.jpg").write_bytes(b"")
     (folder / "text.png").write_text("this is no picture")
     (folder / "bomb.png").write_bytes(png_bomb())
@@ -119,6 +120,7 @@ def put_special_files(folder: Path) -> dict[str, str]:
             os.chdir(here)
     expected = {
         "pipe.png": "not_a_file",
+        "folder.png": "not_a_file",
         "socket.png": "not_a_file",
         "empty.jpg": "empty",
         "text.png": "unrecognised",

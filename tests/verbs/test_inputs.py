@@ -133,6 +133,24 @@ def test_nothing_that_identifies_a_patient_is_written_or_printed(
     assert [v for v in values if v.lower().encode() in everything.lower()] == []
 
 
+def test_other_modalities_and_frames_are_read_when_asked_for(tmp_path: Path) -> None:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    write_dicom(folder / "ct.dcm", Modality="CT")
+    write_dicom(folder / "frames.dcm", NumberOfFrames=2, Rows=30)
+
+    def codes(**options: Any) -> list[str]:
+        result = cxrfeat.extract(folder, out=tmp_path / f"e{len(options)}", **SMALL, **options)
+        return [failure.code for failure in result.failures]
+
+    assert codes() == ["modality", "multi_frame"]
+    assert codes(modality=["any"], frame=1) == []  # a file of one frame has no choice
+    spec = cxrfeat.load(tmp_path / "e2" / "squeezenet1_1-random-64.h5").spec
+    assert spec["image"]["frame"] == 1
+    seen = CliRunner().invoke(app, ["inspect", str(folder), "--modality", "any", "--frame", "0"])
+    assert seen.exit_code == 0
+
+
 def test_failures_are_listed_and_tried_again_when_asked(dicoms: Path, tmp_path: Path) -> None:
     def run(**options: Any) -> Any:
         return cxrfeat.extract(dicoms, out=tmp_path / "e", **SMALL, **options)
