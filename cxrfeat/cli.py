@@ -77,6 +77,16 @@ Weights = Annotated[
 ]
 
 
+Modality = Annotated[
+    list[str],
+    typer.Option(help="DICOM modalities that are read; several times for several; or `any`."),
+]
+Frame = Annotated[
+    int | None,
+    typer.Option(help="Frame of a DICOM file of several, from 0.  [default: such a file fails]"),
+]
+
+
 def _version(asked: bool) -> None:
     if asked:
         typer.echo(f"cxrfeat {__version__}")
@@ -120,6 +130,8 @@ def extract(
     uncertain: Annotated[
         str | None, typer.Option(help="What a label of -1 counts as: ignore, zeros or ones.")
     ] = None,
+    modality: Modality = ["CR", "DX", "RG"],  # noqa: B006
+    frame: Frame = None,
     precision: Annotated[str, typer.Option(help="fp32, bf16 or fp16.")] = "fp32",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     batch_size: Annotated[int, typer.Option(help="Images that go through together.")] = 32,
@@ -154,6 +166,8 @@ def extract(
             label_column=label_column,
             group_column=group_column,
             uncertain=uncertain,
+            modality=modality,
+            frame=frame,
             precision=precision,
             device=device,
             batch_size=batch_size,
@@ -193,7 +207,6 @@ def dataset(
     json: Json = False,
 ) -> None:
     """Say what is understood of images and labels, before anything is computed."""
-    from cxrfeat import display_input
     from cxrfeat.verbs.dataset import dataset as verb
 
     summary = verb(
@@ -205,7 +218,7 @@ def dataset(
         uncertain=uncertain,
         workers=workers,
     )
-    _print(summary, json, display_input.dataset_summary)
+    _print(summary, json, display.dataset_summary)
 
 
 @app.command()
@@ -213,6 +226,8 @@ def dataset(
 def inspect(
     images: Annotated[list[str], typer.Argument(help="Folders of radiographs, or files.")] = ["."],  # noqa: B006
     out: Annotated[str | None, typer.Option(help="Contact sheet to write, e.g. sheet.png.")] = None,
+    modality: Modality = ["CR", "DX", "RG"],  # noqa: B006
+    frame: Frame = None,
     image_size: Annotated[int, typer.Option(help="Side of what the network sees.")] = 224,
     sheet_images: Annotated[int, typer.Option(help="Images on the sheet at most.")] = 60,
     workers: Annotated[
@@ -224,13 +239,18 @@ def inspect(
 
     Exit code 1 means that some images could not be read; they are listed.
     """
-    from cxrfeat import display_input
     from cxrfeat.verbs.inspect import inspect as verb
 
     result = verb(
-        images, out=out, image_size=image_size, sheet_images=sheet_images, workers=workers
+        images,
+        out=out,
+        modality=modality,
+        frame=frame,
+        image_size=image_size,
+        sheet_images=sheet_images,
+        workers=workers,
     )
-    _print(result, json, display_input.inspection)
+    _print(result, json, display.inspection)
     if result.failed:
         raise typer.Exit(EXIT_SOME_FAILED)
 

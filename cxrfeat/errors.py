@@ -53,7 +53,7 @@ class UnknownNameError(InputError, LookupError):
             mend.append("did you mean " + " or ".join(self.nearest) + "?")
         if len(known) <= 8 or not self.nearest:
             more = ", ..." if len(known) > 12 else ""
-            mend.append("valid names: " + ", ".join(known[:12]) + more)
+            mend.append("valid names: " + ", ".join(known[:12]) + more + (";" if hint else ""))
         if hint:
             mend.append(hint)
         super().__init__(f"unknown {what} '{name}': " + " ".join(mend))

@@ -19,6 +19,7 @@ from cxrfeat import dataset as datasets
 from cxrfeat import features, images, store, tables
 from cxrfeat.dataset import Dataset
 from cxrfeat.errors import ImageError, InputError
+from cxrfeat.images import RADIOGRAPHY, ReadingOptions
 from cxrfeat.verbs.declared import with_declared_columns
 from cxrfeat.verbs.reading import read_in_order, reader_count
 
@@ -145,6 +146,8 @@ def extract(
     label_column: str | None = None,
     group_column: str | None = None,
     uncertain: str | None = None,
+    modality: Sequence[str] = RADIOGRAPHY,
+    frame: int | None = None,
     precision: str = "fp32",
     device: str = "auto",
     batch_size: int = 32,
@@ -178,6 +181,10 @@ def extract(
         Columns of the table; default: recognised by their usual names.
     uncertain : str, optional
         What a label of -1 counts as: "ignore" (unknown), "zeros" or "ones".
+    modality : sequence of str
+        DICOM modalities that are read, others fail; "any" reads any.
+    frame : int, optional
+        Which frame of a DICOM file of several, from 0; default: such a file fails.
     precision : str
         "fp32", "bf16" or "fp16".
     device : str
@@ -209,6 +216,7 @@ def extract(
     start = time.monotonic()
     names = _names(backbone)
     _check_numbers(batch_size, workers, max_failures)
+    options = ReadingOptions.asked_for(modality, frame)
     found = datasets.find(
         images,
         labels=labels,
@@ -232,16 +240,17 @@ def extract(
     }
     folder = Path(out)
     paths = dict(zip(found.ids, found.paths, strict=True))
-    hashes = _current_hashes([folder / f"{stem}.h5" for stem in extractors], paths, workers)
+    hashes, stats = _current_hashes([folder / f"{stem}.h5" for stem in extractors], paths, workers)
     with ExitStack() as stack:
         targets = []
         for stem, extractor in extractors.items():
             writer = store.open_writer(
                 folder / f"{stem}.h5",
-                spec=_spec(extractor),
+                spec=_spec(extractor, options),
                 dataset=found,
                 dimension=extractor.dimension,
                 current_sha256=hashes,
+                current_stat=stats,
                 environment=features.environment(),
                 prune=prune,
                 retry_failed=retry_failed,
@@ -250,7 +259,13 @@ def extract(
             stack.enter_context(writer)
             targets.append(_Target(stem, extractor, writer, set(writer.pending)))
         seen = _fill(
-            targets, found, paths, batch_size, reader_count(workers), max_failures, progress
+            targets,
+            found.ids,
+            lambda id_: _read(id_, paths[id_], _sizes(targets), options),
+            batch_size,
+            reader_count(workers),
+            max_failures,
+            progress,
         )
     files = [_summary(target, folder / f"{target.name}.h5") for target in targets]
     failures = _failures(file.path for file in files)
@@ -307,38 +322,40 @@ def _file_stem(
     return "-".join(parts)
 
 
-def _spec(extractor: features.Extractor) -> dict[str, Any]:
-    return {**extractor.spec, "image": images.reading_spec(extractor.image_size)}
+def _spec(extractor: features.Extractor, options: ReadingOptions) -> dict[str, Any]:
+    return {**extractor.spec, "image": images.reading_spec(extractor.image_size, options)}
 
 
 def _current_hashes(
     files: Iterable[Path], paths: Mapping[str, Path], workers: int | None
-) -> dict[str, str]:
+) -> tuple[dict[str, str], dict[str, tuple[int, int]]]:
     """Return the sha256 of every image that some file already holds a row of.
 
-    An image of the size and modification time that its row remembers is not read again.
+    An image of the size and modification time that its row remembers is not read again; those of
+    the others come second, to be remembered now. An image that failed unread has no sha256 to
+    compare: it is the same as long as its size and time are.
     """
     hashes: dict[str, str] = {}
-    unsure: dict[str, Path] = {}
+    unsure: dict[str, tuple[int, int]] = {}
     for file in files:
         for id_, row in store.known(file).items():
-            path = paths.get(id_)
-            if path is None or not row.sha256 or id_ in hashes:
+            if id_ not in paths or id_ in hashes or row.status == store.PENDING:
                 continue
             try:
-                stat = path.stat()
+                stat = paths[id_].stat()
             except OSError:
                 continue
-            if (stat.st_size, stat.st_mtime_ns) == (row.size, row.mtime_ns):
+            if (stat.st_size, stat.st_mtime_ns) != (row.size, row.mtime_ns):
+                unsure[id_] = (stat.st_size, stat.st_mtime_ns)
+            elif row.sha256:
                 hashes[id_] = row.sha256
-            else:
-                unsure[id_] = path
-    unsure = {id_: path for id_, path in unsure.items() if id_ not in hashes}
+    unsure = {id_: stat for id_, stat in unsure.items() if id_ not in hashes}
     with ThreadPoolExecutor(reader_count(workers)) as pool:
-        for id_, digest in zip(unsure, pool.map(_sha256, unsure.values()), strict=True):
+        digests = pool.map(_sha256, [paths[id_] for id_ in unsure])
+        for id_, digest in zip(unsure, digests, strict=True):
             if digest:
                 hashes[id_] = digest
-    return hashes
+    return hashes, {id_: stat for id_, stat in unsure.items() if id_ in hashes}
 
 
 def _sha256(path: Path) -> str:
@@ -376,8 +393,8 @@ class _Seen:
 
 def _fill(
     targets: list[_Target],
-    found: Dataset,
-    paths: Mapping[str, Path],
+    ids: Sequence[str],
+    read: Callable[[str], _Read],
     batch_size: int,
     workers: int,
     max_failures: int | None,
@@ -385,12 +402,7 @@ def _fill(
 ) -> _Seen:
     """Read what any file still needs, once, and give every file its rows."""
     wanted = set[str]().union(*(target.pending for target in targets))
-    order = [id_ for id_ in found.ids if id_ in wanted]
-    sizes = sorted({target.extractor.image_size for target in targets})
-
-    def read(id_: str) -> _Read:
-        return _read(id_, paths[id_], sizes)
-
+    order = [id_ for id_ in ids if id_ in wanted]
     seen = _Seen()
     for batch in _batches(read_in_order(order, read, workers, batch_size), batch_size):
         for target in targets:
@@ -406,14 +418,18 @@ def _fill(
     return seen
 
 
-def _read(id_: str, path: Path, sizes: Sequence[int]) -> _Read:
+def _sizes(targets: list[_Target]) -> list[int]:
+    return sorted({target.extractor.image_size for target in targets})
+
+
+def _read(id_: str, path: Path, sizes: Sequence[int], options: ReadingOptions) -> _Read:
     try:
         stat = path.stat()
         seen = (stat.st_size, stat.st_mtime_ns)
-    except OSError as error:
-        return _Read(id_, {}, "", (0, 0), ImageError("unreadable", error.strerror or str(error)))
+    except (OSError, ValueError):
+        seen = (0, 0)  # reading it says why
     try:
-        radiograph = images.read_image(path)
+        radiograph = images.read_image(path, options=options)
     except ImageError as error:
         return _Read(id_, {}, "", seen, error)
     resized = {size: images.resize(radiograph.pixels, size) for size in sizes}
@@ -444,7 +460,8 @@ def _embed(target: _Target, batch: list[_Read]) -> None:
         target.computed += len(good)
     for item in batch:
         if item.error is not None:
-            target.writer.fail(item.id, item.error.code, item.error.reason, item.sha256)
+            error = item.error
+            target.writer.fail(item.id, error.code, error.reason, item.sha256, item.stat)
     target.writer.commit()
 
 
