@@ -18,6 +18,7 @@ import argparse
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,8 @@ from cxrfeat.evaluation.crossvalidate import available_cores, cross_validate
 from cxrfeat.evaluation.folds import Fold, cross_validation, inner_folds
 from cxrfeat.evaluation.heads import FLOOR, HEADS, Head
 from cxrfeat.evaluation.metrics import METRICS
-from cxrfeat.evaluation.tuning import Outcome, Plan
+from cxrfeat.evaluation.shared import SharedFold
+from cxrfeat.evaluation.tuning import Plan
 
 CLASSES = ["a", "b", "c"]
 AUROC = METRICS["auroc"]
@@ -63,12 +65,23 @@ def timed(work: Callable[[], Any]) -> tuple[Any, float, float]:
     return result, time.perf_counter() - wall, time.process_time() - cpu
 
 
-def ours(
-    extractors: list[Extractor], y: np.ndarray, folds: list[Fold], head: Head
-) -> dict[tuple[str, str], list[Outcome]]:
-    """One head over everything, as `cxrfeat fit` does it."""
-    plan = Plan([head], AUROC)
-    return cross_validate(extractors, np.eye(3)[y], None, folds, plan).outcomes
+class Clock:
+    """Adds up the processor seconds that each head's own work takes, over all threads."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    def around(self, head: Head) -> Head:
+        """Return the head with its path under the clock."""
+
+        def path(*arguments: Any) -> Any:
+            started = time.thread_time()
+            scores = head.path(*arguments)
+            spent = time.thread_time() - started
+            self.seconds[head.name] = self.seconds.get(head.name, 0.0) + spent
+            return scores
+
+        return replace(head, path=path)
 
 
 def plain(X: np.ndarray, y: np.ndarray, fold: Fold, head: Head) -> float:
@@ -90,6 +103,17 @@ def plain(X: np.ndarray, y: np.ndarray, fold: Fold, head: Head) -> float:
     return scorer(search.best_estimator_, X[fold.test], y[fold.test])
 
 
+def _raw(head: Head, X: np.ndarray, y: np.ndarray, fold: Fold, setting: dict[str, Any]) -> float:
+    """AUROC of our path with the setting we chose, before decision scores are calibrated.
+
+    Plain grid search has no calibration, and a softmax over classes changes their AUROC.
+    """
+    shared = SharedFold(X[fold.train], X[fold.test])
+    pair = (shared.train, shared.test)
+    (scores,) = head.path(shared, y[fold.train], [pair], [setting], 0)
+    return AUROC(np.eye(3)[y[fold.test]], scores[0], True)
+
+
 def main() -> None:
     """Run both sides and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -107,33 +131,31 @@ def main() -> None:
     folds = cross_validation(y, None, cv=5, repeats=1, seed=0, classes=CLASSES)
     print(f"{options.images} images, dimensions {options.dimensions}, {available_cores()} cores")
     print(f"plain: {options.plain_folds} of 5 folds, multiplied up")
-    print(f"{'head':12}{'ours':>18}{'plain':>20}{'times':>8}   AUROC ours - plain")
-    total = np.zeros(4)
+    clock = Clock()
+    plan = Plan([clock.around(HEADS[name]) for name in options.head], AUROC)
+    validated, wall, cpu = timed(
+        lambda: cross_validate(extractors, np.eye(3)[y], None, folds, plan)
+    )
+    print(f"{'processor seconds':20}{'ours':>10}{'plain':>10}{'times':>8}   AUROC ours - plain")
+    plain_wall = plain_cpu = 0.0
     for name in options.head:
-        head = HEADS[name]
-        outcomes, wall, cpu = timed(lambda head=head: ours(extractors, y, folds, head))
-        plain_wall = plain_cpu = 0.0
-        gaps = []
+        head, spent, gaps = HEADS[name], 0.0, []
         for dimension in sorted(set(options.dimensions)):
             first = options.dimensions.index(dimension)
             times = options.dimensions.count(dimension) * 5 / options.plain_folds
             for number, fold in enumerate(folds[: options.plain_folds]):
                 X = extractors[first].X
                 score, w, c = timed(lambda X=X, fold=fold, head=head: plain(X, y, fold, head))
-                plain_wall, plain_cpu = plain_wall + w * times, plain_cpu + c * times
-                outcome = outcomes[extractors[first].name, name][number]
-                gaps.append(AUROC(np.eye(3)[y[fold.test]], outcome.probability, True) - score)
-        total += [wall, cpu, plain_wall, plain_cpu]
+                plain_wall, spent = plain_wall + w * times, spent + c * times
+                outcome = validated.outcomes[extractors[first].name, name][number]
+                gaps.append(_raw(head, X, y, fold, outcome.tuned[0].setting) - score)
+        plain_cpu += spent
+        own = clock.seconds[name]
         shown = ", ".join(f"{gap:+.4f}" for gap in gaps)
-        print(_line(name, wall, cpu, plain_wall, plain_cpu) + f"   {shown}", flush=True)
-    print(_line("all", *total))
-
-
-def _line(name: str, wall: float, cpu: float, plain_wall: float, plain_cpu: float) -> str:
-    return (
-        f"{name:12}{wall:8.1f} s ({cpu:5.0f})"
-        f"{plain_wall:10.0f} s ({plain_cpu:5.0f}){plain_cpu / cpu:7.1f}x"
-    )
+        print(f"{name:20}{own:10.1f}{spent:10.0f}{spent / own:7.1f}x   {shown}", flush=True)
+    print(f"{'shared by all heads':20}{cpu - sum(clock.seconds.values()):10.1f}")
+    print(f"{'all':20}{cpu:10.1f}{plain_cpu:10.0f}{plain_cpu / cpu:7.1f}x")
+    print(f"{'all, wall seconds':20}{wall:10.1f}{plain_wall:10.0f}{plain_wall / wall:7.1f}x")
 
 
 if __name__ == "__main__":
