@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from cxrfeat.verbs.extract import extract as extract
     from cxrfeat.verbs.fit import fit as fit
     from cxrfeat.verbs.info import info as info
+    from cxrfeat.verbs.inspect import inspect as inspect
     from cxrfeat.verbs.merge import merge as merge
     from cxrfeat.verbs.verify import verify as verify
 
@@ -26,6 +27,7 @@ _PUBLIC = {
     "export": "cxrfeat.verbs.export",
     "fit": "cxrfeat.verbs.fit",
     "info": "cxrfeat.verbs.info",
+    "inspect": "cxrfeat.verbs.inspect",
     "merge": "cxrfeat.verbs.merge",
     "verify": "cxrfeat.verbs.verify",
     "load": "cxrfeat.store",

@@ -77,6 +77,16 @@ Weights = Annotated[
 ]
 
 
+Modality = Annotated[
+    list[str],
+    typer.Option(help="DICOM modalities that are read; several times for several; or `any`."),
+]
+Frame = Annotated[
+    int | None,
+    typer.Option(help="Frame of a DICOM file of several, from 0.  [default: such a file fails]"),
+]
+
+
 def _version(asked: bool) -> None:
     if asked:
         typer.echo(f"cxrfeat {__version__}")
@@ -120,6 +130,8 @@ def extract(
     uncertain: Annotated[
         str | None, typer.Option(help="What a label of -1 counts as: ignore, zeros or ones.")
     ] = None,
+    modality: Modality = ["CR", "DX", "RG"],  # noqa: B006
+    frame: Frame = None,
     precision: Annotated[str, typer.Option(help="fp32, bf16 or fp16.")] = "fp32",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     batch_size: Annotated[int, typer.Option(help="Images that go through together.")] = 32,
@@ -154,6 +166,8 @@ def extract(
             label_column=label_column,
             group_column=group_column,
             uncertain=uncertain,
+            modality=modality,
+            frame=frame,
             precision=precision,
             device=device,
             batch_size=batch_size,
@@ -213,6 +227,8 @@ def dataset(
 def inspect(
     images: Annotated[list[str], typer.Argument(help="Folders of radiographs, or files.")] = ["."],  # noqa: B006
     out: Annotated[str | None, typer.Option(help="Contact sheet to write, e.g. sheet.png.")] = None,
+    modality: Modality = ["CR", "DX", "RG"],  # noqa: B006
+    frame: Frame = None,
     image_size: Annotated[int, typer.Option(help="Side of what the network sees.")] = 224,
     sheet_images: Annotated[int, typer.Option(help="Images on the sheet at most.")] = 60,
     workers: Annotated[
@@ -228,7 +244,13 @@ def inspect(
     from cxrfeat.verbs.inspect import inspect as verb
 
     result = verb(
-        images, out=out, image_size=image_size, sheet_images=sheet_images, workers=workers
+        images,
+        out=out,
+        modality=modality,
+        frame=frame,
+        image_size=image_size,
+        sheet_images=sheet_images,
+        workers=workers,
     )
     _print(result, json, display_input.inspection)
     if result.failed:
@@ -244,8 +266,8 @@ def fit(
     head: Annotated[
         list[str] | None,
         typer.Option(
-            help="logreg, linear_svm, lda, knn, svm_rbf, xgboost or dummy; several times for "
-            "several.  [default: all]"
+            help="logreg, linear_svm, lda, knn, svm_rbf, xgboost, dummy, or a classifier of "
+            "scikit-learn as MODULE:CLASS; several times for several.  [default: all named]"
         ),
     ] = None,
     out: Annotated[
@@ -256,6 +278,9 @@ def fit(
     split: Annotated[
         bool, typer.Option("--split", help="Use the data's own train/val/test division.")
     ] = False,
+    leave_out: Annotated[
+        str | None, typer.Option(help="A column, e.g. source: test on each of its values in turn.")
+    ] = None,
     groups: Annotated[
         str,
         typer.Option(help="auto keeps patients apart; none does not; or another column's name."),
@@ -263,8 +288,31 @@ def fit(
     splits: Annotated[
         str | None, typer.Option(help="A splits.json of an earlier run, to use its folds.")
     ] = None,
+    test: Annotated[
+        list[str] | None,
+        typer.Option(help="Embeddings of an outside set: fit on EMBEDDINGS, score on these."),
+    ] = None,
+    combine: Annotated[
+        list[str] | None,
+        typer.Option(help="Extractors to use side by side as one more, e.g. vgg16+resnet50."),
+    ] = None,
+    calibrate: Annotated[
+        str | None, typer.Option(help="sigmoid or isotonic, on held-out training images.")
+    ] = None,
     metric: Annotated[str, typer.Option(help="Ranks, tunes and chooses the winner.")] = "auroc",
-    seed: Annotated[int, typer.Option(help="Of folds and heads.")] = 0,
+    rope: Annotated[
+        float, typer.Option(help="A difference up to this is practically none.")
+    ] = 0.01,
+    specificity: Annotated[
+        float, typer.Option(help="At which sensitivity is given (threshold from training images).")
+    ] = 0.9,
+    prevalence: Annotated[
+        float | None, typer.Option(help="Share of each class to give PPV and NPV at.")
+    ] = None,
+    learning_curve: Annotated[
+        bool, typer.Option("--learning-curve", help="Also train on fewer patients.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Of folds, heads and resamples.")] = 0,
     jobs: Annotated[
         int | None, typer.Option(help="Folds worked on at a time.  [default: one per core]")
     ] = None,
@@ -272,8 +320,8 @@ def fit(
 ) -> None:
     """Compare extractors by cross-validating classifiers on their embeddings.
 
-    All extractors see the same folds; patients never cross folds; scaling and tuning happen
-    inside the training folds.
+    All extractors see the same folds; patients never cross folds; scaling, tuning and calibration
+    happen inside the training folds. Every pair of extractors gets a difference with its interval.
     """
     from cxrfeat.verbs.fit import fit as verb
 
@@ -285,9 +333,17 @@ def fit(
             cv=cv,
             repeats=repeats,
             split=split,
+            leave_out=leave_out,
             groups=groups,
             splits=splits,
+            test=test,
+            combine=combine,
+            calibrate=calibrate,
             metric=metric,
+            rope=rope,
+            specificity=specificity,
+            prevalence=prevalence,
+            learning_curve=learning_curve,
             seed=seed,
             jobs=jobs,
             progress=progress,

@@ -15,6 +15,7 @@ from typer.main import get_command
 
 import cxrfeat
 from cxrfeat.cli import app
+from cxrfeat.verbs.dataset import dataset
 from cxrfeat.verbs.demo import demo
 from cxrfeat.verbs.weights import weights_add, weights_check, weights_fetch, weights_list
 
@@ -22,6 +23,8 @@ VERBS = {
     "extract": cxrfeat.extract,
     "fit": cxrfeat.fit,
     "demo": demo,
+    "dataset": dataset,
+    "inspect": cxrfeat.inspect,
     "info": cxrfeat.info,
     "verify": cxrfeat.verify,
     "merge": cxrfeat.merge,

@@ -136,11 +136,17 @@ def _files_below(root: Path, found: Found) -> Iterator[Path]:
             subfolders.remove("masks")
             found.masks += sum(1 for _ in Path(folder, "masks").iterdir())
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-        for name in files:
+        for name in (*files, *_pretenders(folder, subfolders)):
             if name.startswith("."):
                 found.hidden += 1
             else:
                 yield Path(folder, name)
+
+
+def _pretenders(folder: str, subfolders: Sequence[str]) -> list[str]:
+    """Return empty folders that are named like an image: a failure to report, not to walk into."""
+    named = [name for name in subfolders if Path(name).suffix.lower() in IMAGE_SUFFIXES]
+    return [name for name in named if not any(Path(folder, name).iterdir())]
 
 
 def _add(found: Found, path: Path, name: str) -> None:

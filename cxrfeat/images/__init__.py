@@ -3,11 +3,12 @@
 The only place that imports Pillow and pydicom.
 """
 
-from cxrfeat.images.decoded import ReadingOptions
+from cxrfeat.images.decoded import RADIOGRAPHY, ReadingOptions
 from cxrfeat.images.radiograph import Radiograph, declared_columns, read_image
 from cxrfeat.images.resizing import READING_VERSION, reading_spec, resize
 
 __all__ = [
+    "RADIOGRAPHY",
     "READING_VERSION",
     "Radiograph",
     "ReadingOptions",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
-from cxrfeat.errors import ImageError
+from cxrfeat.errors import ImageError, InputError
 
 RADIOGRAPHY = ("CR", "DX", "RG")
 """DICOM modalities that are projection radiography: computed, digital, and film."""
@@ -34,6 +35,22 @@ class ReadingOptions:
     max_bytes: int = 512 * 2**20
     modalities: tuple[str, ...] | None = RADIOGRAPHY
     frame: int | None = None
+
+    @classmethod
+    def asked_for(cls, modalities: Sequence[str], frame: int | None) -> ReadingOptions:
+        """Make options from what a user types; "any" among the modalities reads any.
+
+        Raises
+        ------
+        InputError
+            No modality, or a frame before the first.
+        """
+        names = tuple(name.upper() for name in modalities)
+        if not names:
+            raise InputError("no modality: name at least one, e.g. --modality DX, or any")
+        if frame is not None and frame < 0:
+            raise InputError(f"frame {frame}: the first frame is 0")
+        return cls(modalities=None if "ANY" in names else names, frame=frame)
 
     def check_pixels(self, height: int, width: int) -> None:
         """Refuse an image with more pixels than allowed, or with none.
@@ -92,3 +109,8 @@ class Decoded:
     steps: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     meta: dict[str, str] = field(default_factory=dict)
+
+
+def one_line(error: Exception) -> str:
+    """Return what a decoder says, for a message: one line and not a long one."""
+    return " ".join(str(error).split())[:200]

@@ -27,6 +27,7 @@ _PIXEL_TAGS = (
 _TAGS = [*_PIXEL_TAGS, *GREY_TAGS, *COLUMN_TAGS]
 
 _SHAPE = ("PhotometricInterpretation", "BitsStored", "Rows", "Columns")
+_PIXEL_DATA_TAG = b"\xe0\x7f\x10\x00"  # pydicom drops an element that does not end
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
 
 
@@ -85,6 +86,8 @@ def declared_columns(head: bytes, rest: BinaryIO, options: ReadingOptions) -> di
 def _read(data: bytes, options: ReadingOptions) -> Decoded:
     _refuse_inflated_bomb(data, options)
     dataset = _parse(data)
+    if "PixelData" not in dataset and _PIXEL_DATA_TAG in data:
+        raise ImageError("truncated", "the pixel data ends too early")
     _refuse_other_pictures(dataset, options)
     samples, decoder = decode(dataset, options)
     pixels, steps, warnings = _to_grey(samples, dataset)
@@ -131,7 +134,8 @@ def _refuse_other_pictures(dataset: pydicom.Dataset, options: ReadingOptions) ->
     modality = plain(dataset, "Modality")
     if options.modalities is not None and modality not in options.modalities:
         wanted = ", ".join(options.modalities)
-        raise ImageError("modality", f"modality '{modality}' is not one of {wanted}")
+        stated = f"'{modality}'" if modality else "not stated and so"
+        raise ImageError("modality", f"the modality is {stated} not one of {wanted}")
     if "PixelData" not in dataset:
         raise ImageError("no_pixels", "the DICOM file has no pixel data")
     missing = [n for n in ("Rows", "Columns", "BitsAllocated", "BitsStored") if n not in dataset]
@@ -140,7 +144,7 @@ def _refuse_other_pictures(dataset: pydicom.Dataset, options: ReadingOptions) ->
     frames = int(dataset.get("NumberOfFrames") or 1)
     if frames > 1 and options.frame is None:
         raise ImageError("multi_frame", f"the file holds {frames} frames, not one")
-    if options.frame is not None and not 0 <= options.frame < frames:
+    if frames > 1 and options.frame is not None and options.frame >= frames:
         raise ImageError("multi_frame", f"no frame {options.frame}: the file holds {frames}")
     if not str(dataset.get("PhotometricInterpretation", "")).startswith("MONOCHROME"):
         raise ImageError("colour", "the DICOM file is in colour")
@@ -153,12 +157,13 @@ def _to_grey(
     samples: npt.NDArray[np.integer], dataset: pydicom.Dataset
 ) -> tuple[npt.NDArray[np.float32], list[str], list[str]]:
     """Map every sample through one table, which is far smaller than the picture."""
-    low = int(samples.min())
-    places = samples.astype(np.int32)
-    places -= low
-    counts = np.bincount(places.ravel())
-    values = np.arange(low, low + len(counts), dtype=np.int32)
-    table, steps, warnings = grey_table(values, counts, dataset)
+    low, high = int(samples.min()), int(samples.max())
+    places = samples if low == 0 else samples.astype(np.int32) - low
+
+    def counts() -> npt.NDArray[np.intp]:
+        return np.bincount(places.ravel())
+
+    table, steps, warnings = grey_table(np.arange(low, high + 1, dtype=np.int32), counts, dataset)
     return table[places], steps, warnings
 
 

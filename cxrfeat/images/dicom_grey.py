@@ -6,6 +6,8 @@ lowest value is shown white), C.7.5.1.1.2 (padding).
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 import pydicom
@@ -25,7 +27,9 @@ _Floats = npt.NDArray[np.float64]
 
 
 def grey_table(
-    values: npt.NDArray[np.int32], counts: npt.NDArray[np.intp], dataset: pydicom.Dataset
+    values: npt.NDArray[np.int32],
+    counts: Callable[[], npt.NDArray[np.intp]],
+    dataset: pydicom.Dataset,
 ) -> tuple[npt.NDArray[np.float32], list[str], list[str]]:
     """Return the grey of every stored value.
 
@@ -33,8 +37,8 @@ def grey_table(
     ----------
     values : ndarray of int, shape (V,)
         Every stored value from the smallest in the picture to the largest.
-    counts : ndarray of int, shape (V,)
-        How many pixels hold it.
+    counts : callable
+        Returns how many pixels hold each value, int (V,); not called where a window says it all.
     dataset
         The elements of `GREY_TAGS`.
 
@@ -48,11 +52,14 @@ def grey_table(
     steps: list[str] = []
     warnings: list[str] = []
     padding = _padding(values, dataset)
-    if (padding & (counts > 0)).any():
+    if padding.any():
         steps.append("padding left out")
-        counts = np.where(padding, 0, counts)
     modality = _modality(values, dataset, steps)
-    grey = _shown(modality, counts, dataset, steps, warnings)
+
+    def counts_of_picture() -> npt.NDArray[np.intp]:
+        return np.where(padding, 0, counts())
+
+    grey = _shown(modality, counts_of_picture, dataset, steps, warnings)
     if dataset.PhotometricInterpretation == "MONOCHROME1":
         grey = 1.0 - grey
         steps.append("inverted (MONOCHROME1)")
@@ -92,7 +99,7 @@ def _modality(
 
 def _shown(
     values: npt.NDArray[np.int32] | _Floats,
-    counts: npt.NDArray[np.intp],
+    counts: Callable[[], npt.NDArray[np.intp]],
     dataset: pydicom.Dataset,
     steps: list[str],
     warnings: list[str],
@@ -111,7 +118,7 @@ def _shown(
         return _windowed(values.astype(np.float64), centres[0], widths[0], function)
     if "WindowCenter" in dataset or "WindowWidth" in dataset:
         warnings.append("a window that cannot be used")
-    low, high = _percentiles(values, counts)
+    low, high = _percentiles(values, counts())
     steps.append(f"percentiles {PERCENTILES[0]} to {PERCENTILES[1]}: {low:g} to {high:g}")
     return np.clip((values - low) / ((high - low) or 1.0), 0.0, 1.0)
 

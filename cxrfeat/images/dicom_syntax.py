@@ -63,7 +63,8 @@ def decode(
             "decoder_missing",
             f"{_name(syntax)} needs the package {package}: pip install 'cxrfeat[dicom]'",
         )
-    index = options.frame or 0
+    several = int(dataset.get("NumberOfFrames") or 1) > 1
+    index = options.frame or 0 if several else 0
     if plugin:
         _check_coded_frame(dataset, syntax, index, options)
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 
 
@@ -10,6 +11,7 @@ def hush(library: str) -> None:
 
     They would be shown once per process and not once per file, and those of pydicom may quote
     what a file holds. `warnings.catch_warnings` is no way out: it is not safe between threads.
-    Repeating the call costs next to nothing and adds nothing.
     """
-    warnings.filterwarnings("ignore", module=rf"{library}(\.|$)")
+    pattern = re.compile(rf"{library}(\.|$)")
+    if not any(entry[0] == "ignore" and entry[3] == pattern for entry in warnings.filters):
+        warnings.filterwarnings("ignore", module=pattern.pattern)

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cxrfeat.errors import ImageError
-from cxrfeat.images.decoded import Decoded, ReadingOptions
+from cxrfeat.images.decoded import Decoded, ReadingOptions, one_line
 from cxrfeat.images.raster import read_bmp, read_jpeg, read_png, read_tiff, read_webp
 from cxrfeat.signatures import HEAD_BYTES, recognise
 
@@ -117,9 +117,7 @@ def read_image(source: Path | str | bytes, *, options: ReadingOptions | None = N
         raise ImageError("too_large", "not enough memory to decode it") from None
     except Exception as error:
         # Decoders raise whatever a damaged file makes them trip over; all of it means the same.
-        raise ImageError(
-            "damaged", f"{name}: {type(error).__name__}: {_one_line(error)}"
-        ) from error
+        raise ImageError("damaged", f"{name}: {type(error).__name__}: {one_line(error)}") from error
     return Radiograph(
         pixels=decoded.pixels,
         format=name,
@@ -177,7 +175,3 @@ def _load(path: Path | str, options: ReadingOptions) -> bytes:
         raise ImageError("unreadable", error.strerror or "reading failed") from None
     except ValueError:
         raise ImageError("unreadable", "the path is not valid") from None
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zlib
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from cxrfeat.errors import ImageError
-from cxrfeat.images.decoded import Decoded, ReadingOptions
+from cxrfeat.images.decoded import Decoded, ReadingOptions, one_line
 from cxrfeat.images.quiet import hush
 
 _Floats = npt.NDArray[np.float32]
@@ -36,15 +37,15 @@ _SIGNIFICANT_BITS = (8, 10, 12, 14, 16, 32)
 
 
 SCALED_SIDE = 1024
-"""A JPEG is decoded at a half, a quarter or an eighth while its shorter side keeps this length."""
+"""Eight-bit pictures are halved, once or more, while their shorter side keeps this length."""
 
 
 def read_jpeg(data: bytes, options: ReadingOptions) -> Decoded:
     """Decode a JPEG file, a large one scaled down while it is decoded.
 
-    libjpeg then computes fewer pixels from each block of coefficients, which is about three times
-    as fast. The size does not depend on the network, so that a row does not depend on which
-    other networks ran along. ``docs/images.md`` states how close this is to the full path.
+    libjpeg then computes fewer pixels from each block of coefficients. The size does not depend on
+    the network, so that a row does not depend on which other networks ran along.
+    ``docs/images.md`` states how close this is to the full path.
     """
     return _read(JpegImageFile, data, options)
 
@@ -76,8 +77,9 @@ def _read(plugin: type[ImageFile.ImageFile], data: bytes, options: ReadingOption
     hush("PIL")
     try:
         image = plugin(io.BytesIO(data))
-    except (SyntaxError, EOFError, IndexError, TypeError, KeyError) as error:
-        raise ImageError("damaged", f"the header cannot be read: {error}") from None
+    except Exception as error:
+        code = "truncated" if "runcated" in str(error) else "damaged"
+        raise ImageError(code, f"the header cannot be read: {one_line(error)}") from None
     with image:
         options.check_pixels(image.height, image.width)
         frames = int(getattr(image, "n_frames", 1))
@@ -106,10 +108,19 @@ def _read(plugin: type[ImageFile.ImageFile], data: bytes, options: ReadingOption
 
 def _decode_scaled(image: ImageFile.ImageFile) -> None:
     """Have the decoder give the luma alone, and fewer pixels of a large picture."""
-    shorter = min(image.size)
-    scale = next((s for s in (8, 4, 2) if shorter >= s * SCALED_SIDE), 1)
+    scale = _scale(image.size)
     mode = "L" if image.mode in ("L", "RGB") else image.mode
     image.draft(mode, (image.width // scale, image.height // scale))
+
+
+def _reduced(grey: Image.Image) -> Image.Image:
+    """Average squares of pixels of a large picture, which is faster than floats of all of them."""
+    scale = _scale(grey.size)
+    return grey.reduce(scale) if scale > 1 else grey
+
+
+def _scale(size: tuple[int, int]) -> int:
+    return next((s for s in (8, 4, 2) if min(size) >= s * SCALED_SIDE), 1)
 
 
 def _check_png_sums(data: bytes) -> None:
@@ -129,10 +140,10 @@ def _check_png_sums(data: bytes) -> None:
 def _load_whole(image: ImageFile.ImageFile) -> None:
     try:
         image.load()
-    except OSError as error:
-        text = str(error)
-        code = "truncated" if "truncated" in text or "Truncated" in text else "damaged"
-        raise ImageError(code, f"the picture cannot be decoded whole: {text}") from None
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        code = "truncated" if "runcated" in str(error) else "damaged"
+        reason = f"the picture cannot be decoded whole: {one_line(error)}"
+        raise ImageError(code, reason) from None
 
 
 def _to_grey(image: Image.Image) -> tuple[_Floats, int, list[str], list[str]]:
@@ -155,7 +166,11 @@ def _to_grey(image: Image.Image) -> tuple[_Floats, int, list[str], list[str]]:
         if _is_coloured(image):
             warnings.append("colour picture")
         steps.append("luma of RGB")
-    grey = np.asarray(image.convert("L"), dtype=np.float32)
+    whole = image.convert("L")
+    small = _reduced(whole)
+    if small is not whole:
+        steps.append(f"averaged to {small.width} x {small.height}")
+    grey = np.asarray(small, dtype=np.float32)
     grey /= 255.0
     return grey, 8, [*steps, "divided by 255"], warnings
 
@@ -173,17 +188,18 @@ def _white_is_zero(image: Image.Image) -> bool:
 
 
 def _scale_integers(
-    samples: npt.NDArray[np.generic], inverted: bool
+    samples: npt.NDArray[Any], inverted: bool
 ) -> tuple[_Floats, int, list[str], list[str]]:
     """Divide by the full scale of the fewest usual bits that hold the largest sample.
 
     A 12-bit detector writes 12 bits into 16-bit files; dividing those by 65,535 would give a
     nearly black picture.
     """
+    if samples.min() < 0:
+        return _scale_floats(samples)
+    largest = int(samples.max())
+    bits = next(b for b in _SIGNIFICANT_BITS if largest < 2**b)
     pixels = samples.astype(np.float32)
-    if pixels.min() < 0:
-        return _scale_floats(pixels)
-    bits = next(b for b in _SIGNIFICANT_BITS if pixels.max() < 2**b)
     pixels /= np.float32(2**bits - 1)
     steps = [f"divided by {2**bits - 1}"]
     if inverted:
@@ -193,7 +209,7 @@ def _scale_integers(
 
 
 def _scale_floats(
-    samples: npt.NDArray[np.generic],
+    samples: npt.NDArray[Any],
 ) -> tuple[_Floats, int, list[str], list[str]]:
     """Take floats within [0, 1] as they are; others have no stated range, so stretch theirs."""
     pixels = samples.astype(np.float32)

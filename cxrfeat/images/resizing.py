@@ -10,6 +10,7 @@ import numpy.typing as npt
 import PIL
 from PIL import Image
 
+from cxrfeat.images.decoded import ReadingOptions
 from cxrfeat.images.raster import SCALED_SIDE
 
 READING_VERSION = 1
@@ -38,24 +39,29 @@ def resize(pixels: npt.NDArray[np.float32], size: int) -> npt.NDArray[np.float32
     return np.clip(small, 0.0, 1.0, out=small)
 
 
-def reading_spec(size: int) -> dict[str, Any]:
+def reading_spec(size: int, options: ReadingOptions | None = None) -> dict[str, Any]:
     """Return what the spec of an embedding says about reading and resizing.
 
     Parameters
     ----------
     size : int
         Side of the square that the radiographs are resized to.
+    options
+        As the images are read. A frame that was asked for changes what is read; the rest only
+        decides which images fail, and is left out.
 
     Notes
     -----
     The decoders for compressed DICOM are left out: with one missing an image fails, so that
     installing it later only adds rows. They stand in the file's environment.
     """
+    frame = {} if options is None or options.frame is None else {"frame": options.frame}
     return {
+        **frame,
         "version": READING_VERSION,
         "range": [0, 1],
         "polarity": "bone bright",
-        "scaled_jpeg": f"shorter side at least {SCALED_SIDE}",
+        "large_8_bit_pictures": f"scaled to a shorter side of at least {SCALED_SIDE}",
         "crop": "none",
         "resize": "bilinear, antialiased",
         "size": [size, size],

@@ -19,6 +19,7 @@ from cxrfeat import dataset as datasets
 from cxrfeat import features, images, store, tables
 from cxrfeat.dataset import Dataset
 from cxrfeat.errors import ImageError, InputError
+from cxrfeat.images import RADIOGRAPHY, ReadingOptions
 from cxrfeat.verbs.declared import with_declared_columns
 from cxrfeat.verbs.reading import read_in_order, reader_count
 
@@ -145,6 +146,8 @@ def extract(
     label_column: str | None = None,
     group_column: str | None = None,
     uncertain: str | None = None,
+    modality: Sequence[str] = RADIOGRAPHY,
+    frame: int | None = None,
     precision: str = "fp32",
     device: str = "auto",
     batch_size: int = 32,
@@ -178,6 +181,10 @@ def extract(
         Columns of the table; default: recognised by their usual names.
     uncertain : str, optional
         What a label of -1 counts as: "ignore" (unknown), "zeros" or "ones".
+    modality : sequence of str
+        DICOM modalities that are read, others fail; "any" reads any.
+    frame : int, optional
+        Which frame of a DICOM file of several, from 0; default: such a file fails.
     precision : str
         "fp32", "bf16" or "fp16".
     device : str
@@ -209,6 +216,7 @@ def extract(
     start = time.monotonic()
     names = _names(backbone)
     _check_numbers(batch_size, workers, max_failures)
+    options = ReadingOptions.asked_for(modality, frame)
     found = datasets.find(
         images,
         labels=labels,
@@ -238,7 +246,7 @@ def extract(
         for stem, extractor in extractors.items():
             writer = store.open_writer(
                 folder / f"{stem}.h5",
-                spec=_spec(extractor),
+                spec=_spec(extractor, options),
                 dataset=found,
                 dimension=extractor.dimension,
                 current_sha256=hashes,
@@ -251,7 +259,13 @@ def extract(
             stack.enter_context(writer)
             targets.append(_Target(stem, extractor, writer, set(writer.pending)))
         seen = _fill(
-            targets, found, paths, batch_size, reader_count(workers), max_failures, progress
+            targets,
+            found.ids,
+            lambda id_: _read(id_, paths[id_], _sizes(targets), options),
+            batch_size,
+            reader_count(workers),
+            max_failures,
+            progress,
         )
     files = [_summary(target, folder / f"{target.name}.h5") for target in targets]
     failures = _failures(file.path for file in files)
@@ -308,8 +322,8 @@ def _file_stem(
     return "-".join(parts)
 
 
-def _spec(extractor: features.Extractor) -> dict[str, Any]:
-    return {**extractor.spec, "image": images.reading_spec(extractor.image_size)}
+def _spec(extractor: features.Extractor, options: ReadingOptions) -> dict[str, Any]:
+    return {**extractor.spec, "image": images.reading_spec(extractor.image_size, options)}
 
 
 def _current_hashes(
@@ -379,8 +393,8 @@ class _Seen:
 
 def _fill(
     targets: list[_Target],
-    found: Dataset,
-    paths: Mapping[str, Path],
+    ids: Sequence[str],
+    read: Callable[[str], _Read],
     batch_size: int,
     workers: int,
     max_failures: int | None,
@@ -388,12 +402,7 @@ def _fill(
 ) -> _Seen:
     """Read what any file still needs, once, and give every file its rows."""
     wanted = set[str]().union(*(target.pending for target in targets))
-    order = [id_ for id_ in found.ids if id_ in wanted]
-    sizes = sorted({target.extractor.image_size for target in targets})
-
-    def read(id_: str) -> _Read:
-        return _read(id_, paths[id_], sizes)
-
+    order = [id_ for id_ in ids if id_ in wanted]
     seen = _Seen()
     for batch in _batches(read_in_order(order, read, workers, batch_size), batch_size):
         for target in targets:
@@ -409,14 +418,18 @@ def _fill(
     return seen
 
 
-def _read(id_: str, path: Path, sizes: Sequence[int]) -> _Read:
+def _sizes(targets: list[_Target]) -> list[int]:
+    return sorted({target.extractor.image_size for target in targets})
+
+
+def _read(id_: str, path: Path, sizes: Sequence[int], options: ReadingOptions) -> _Read:
     try:
         stat = path.stat()
         seen = (stat.st_size, stat.st_mtime_ns)
-    except OSError as error:
-        return _Read(id_, {}, "", (0, 0), ImageError("unreadable", error.strerror or str(error)))
+    except (OSError, ValueError):
+        seen = (0, 0)  # reading it says why
     try:
-        radiograph = images.read_image(path)
+        radiograph = images.read_image(path, options=options)
     except ImageError as error:
         return _Read(id_, {}, "", seen, error)
     resized = {size: images.resize(radiograph.pixels, size) for size in sizes}

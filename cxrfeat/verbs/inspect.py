@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +81,8 @@ def inspect(
     images: PathLike | Sequence[PathLike] = ".",
     *,
     out: PathLike | None = None,
+    modality: Sequence[str] = pictures.RADIOGRAPHY,
+    frame: int | None = None,
     image_size: int = 224,
     sheet_images: int = 60,
     workers: int | None = None,
@@ -92,6 +95,8 @@ def inspect(
         Folders of radiographs, or files.
     out : path, optional
         Contact sheet to write, e.g. ``sheet.png``.
+    modality, frame
+        As `cxrfeat.extract` takes them.
     image_size : int
         Side in pixels of what the network sees.
     sheet_images : int
@@ -110,12 +115,14 @@ def inspect(
     """
     if image_size < 1 or sheet_images < 1:
         raise InputError("the image size and the images on the sheet must be 1 or more")
+    options = pictures.ReadingOptions.asked_for(modality, frame)
     found = datasets.find(images)
     threads = reader_count(workers)
     seen: list[InspectedImage] = []
     small = np.zeros((len(found), _COMPARED_SIDE, _COMPARED_SIDE), dtype=np.float32)
     places = list(zip(found.ids, found.paths, strict=True))
-    for place, (image, picture) in enumerate(read_in_order(places, _look, threads, 2 * threads)):
+    look = partial(_look, options=options)
+    for place, (image, picture) in enumerate(read_in_order(places, look, threads, 2 * threads)):
         seen.append(image)
         if picture is not None:
             small[place] = picture
@@ -124,7 +131,7 @@ def inspect(
         :sheet_images
     ]
     if out is not None:
-        draw_sheet([_tile(seen[i], found.paths[i], image_size) for i in order], out)
+        draw_sheet([_tile(seen[i], found.paths[i], image_size, options) for i in order], out)
     return Inspection(
         images=seen,
         failed=sum(bool(image.error) for image in seen),
@@ -135,11 +142,11 @@ def inspect(
 
 
 def _look(
-    place: tuple[str, Path],
+    place: tuple[str, Path], options: pictures.ReadingOptions
 ) -> tuple[InspectedImage, npt.NDArray[np.float32] | None]:
     id_, path = place
     try:
-        radiograph = pictures.read_image(path)
+        radiograph = pictures.read_image(path, options=options)
     except ImageError as error:
         return InspectedImage(id=id_, error=str(error)), None
     inverted = any(step.startswith("inverted") for step in radiograph.steps)
@@ -169,9 +176,9 @@ def _with_inverted(
     return marked
 
 
-def _tile(image: InspectedImage, path: Path, size: int) -> Tile:
+def _tile(image: InspectedImage, path: Path, size: int, options: pictures.ReadingOptions) -> Tile:
     if image.error:
         return Tile(None, (image.id,), (image.error,))
-    pixels = pictures.resize(pictures.read_image(path).pixels, size)
+    pixels = pictures.resize(pictures.read_image(path, options=options).pixels, size)
     facts = f"{image.width} x {image.height}, {image.bits} bit, {image.format}, {image.polarity}"
     return Tile(pixels, (image.id, facts, "; ".join(image.steps)), image.warnings)

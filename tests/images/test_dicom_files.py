@@ -41,7 +41,7 @@ FILES = {
         (512, 512, 12, ("rescaled: 1 x + -1024", "window 1 of 2: LINEAR 40 / 350")),
     ),
     "color-pl.dcm": ("modality", "colour"),
-    "emri_small_jpeg_2k_lossless_too_short.dcm": ("modality", "no_pixels"),
+    "emri_small_jpeg_2k_lossless_too_short.dcm": ("truncated", "truncated"),
     "explicit_VR-UN.dcm": (
         "modality",
         (512, 512, 16, ("percentiles 0.5 to 99.5: -1024 to 327",)),
