@@ -266,8 +266,8 @@ def fit(
     head: Annotated[
         list[str] | None,
         typer.Option(
-            help="logreg, linear_svm, lda, knn, svm_rbf, xgboost or dummy; several times for "
-            "several.  [default: all]"
+            help="logreg, linear_svm, lda, knn, svm_rbf, xgboost, dummy, or a classifier of "
+            "scikit-learn as MODULE:CLASS; several times for several.  [default: all named]"
         ),
     ] = None,
     out: Annotated[
@@ -278,6 +278,9 @@ def fit(
     split: Annotated[
         bool, typer.Option("--split", help="Use the data's own train/val/test division.")
     ] = False,
+    leave_out: Annotated[
+        str | None, typer.Option(help="A column, e.g. source: test on each of its values in turn.")
+    ] = None,
     groups: Annotated[
         str,
         typer.Option(help="auto keeps patients apart; none does not; or another column's name."),
@@ -285,8 +288,31 @@ def fit(
     splits: Annotated[
         str | None, typer.Option(help="A splits.json of an earlier run, to use its folds.")
     ] = None,
+    test: Annotated[
+        list[str] | None,
+        typer.Option(help="Embeddings of an outside set: fit on EMBEDDINGS, score on these."),
+    ] = None,
+    combine: Annotated[
+        list[str] | None,
+        typer.Option(help="Extractors to use side by side as one more, e.g. vgg16+resnet50."),
+    ] = None,
+    calibrate: Annotated[
+        str | None, typer.Option(help="sigmoid or isotonic, on held-out training images.")
+    ] = None,
     metric: Annotated[str, typer.Option(help="Ranks, tunes and chooses the winner.")] = "auroc",
-    seed: Annotated[int, typer.Option(help="Of folds and heads.")] = 0,
+    rope: Annotated[
+        float, typer.Option(help="A difference up to this is practically none.")
+    ] = 0.01,
+    specificity: Annotated[
+        float, typer.Option(help="At which sensitivity is given (threshold from training images).")
+    ] = 0.9,
+    prevalence: Annotated[
+        float | None, typer.Option(help="Share of each class to give PPV and NPV at.")
+    ] = None,
+    learning_curve: Annotated[
+        bool, typer.Option("--learning-curve", help="Also train on fewer patients.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Of folds, heads and resamples.")] = 0,
     jobs: Annotated[
         int | None, typer.Option(help="Folds worked on at a time.  [default: one per core]")
     ] = None,
@@ -294,8 +320,8 @@ def fit(
 ) -> None:
     """Compare extractors by cross-validating classifiers on their embeddings.
 
-    All extractors see the same folds; patients never cross folds; scaling and tuning happen
-    inside the training folds.
+    All extractors see the same folds; patients never cross folds; scaling, tuning and calibration
+    happen inside the training folds. Every pair of extractors gets a difference with its interval.
     """
     from cxrfeat.verbs.fit import fit as verb
 
@@ -307,9 +333,17 @@ def fit(
             cv=cv,
             repeats=repeats,
             split=split,
+            leave_out=leave_out,
             groups=groups,
             splits=splits,
+            test=test,
+            combine=combine,
+            calibrate=calibrate,
             metric=metric,
+            rope=rope,
+            specificity=specificity,
+            prevalence=prevalence,
+            learning_curve=learning_curve,
             seed=seed,
             jobs=jobs,
             progress=progress,

@@ -234,12 +234,16 @@ def comparison(result: FitResult) -> None:
     _ranking(result, screen)
     for report in result.reports:
         _report(report, screen)
+    _pairs(result, screen)
+    for curve in result.curves:
+        screen.print(f"{curve.extractor} with {curve.head}: {curve.sentence}", markup=False)
     for finding in result.findings:
         screen.print(f"[{finding.code}] {finding.message}", markup=False)
     winner = result.winner
+    saved = result.files.get("model.skops")
+    kept = f"; refitted on all its images as {saved}" if saved else ""
     screen.print(
-        f"\nBest by {result.metric}: {winner['extractor']} with {winner['head']}; refitted on all "
-        f"{result.images} images as {result.files['model.skops']}",
+        f"\nBest by {result.metric}: {winner['extractor']} with {winner['head']}{kept}",
         markup=False,
     )
     screen.print(f"Everything is in {result.run} ({result.seconds:.1f} s)", markup=False)
@@ -264,6 +268,26 @@ def _ranking(result: FitResult, screen: Console) -> None:
     screen.print(f"mean ± standard deviation over: {result.folds}", markup=False)
 
 
+def _pairs(result: FitResult, screen: Console) -> None:
+    """Print each extractor with the head its training rows chose, and each pair in a sentence."""
+    if len(result.extractors) < 2:
+        return
+    shown = table("extractor", result.metric, "95 % interval", "AUROC, labels shuffled", right=1)
+    for score in result.extractors:
+        low, high = score.interval
+        shown.add_row(
+            f"{score.extractor} (control)" if score.control else score.extractor,
+            _with_spread(score.mean, score.sd),
+            f"{low:.3f} to {high:.3f}",
+            f"{result.permuted[score.extractor]:.3f}",
+        )
+    screen.print("\nExtractors, the head chosen inside the training images of each fold:")
+    screen.print(shown)
+    for pair in result.comparisons:
+        screen.print(f"- {pair.sentence}", markup=False)
+    screen.print()
+
+
 def _with_spread(mean: float, spread: float) -> str:
     if not math.isfinite(mean):
         return "-"
@@ -272,17 +296,19 @@ def _with_spread(mean: float, spread: float) -> str:
 
 def _report(report: HeadReport, screen: Console) -> None:
     control = " (control)" if report.control else ""
-    predicted = [f"predicted {entry.name}" for entry in report.classes]
+    title = f"{report.extractor}{control} with {report.head}"
+    # Any number of labels may hold at once: there is no confusion matrix then.
+    exclusive = bool(report.confusion)
+    predicted = [f"predicted {entry.name}" for entry in report.classes] if exclusive else []
     shown = table(
-        *("class", "precision", "recall", "F1", "support", *predicted),
-        title=f"{report.extractor}{control} with {report.head}",
+        *("class", "AUROC", "precision", "recall", "F1", "support", *predicted), title=title
     )
-    for entry, row in zip(report.classes, report.confusion, strict=True):
+    for k, entry in enumerate(report.classes):
         shown.add_row(
             entry.name,
-            *(f"{value:.3f}" for value in (entry.precision, entry.recall, entry.f1)),
+            *(f"{value:.3f}" for value in (entry.auroc, entry.precision, entry.recall, entry.f1)),
             str(entry.support),
-            *(str(count) for count in row),
+            *(str(count) for count in (report.confusion[k] if exclusive else [])),
         )
     screen.print(shown)
 
@@ -372,8 +398,8 @@ def verification(found: Verification) -> None:
         screen.print(f"  ... and {len(found.damaged) - SHOWN_DAMAGE} more (--json lists them all)")
     for column in found.damaged_columns:
         screen.print(
-            f"  /{column} is damaged: extract the same images with the same labels into another "
-            "folder, or restore a copy",
+            f"  /{column} is damaged: `cxrfeat extract --prune` with the same images and labels "
+            "writes it anew, or restore a copy",
             markup=False,
         )
     if found.repaired:

@@ -12,6 +12,7 @@ from cxrfeat.evaluation.align import Extractor, Study
 from cxrfeat.evaluation.crossvalidate import in_threads
 from cxrfeat.evaluation.folds import Fold, Groups, Rows
 from cxrfeat.evaluation.heads import Head
+from cxrfeat.evaluation.paired import corrected_t, size_ratio
 from cxrfeat.evaluation.shared import SharedFold
 from cxrfeat.evaluation.tuning import Plan, score_fold
 from cxrfeat.results import LearningCurve
@@ -54,14 +55,15 @@ def learning_curves(
         outcome = score_fold(shared, labels[train], known, replace(plan, heads=[head]))[head.name]
         return len(train), plan.metric(labels[fold.test], outcome.probability, plan.exclusive)
 
+    sign = 1.0 if plan.metric.larger_is_better else -1.0
     done = iter(in_threads(one, tasks, jobs))
     curves = []
     for extractor in study.extractors:
-        points = []
+        points, of_share = [], []
         for share in SHARES:
             of_folds = [next(done) for _ in folds]
-            scores = np.array([score for _, score in of_folds])
-            scores = scores[np.isfinite(scores)]
+            of_share.append(np.array([score for _, score in of_folds]))
+            scores = of_share[-1][np.isfinite(of_share[-1])]
             points.append(
                 {
                     "share": share,
@@ -72,7 +74,10 @@ def learning_curves(
             )
         curves.append(
             LearningCurve(
-                extractor.name, best[extractor.name].name, points, _sentence(points, plan)
+                extractor.name,
+                best[extractor.name].name,
+                points,
+                _sentence(points, sign * (of_share[-1] - of_share[2]), folds, plan.metric.title),
             )
         )
     return curves
@@ -96,15 +101,25 @@ def _fewer(
     return train[np.isin(unit, kept)]
 
 
-def _sentence(points: Sequence[Mapping[str, float]], plan: Plan) -> str:
-    sign = 1.0 if plan.metric.larger_is_better else -1.0
-    earlier, last = points[2], points[-1]
-    rise = sign * (last["mean"] - earlier["mean"])
-    title = plan.metric.title
+def _sentence(
+    points: Sequence[Mapping[str, float]],
+    gains: npt.NDArray[np.float64],
+    folds: Sequence[Fold],
+    title: str,
+) -> str:
+    """Judge the rise over the last two fifths by the corrected test over the folds."""
+    rise = float(np.nanmean(gains))
     said = (
-        f"from {earlier['images']:.0f} to {last['images']:.0f} training images {title} changed by"
-        f" {rise:+.3f}"
+        f"from {points[2]['images']:.0f} to {points[-1]['images']:.0f} training images {title}"
+        f" gained {rise:+.3f}"
     )
-    if rise > ENOUGH:
+    known = gains[np.isfinite(gains)]
+    if len(known) < 2:
+        return f"{said} on the one test set there is: too little to tell"
+    ratio = size_ratio([len(fold.train) for fold in folds], [len(fold.test) for fold in folds])
+    test = corrected_t(known, ratio)
+    if test.low > 0 and rise > ENOUGH:
         return f"{said}: more patients would probably help"
-    return f"{said}: more patients of this kind would probably help little"
+    if test.high < 2 * ENOUGH:
+        return f"{said}: more patients of this kind would probably help little"
+    return f"{said} (95 % interval {test.low:.3f} to {test.high:.3f}): too uncertain to tell"

@@ -237,7 +237,7 @@ def _bin(p: Matrix) -> npt.NDArray[np.intp]:
 
 
 def per_class_ece(truth: Matrix, p: Matrix, weights: Matrix) -> Matrix:
-    """Compute the expected calibration error of each class over ten bins of equal width, shape (B, K).
+    """Compute each class's expected calibration error over ten equal bins, shape (B, K).
 
     References
     ----------

@@ -217,7 +217,7 @@ class FitResult:
         Per extractor, the AUROC on shuffled labels: chance is 0.5.
     curves : list of LearningCurve
     winner : dict
-        ``extractor``, ``head`` and ``settings`` (one, or one per label) of the model that was saved.
+        ``extractor``, ``head`` and ``settings`` (one, or one per label) of the saved model.
     notes : list of str
         What was taken for what and what was left out, in sentences.
     """

@@ -222,6 +222,8 @@ class Embeddings:
         return row
 
     def _read(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        if not self.file.id.valid:
+            raise InputError(f"'{self.path}' was closed: load it again, or read inside 'with'")
         out = np.empty((len(rows), self.dimension), dtype=np.float32)
         order = np.argsort(rows, kind="stable")
         ordered = rows[order]

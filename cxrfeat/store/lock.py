@@ -13,6 +13,7 @@ import getpass
 import json
 import os
 import socket
+import threading
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from typing import Any
 from cxrfeat.errors import LockedError, StorageError
 
 _held: set[Path] = set()  # a record lock does not keep its own process out
+_guard = threading.Lock()
 
 
 class FileLock:
@@ -41,12 +43,13 @@ class FileLock:
     def __init__(self, path: Path) -> None:
         self.target = path.resolve()
         self.path = self.target.with_name(self.target.name + ".lock")
-        if self.target in _held:
-            raise LockedError(
-                f"'{path}' is already being written by this process: close that writer first"
-            )
-        self._descriptor = self._acquire(path)
-        _held.add(self.target)
+        with _guard:
+            if self.target in _held:
+                raise LockedError(
+                    f"'{path}' is already being written by this process: close that writer first"
+                )
+            self._descriptor = self._acquire(path)
+            _held.add(self.target)
 
     def _acquire(self, shown: Path) -> int:
         while True:
@@ -81,11 +84,12 @@ class FileLock:
 
     def release(self) -> None:
         """Give the file back; calling it again does nothing."""
-        if self.target in _held and self._descriptor >= 0:
-            self.path.unlink(missing_ok=True)
-            os.close(self._descriptor)
-            self._descriptor = -1
-            _held.discard(self.target)
+        with _guard:
+            if self._descriptor >= 0:
+                self.path.unlink(missing_ok=True)
+                os.close(self._descriptor)
+                self._descriptor = -1
+                _held.discard(self.target)
 
 
 def _this_process() -> dict[str, Any]:

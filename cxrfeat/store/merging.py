@@ -15,7 +15,7 @@ from cxrfeat.errors import FileFormatError, InputError
 from cxrfeat.store.embeddings import Embeddings
 from cxrfeat.store.layout import DONE, FAILED, Header, Table
 from cxrfeat.store.lock import FileLock
-from cxrfeat.store.opening import damage_named
+from cxrfeat.store.opening import damage_named, find_damaged_columns
 from cxrfeat.store.rows import checksums
 from cxrfeat.store.shape import copy_rows, replace_file, require_same
 
@@ -200,7 +200,13 @@ def _require_sound(part: Embeddings, rows: npt.NDArray[np.int64]) -> None:
     """Refuse to carry damage into a new file."""
     done = rows[part.status[rows] == DONE]
     with damage_named(part.path):
+        columns = find_damaged_columns(part.file)
         sha256, stated = part.file["sha256"][...], part.file["checksum"][...]
+    if columns:
+        raise FileFormatError(
+            f"'{part.path}' is damaged in {', '.join(f'/{name}' for name in columns)}: extract "
+            "again with --prune and the same labels, which writes them anew, or restore a copy"
+        )
     for start in range(0, len(done), 1024):
         some = done[start : start + 1024]
         stored = part[some].astype(part.file["embeddings"].dtype)

@@ -10,6 +10,7 @@ import contextlib
 import json
 import math
 import struct
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
@@ -149,13 +150,23 @@ def read_text(dataset: h5py.Dataset) -> list[str]:
     return [value.decode(errors="backslashreplace") for value in dataset[...].tolist()]
 
 
+def find_damaged_columns(file: h5py.File) -> list[str]:
+    """Compare ids, labels and meta, which are written once, with their checksums."""
+    columns = [file["id"], *([file["labels"]] if "labels" in file else []), *file["meta"].values()]
+    return [
+        column.name.lstrip("/")
+        for column in columns
+        if zlib.crc32(np.ascontiguousarray(column[...]).data) != _number_attribute(column, "crc32")
+    ]
+
+
 def _check_root(file: h5py.File, path: Path) -> None:
     check_text(path, file)
     if "format" not in file.attrs or _text_attribute(file, "format") != FORMAT:
         raise FileFormatError(
             f"'{path}' is not an embedding file of cxrfeat: make one with 'cxrfeat extract'"
         )
-    version = number_attribute(file, "format_version")
+    version = _number_attribute(file, "format_version")
     if version != VERSION:
         raise FileFormatError(
             f"'{path}' has format {version}, this cxrfeat reads format {VERSION}: "
@@ -248,7 +259,7 @@ def _check_label_names(labels: h5py.Dataset) -> None:
         raise ValueError("'/labels' is of an unknown kind")
 
 
-def number_attribute(owner: h5py.Group | h5py.Dataset, name: str) -> int | None:
+def _number_attribute(owner: h5py.Group | h5py.Dataset, name: str) -> int | None:
     """Read an attribute that is one integer; None where it is anything else."""
     if name not in owner.attrs:
         return None

@@ -17,13 +17,14 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from cxrfeat.errors import InputError, SpecMismatchError, StorageError
+from cxrfeat.errors import FileFormatError, InputError, SpecMismatchError, StorageError
 from cxrfeat.spec import difference
 from cxrfeat.store import layout
 from cxrfeat.store.disk import storage_errors, sync, sync_path
-from cxrfeat.store.layout import PENDING, Header, Table
+from cxrfeat.store.layout import PENDING, Header, Table, column_link
 from cxrfeat.store.opening import (
     damage_named,
+    find_damaged_columns,
     open_for_reading,
     open_for_writing,
     read_header,
@@ -62,6 +63,7 @@ def bring_to(
             old, status, sha256, wanted, current_sha256, prune=prune, retry_failed=retry_failed
         )
         if todo.changes.rewritten:
+            _refuse_to_carry_damage(path, file, wanted, todo.changes)
             counts = np.append(status != PENDING, False)  # source -1, a new row, finds False
             counts[todo.reset] = False
             target = np.flatnonzero(counts[todo.source])
@@ -75,12 +77,29 @@ def bring_to(
     return todo.changes
 
 
+def _refuse_to_carry_damage(path: Path, file: h5py.File, wanted: Table, changes: Changes) -> None:
+    """Refuse to give a damaged column a new checksum, unless the dataset replaces all of it."""
+    given = {"id", *(f"meta/{column_link(name)}" for name in wanted.meta)}
+    if wanted.labels is not None:
+        given.add("labels")
+    with damage_named(path):
+        damaged = find_damaged_columns(file)
+    if changes.vanished_kept == 0:
+        damaged = [name for name in damaged if name not in given]
+    if damaged:
+        raise FileFormatError(
+            f"'{path}' is damaged in {', '.join(f'/{name}' for name in damaged)}: extract again "
+            "with --prune and the same labels, which writes them anew, or restore a copy"
+        )
+
+
 def require_same(path: Path, ours: Header, theirs: Header) -> None:
     """Refuse to mix rows that do not mean the same or are not stored alike."""
     if ours.fingerprint != theirs.fingerprint:
         lines = difference(ours.spec, theirs.spec)
         raise SpecMismatchError(
-            f"'{path}' holds embeddings made in another way ({'; '.join(lines)}): "
+            f"'{path}' holds embeddings made in another way "
+            f"({', '.join(line.partition(': ')[0] for line in lines)} differ): "
             "choose another file, or the same options",
             lines,
         )

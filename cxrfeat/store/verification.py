@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from cxrfeat.store.layout import DONE, FAILED, PENDING
 from cxrfeat.store.lock import FileLock
 from cxrfeat.store.opening import (
     damage_named,
-    number_attribute,
+    find_damaged_columns,
     open_for_reading,
     read_header,
     read_text,
@@ -55,8 +54,8 @@ class Verification:
     damaged : list of Damage
         In file order.
     damaged_columns : list of str
-        Of ids, labels and meta: those whose values are not the ones that were written. They are
-        written anew by extracting with the same images and labels into another file.
+        Of ids, labels and meta: those whose values are not the ones that were written. Extracting
+        again with the same images and labels, and with `prune`, writes them anew.
     repaired : bool
         Whether the damaged rows were set back to pending, for ``cxrfeat extract`` to recompute.
     """
@@ -98,7 +97,7 @@ def verify(path: Path | str, *, repair: bool = False) -> Verification:
             read_header(file, path)
             with damage_named(path):
                 rows, checked, damaged = _read_rows(file)
-                damaged_columns = _read_columns(file)
+                damaged_columns = find_damaged_columns(file)
         if repair and damaged:
             reset_rows(path, np.array([each.row for each in damaged], dtype=np.int64))
     finally:
@@ -123,12 +122,3 @@ def _read_rows(file: h5py.File) -> tuple[int, int, list[Damage]]:
         for row in np.flatnonzero(wrong | unknown).tolist()
     ]
     return len(ids), int(np.count_nonzero(status == DONE)), damaged
-
-
-def _read_columns(file: h5py.File) -> list[str]:
-    columns = [file["id"], *([file["labels"]] if "labels" in file else []), *file["meta"].values()]
-    return [
-        column.name.lstrip("/")
-        for column in columns
-        if zlib.crc32(np.ascontiguousarray(column[...]).data) != number_attribute(column, "crc32")
-    ]

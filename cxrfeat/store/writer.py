@@ -34,6 +34,7 @@ def open_writer(
     dataset: Dataset,
     dimension: int,
     current_sha256: Mapping[str, str] | None = None,
+    current_stat: Mapping[str, tuple[int, int]] | None = None,
     environment: Mapping[str, Any] | None = None,
     prune: bool = False,
     retry_failed: bool = False,
@@ -57,6 +58,9 @@ def open_writer(
         D, the length of one embedding.
     current_sha256
         The sha256 of images as they are now, by id; an id left out counts as unchanged.
+    current_stat
+        Size in bytes and modification time in ns of images that were hashed again, to be
+        remembered where the image turns out to be the same.
     environment
         What may be recorded about the process; it does not enter the fingerprint.
     prune
@@ -102,7 +106,9 @@ def open_writer(
         else:
             replace_file(path, header, wanted)
             changes = Changes(added=len(wanted.ids), rewritten=True)
-        return StoreWriter(path, lock, changes)
+        writer = StoreWriter(path, lock, changes)
+        writer.remember(current_stat or {})
+        return writer
     except BaseException:
         lock.release()
         raise
@@ -163,7 +169,7 @@ class StoreWriter:
         Raises
         ------
         InputError
-            For an unknown id or a wrong shape.
+            For an unknown id, one that has an embedding already, or a wrong shape.
         StorageError
             If the disk does not take the data; what was committed is safe.
         """
@@ -173,12 +179,11 @@ class StoreWriter:
                 f"{len(ids)} ids and {len(sha256)} sha256 need embeddings of shape "
                 f"({len(ids)}, {self._embeddings.shape[1]}), not {vectors.shape}"
             )
-        rows = np.array([self._row(name) for name in ids], dtype=np.int64)
-        digests = np.array([digest.encode("ascii") for digest in sha256], dtype="S64")
         if any(len(digest) != 64 for digest in sha256):
             raise InputError("a sha256 has 64 hexadecimal digits: pass hashlib's hexdigest()")
+        rows = np.array([self._open_row(name) for name in ids], dtype=np.int64)
         with np.errstate(over="ignore"):
-            stored = vectors.astype(self._embeddings.dtype)
+            stored = vectors.astype(self._embeddings.dtype, copy=False)
         fits = np.isfinite(stored).all(axis=1)
         bad = np.flatnonzero(~fits).tolist()
         for position in bad:
@@ -192,25 +197,32 @@ class StoreWriter:
             )
         order = np.argsort(rows, kind="stable")
         order = order[fits[order]]
-        with storage_errors(self.path):
-            for run in runs(rows[order]):
-                part = order[run]
-                first, last = int(rows[part[0]]), int(rows[part[-1]]) + 1
-                self._embeddings[first:last] = stored[part]
-                self._file["sha256"][first:last] = digests[part]
-                self._file["checksum"][first:last] = checksums(digests[part], stored[part])
-                if "rounding" in self._file:
-                    self._file["rounding"][first:last] = rounding_errors(
-                        vectors[part], stored[part]
-                    )
-                if stats is not None:
-                    self._file["stat"][first:last] = np.array(stats, dtype=np.int64)[part]
-            for row in rows[order][self._status[rows[order]] == FAILED].tolist():
-                self._file["error"][row] = b""
-        for row in rows[order].tolist():
-            self._decided[row] = DONE
-        self._status[rows[order]] = DONE
+        # Rows mostly come in file order, all of them good: then nothing need be copied.
+        chosen = slice(None) if np.array_equal(order, np.arange(len(ids))) else order
+        columns = {
+            "embeddings": stored[chosen],
+            "sha256": np.array([digest.encode("ascii") for digest in sha256], dtype="S64")[chosen],
+        }
+        columns["checksum"] = checksums(columns["sha256"], columns["embeddings"])
+        if "rounding" in self._file:
+            columns["rounding"] = rounding_errors(vectors[chosen], columns["embeddings"])
+        if stats is not None:
+            columns["stat"] = np.array(stats, dtype=np.int64).reshape(-1, 2)[chosen]
+        self._write_columns(rows[order], columns)
         return [ids[position] for position in bad]
+
+    def _write_columns(
+        self, rows: npt.NDArray[np.int64], columns: dict[str, npt.NDArray[Any]]
+    ) -> None:
+        with storage_errors(self.path):
+            for run in runs(rows):
+                place = slice(int(rows[run.start]), int(rows[run.stop - 1]) + 1)
+                for name, values in columns.items():
+                    self._file[name][place] = values[run]
+            for row in rows[self._status[rows] == FAILED].tolist():
+                self._file["error"][row] = b""
+        self._decided.update(dict.fromkeys(rows.tolist(), DONE))
+        self._status[rows] = DONE
 
     def fail(
         self,
@@ -221,7 +233,7 @@ class StoreWriter:
         stat: tuple[int, int] | None = None,
     ) -> None:
         """Record that an image cannot be used; it counts from the next `commit` on."""
-        row = self._row(id)
+        row = self._open_row(id)
         with storage_errors(self.path):
             self._embeddings[row] = np.nan
             self._file["checksum"][row] = 0
@@ -230,6 +242,16 @@ class StoreWriter:
             self._file["stat"][row] = stat if stat is not None else (-1, -1)
         self._decided[row] = FAILED
         self._status[row] = FAILED
+
+    def remember(self, stats: Mapping[str, tuple[int, int]]) -> None:
+        """Note size and modification time of images whose rows count as they are."""
+        known = {self._row(name): stat for name, stat in stats.items() if name in self._row_of}
+        rows = [row for row in known if self._status[row] != PENDING]
+        if rows:
+            with storage_errors(self.path):
+                column = self._file["stat"][...]
+                column[rows] = [known[row] for row in rows]
+                self._file["stat"][...] = column
 
     def commit(self) -> None:
         """Make everything written so far survive a kill or a power cut: data, then status.
@@ -272,6 +294,13 @@ class StoreWriter:
 
     def __repr__(self) -> str:
         return f"<StoreWriter '{self.path}': {len(self.pending)} of {len(self._ids)} rows pending>"
+
+    def _open_row(self, name: str) -> int:
+        """Find a row that may be written: one that counts already must never be half changed."""
+        row = self._row(name)
+        if self._status[row] == DONE:
+            raise InputError(f"'{name}' has an embedding in '{self.path}' already")
+        return row
 
     def _row(self, name: str) -> int:
         row = self._row_of.get(name)

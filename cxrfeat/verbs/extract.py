@@ -240,7 +240,7 @@ def extract(
     }
     folder = Path(out)
     paths = dict(zip(found.ids, found.paths, strict=True))
-    hashes = _current_hashes([folder / f"{stem}.h5" for stem in extractors], paths, workers)
+    hashes, stats = _current_hashes([folder / f"{stem}.h5" for stem in extractors], paths, workers)
     with ExitStack() as stack:
         targets = []
         for stem, extractor in extractors.items():
@@ -250,6 +250,7 @@ def extract(
                 dataset=found,
                 dimension=extractor.dimension,
                 current_sha256=hashes,
+                current_stat=stats,
                 environment=features.environment(),
                 prune=prune,
                 retry_failed=retry_failed,
@@ -327,32 +328,34 @@ def _spec(extractor: features.Extractor, options: ReadingOptions) -> dict[str, A
 
 def _current_hashes(
     files: Iterable[Path], paths: Mapping[str, Path], workers: int | None
-) -> dict[str, str]:
+) -> tuple[dict[str, str], dict[str, tuple[int, int]]]:
     """Return the sha256 of every image that some file already holds a row of.
 
-    An image of the size and modification time that its row remembers is not read again.
+    An image of the size and modification time that its row remembers is not read again; those of
+    the others come second, to be remembered now. An image that failed unread has no sha256 to
+    compare: it is the same as long as its size and time are.
     """
     hashes: dict[str, str] = {}
-    unsure: dict[str, Path] = {}
+    unsure: dict[str, tuple[int, int]] = {}
     for file in files:
         for id_, row in store.known(file).items():
-            path = paths.get(id_)
-            if path is None or not row.sha256 or id_ in hashes:
+            if id_ not in paths or id_ in hashes or row.status == store.PENDING:
                 continue
             try:
-                stat = path.stat()
+                stat = paths[id_].stat()
             except OSError:
                 continue
-            if (stat.st_size, stat.st_mtime_ns) == (row.size, row.mtime_ns):
+            if (stat.st_size, stat.st_mtime_ns) != (row.size, row.mtime_ns):
+                unsure[id_] = (stat.st_size, stat.st_mtime_ns)
+            elif row.sha256:
                 hashes[id_] = row.sha256
-            else:
-                unsure[id_] = path
-    unsure = {id_: path for id_, path in unsure.items() if id_ not in hashes}
+    unsure = {id_: stat for id_, stat in unsure.items() if id_ not in hashes}
     with ThreadPoolExecutor(reader_count(workers)) as pool:
-        for id_, digest in zip(unsure, pool.map(_sha256, unsure.values()), strict=True):
+        digests = pool.map(_sha256, [paths[id_] for id_ in unsure])
+        for id_, digest in zip(unsure, digests, strict=True):
             if digest:
                 hashes[id_] = digest
-    return hashes
+    return hashes, {id_: stat for id_, stat in unsure.items() if id_ in hashes}
 
 
 def _sha256(path: Path) -> str:
@@ -457,7 +460,8 @@ def _embed(target: _Target, batch: list[_Read]) -> None:
         target.computed += len(good)
     for item in batch:
         if item.error is not None:
-            target.writer.fail(item.id, item.error.code, item.error.reason, item.sha256)
+            error = item.error
+            target.writer.fail(item.id, error.code, error.reason, item.sha256, item.stat)
     target.writer.commit()
 
 

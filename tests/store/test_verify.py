@@ -7,6 +7,7 @@ import h5py
 import numpy as np
 import pytest
 
+from cxrfeat.errors import FileFormatError
 from cxrfeat.store import load, verify
 
 from .conftest import dataset_of, fill, vector_of, writer_for
@@ -85,3 +86,14 @@ def test_a_flipped_byte_in_a_column_names_the_column(filled: Path, name: str) ->
     assert found.damaged_columns == [name]
     assert not found.sound
     load(filled).close()  # the rest of the file is not lost over it
+    with pytest.raises(FileFormatError, match=f"damaged in /{name}"):
+        writer_for(filled, [*IDS, "new"])  # would give the damage a new checksum
+    dataset = dataset_of(
+        IDS,
+        classes=["a", "b"],
+        labels=np.eye(2, dtype=np.float32)[np.arange(40) % 2],
+        meta={"group": np.array([f"p{i // 3}" for i in range(40)])},
+    )
+    with writer_for(filled, IDS, dataset=dataset, prune=True) as writer:
+        fill(writer)
+    assert verify(filled).sound

@@ -65,6 +65,15 @@ def test_rows_are_chosen_like_those_of_an_array(path: Path) -> None:
             e[3]
 
 
+def test_rows_of_a_closed_file_are_not_called_damaged(path: Path) -> None:
+    with writer_for(path, IDS) as writer:
+        fill(writer)
+    with load(path) as e:
+        assert len(e) == 3
+    with pytest.raises(InputError, match="was closed"):
+        e.numpy()
+
+
 def test_nothing_is_rewritten_when_nothing_changed(path: Path) -> None:
     with writer_for(path, IDS) as writer:
         fill(writer)
@@ -130,7 +139,7 @@ def test_failed_rows_stay_until_they_are_to_be_retried(path: Path) -> None:
 
 def test_another_spec_is_refused_line_by_line(path: Path) -> None:
     writer_for(path, IDS).close()
-    with pytest.raises(SpecMismatchError, match="pooling: max here, avg there") as caught:
+    with pytest.raises(SpecMismatchError, match="pooling differ") as caught:
         writer_for(path, IDS, spec={**SPEC, "pooling": "max"})
     assert caught.value.difference == ["pooling: max here, avg there"]
     writer_for(path, IDS).close()  # the refusal left no lock behind
@@ -139,6 +148,19 @@ def test_another_spec_is_refused_line_by_line(path: Path) -> None:
 def test_a_second_writer_is_told_who_holds_the_file(path: Path) -> None:
     with writer_for(path, IDS), pytest.raises(LockedError, match="this process"):
         writer_for(path, IDS)
+
+
+def test_the_lock_of_another_machine_is_believed_and_says_how_to_remove_it(path: Path) -> None:
+    writer_for(path, IDS).close()
+    lock = path.with_name("tiny.h5.lock")
+    lock.write_text('{"host": "elsewhere", "boot": "x", "pid": 12, "user": "ann", "since": "now"}')
+    with pytest.raises(LockedError, match=r"process 12 of ann on elsewhere.*delete 'tiny.h5.lock'"):
+        writer_for(path, IDS)
+    lock.unlink()
+    writer_for(path, IDS).close()
+    lock.write_text('{"host"')  # killed while it was written, on this machine
+    writer_for(path, IDS).close()
+    assert not lock.exists()
 
 
 def test_an_embedding_that_is_not_finite_is_a_failed_row(path: Path) -> None:
@@ -200,3 +222,28 @@ def test_a_row_that_failed_and_is_written_after_all_keeps_no_error(path: Path) -
     with load(path) as e:
         assert e.status.tolist() == [1, 1, 1]
         assert e.errors == ["", "", ""]
+
+
+def test_an_image_that_was_only_touched_is_known_again_next_time(path: Path) -> None:
+    with writer_for(path, IDS) as writer:
+        fill(writer, IDS[:2])
+    stat = (1, 999)
+    same = {IDS[0]: sha_of(IDS[0]), IDS[1]: sha_of(IDS[1], 1)}
+    with writer_for(
+        path, IDS, current_sha256=same, current_stat=dict.fromkeys(IDS, stat)
+    ) as writer:
+        assert writer.pending == IDS[1:]
+    rows = known(path)
+    assert (rows[IDS[0]].size, rows[IDS[0]].mtime_ns) == stat
+    assert [rows[name].size for name in IDS[1:]] == [-1, -1]
+
+
+def test_a_row_that_counts_is_not_written_over(path: Path) -> None:
+    with writer_for(path, IDS) as writer:
+        fill(writer)
+        with pytest.raises(InputError, match="already"):
+            fill(writer, IDS[:1], version=1)
+        with pytest.raises(InputError, match="already"):
+            writer.fail(IDS[0], "truncated", "ends early")
+    with load(path) as e:
+        np.testing.assert_array_equal(e[0], vector_of(IDS[0]))

@@ -240,3 +240,27 @@ def test_real_weights_on_real_radiographs_equal_torchvisions_forward_pass(
         expected = maps.mean((2, 3))[0].numpy()
         error = np.linalg.norm(ours[path.name] - expected) / np.linalg.norm(expected)
         assert error < 1e-5
+
+
+def test_an_image_that_failed_is_tried_again_once_it_is_another(folder, tmp_path) -> None:
+    bad = folder / "clear" / "0.png"
+    good = bad.read_bytes()
+    bad.write_bytes(good[:50])
+    assert len(cxrfeat.extract(folder, out=tmp_path / "e", **SMALL).failures) == 1
+    again = cxrfeat.extract(folder, out=tmp_path / "e", **SMALL)
+    assert (again.read, len(again.failures)) == (0, 1)
+    bad.write_bytes(good)
+    mended = cxrfeat.extract(folder, out=tmp_path / "e", **SMALL)
+    assert (mended.read, mended.failures, mended.files[0].changes.changed) == (1, [], 1)
+
+
+def test_images_that_were_only_touched_are_hashed_once(folder, tmp_path, monkeypatch) -> None:
+    cxrfeat.extract(folder, out=tmp_path / "e", **SMALL)
+    hashed = []
+    plain = extract_module._sha256
+    monkeypatch.setattr(extract_module, "_sha256", lambda path: hashed.append(path) or plain(path))
+    for path in folder.rglob("*.png"):
+        path.touch()
+    for expected in (12, 12):
+        assert cxrfeat.extract(folder, out=tmp_path / "e", **SMALL).read == 0
+        assert len(hashed) == expected
