@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from cxrfeat.store import Merged, Verification
     from cxrfeat.verbs.demo import DemoResult
     from cxrfeat.verbs.export import Exported
-    from cxrfeat.verbs.extract import ExtractResult, Progress
+    from cxrfeat.verbs.extract import ExtractResult
+    from cxrfeat.verbs.filling import Progress
     from cxrfeat.verbs.info import FileInfo
 
 PLAIN_SECONDS = 10.0

@@ -71,9 +71,7 @@ def test_a_full_disk_ends_extract_with_2_and_with_room_it_goes_on(tmp_path: Path
 def test_a_second_extract_ends_with_2_and_says_who_holds_the_file(tmp_path: Path) -> None:
     folder, out = tmp_path / "images", tmp_path / "embeddings"
     draw(folder, 0, 4)
-    with open_writer(
-        out / FILE, spec={}, dataset=Dataset(ids=["1"], paths=[]), dimension=1
-    ):
+    with open_writer(out / FILE, spec={}, dataset=Dataset(ids=["1"], paths=[]), dimension=1):
         told = finish(folder, out)
     assert told.returncode == 2
     assert f"is being written by process {os.getpid()} of " in told.stderr
