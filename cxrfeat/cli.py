@@ -207,7 +207,6 @@ def dataset(
     json: Json = False,
 ) -> None:
     """Say what is understood of images and labels, before anything is computed."""
-    from cxrfeat import display_input
     from cxrfeat.verbs.dataset import dataset as verb
 
     summary = verb(
@@ -219,7 +218,7 @@ def dataset(
         uncertain=uncertain,
         workers=workers,
     )
-    _print(summary, json, display_input.dataset_summary)
+    _print(summary, json, display.dataset_summary)
 
 
 @app.command()
@@ -240,7 +239,6 @@ def inspect(
 
     Exit code 1 means that some images could not be read; they are listed.
     """
-    from cxrfeat import display_input
     from cxrfeat.verbs.inspect import inspect as verb
 
     result = verb(
@@ -252,7 +250,7 @@ def inspect(
         sheet_images=sheet_images,
         workers=workers,
     )
-    _print(result, json, display_input.inspection)
+    _print(result, json, display.inspection)
     if result.failed:
         raise typer.Exit(EXIT_SOME_FAILED)
 

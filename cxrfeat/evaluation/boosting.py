@@ -20,7 +20,7 @@ from cxrfeat.evaluation.shared import FloatMatrix, Rows, SharedFold
 Matrix = npt.NDArray[np.float64]
 Setting = dict[str, Any]
 
-PATIENCE = 25
+PATIENCE = 20
 """Rounds without a better log-loss on the held-out part before training stops."""
 
 
@@ -34,7 +34,7 @@ def parameters(n_classes: int, seed: int, threads: int = 1) -> dict[str, Any]:
     return task | {
         "tree_method": "hist",
         "max_depth": 3,
-        "learning_rate": 0.15,
+        "learning_rate": 0.25,
         "subsample": 0.8,
         "colsample_bytree": 0.1,
         "max_bin": 64,

@@ -67,6 +67,8 @@ class Head:
     path : Path
     gives : "probabilities" or "decisions"
         What the path returns; decisions are Platt-scaled on held-out rows.
+    inner : int
+        Of the three inner folds, how many it is tuned on: early stopping needs one.
     """
 
     name: str
@@ -75,6 +77,7 @@ class Head:
     estimator: Callable[[Setting, int, int], Any]
     path: Path
     gives: Literal["probabilities", "decisions"] = "probabilities"
+    inner: int = 3
 
 
 def dummy_path(
@@ -153,9 +156,10 @@ HEADS: dict[str, Head] = {
         Head(
             "xgboost",
             "gradient-boosted trees",
-            _grid("n_estimators", 25, 50, 100, 150, 200),
+            _grid("n_estimators", 10, 25, 50, 75, 100),
             lambda s, n, seed: BoostedTrees(s["n_estimators"], seed),
             boosting_path,
+            inner=1,
         ),
         Head(
             FLOOR,

@@ -191,6 +191,7 @@ def tune(head: Head, fold: SharedFold, problem: Problem, pairs: Pairs, plan: Pla
     """
     if head.name == FLOOR or not pairs:
         return Tuned(dict(head.grid[len(head.grid) // 2]))
+    pairs = pairs[: head.inner]
     scores = head.path(fold, problem.y, pairs, head.grid, plan.seed)
     # Decision scores order images; what else the metric asks for comes after calibration.
     by_order = plan.metric.needs_probabilities and head.gives == "decisions"

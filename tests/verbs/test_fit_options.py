@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from jsonschema import Draft202012Validator, ValidationError
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from cxrfeat import model
@@ -421,3 +422,20 @@ def test_sensitivity_is_also_given_at_the_specificity_that_was_asked_for() -> No
     for entry in report.classes:
         assert entry.specificity_at == pytest.approx(0.8, abs=0.1)
         assert 0.2 < entry.sensitivity_at < 1
+
+
+def test_results_follow_the_published_schema() -> None:
+    schema = json.loads((Path(__file__).parents[2] / "docs/results.schema.json").read_text())
+    validator = Draft202012Validator(schema)
+    X, y = blobs(N, 12, distance=4)
+    write_file(Path("good.h5"), X, y)
+    write_file(Path("other.h5"), X[:, :6], y, weights="random")
+    several = fit(["good.h5", "other.h5"], head=["logreg", "dummy"], learning_curve=True)
+    split = ["val" if i % 3 == 0 else "train" for i in range(N)]
+    single = fit(made("single.h5", meta={"split": split}), head=["dummy"], split=True)
+    labelled = fit(multilabel()[0], head=["lda"])
+    for result in (several, single, labelled):
+        document = json.loads((result.run / "results.json").read_text())
+        assert [error.message for error in validator.iter_errors(document)] == []
+        with pytest.raises(ValidationError):
+            validator.validate(document | {"metric": 7})

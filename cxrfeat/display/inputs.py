@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.markup import escape
 
-from cxrfeat.display import console, table
+from cxrfeat.display.screen import console, table
 
 if TYPE_CHECKING:
     from cxrfeat.verbs.dataset import DatasetSummary
@@ -23,13 +22,13 @@ def dataset_summary(summary: DatasetSummary) -> None:
     """Print what was understood of images and labels."""
     screen = console()
     for note in summary.notes:
-        screen.print(note, markup=False)
+        screen.print(note)
     if summary.classes:
         multilabel = summary.kind == "multilabel"
         shown = table("finding" if multilabel else "class", "images", "without", "unknown")
         for entry in summary.classes:
             numbers = (entry.positive, entry.negative, entry.unknown)
-            shown.add_row(escape(entry.name), *(str(n) for n in numbers))
+            shown.add_row(entry.name, *(str(n) for n in numbers))
         screen.print(shown)
     screen.print(f"{summary.images} images, {summary.unlabelled} of them without a label")
     if summary.patients is None or summary.images_per_patient is None:
@@ -44,9 +43,9 @@ def dataset_summary(summary: DatasetSummary) -> None:
     for name, counts in (("splits", summary.splits), ("views", summary.views)):
         if counts:
             listed = ", ".join(f"{value or '(none)'} {n}" for value, n in counts.items())
-            screen.print(f"{name}: {listed}", markup=False)
+            screen.print(f"{name}: {listed}")
     if summary.columns:
-        screen.print(f"columns: {', '.join(summary.columns)}", markup=False)
+        screen.print(f"columns: {', '.join(summary.columns)}")
     _some(screen, "missing files", summary.missing)
     _some(screen, "rows without image", summary.rows_without_image)
     _some(screen, "images without row", summary.images_without_row)
@@ -56,7 +55,7 @@ def _some(screen: Console, what: str, names: Sequence[str]) -> None:
     if names:
         more = ", ..." if len(names) > SHOWN_NAMES else ""
         listed = ", ".join(names[:SHOWN_NAMES]) + more
-        screen.print(f"{what}: {len(names)} ({listed})", markup=False)
+        screen.print(f"{what}: {len(names)} ({listed})")
 
 
 def inspection(result: Inspection) -> None:
@@ -73,13 +72,13 @@ def inspection(result: Inspection) -> None:
             "; ".join((image.decoder, *image.steps)) if image.format else "",
             image.error or ", ".join(image.warnings),
         )
-        shown.add_row(*(escape(cell) for cell in cells))
+        shown.add_row(*cells)
     screen.print(shown)
     if len(result.images) > SHOWN_IMAGES:
         screen.print(f"... and {len(result.images) - SHOWN_IMAGES} more (--json lists all)")
     counts = Counter(warning for image in result.images for warning in image.warnings)
     for warning, count in counts.most_common():
-        screen.print(f"{warning}: {count} image(s)", markup=False)
+        screen.print(f"{warning}: {count} image(s)")
     screen.print(f"{len(result.images)} images, {result.failed} failed")
     if result.sheet is not None:
-        screen.print(f"{result.on_sheet} of them are on {result.sheet}", markup=False)
+        screen.print(f"{result.on_sheet} of them are on {result.sheet}")

@@ -1,0 +1,26 @@
+"""What the command line prints: progress on stderr, tables and sentences on stdout."""
+
+from cxrfeat.display.comparison import comparison, demonstration
+from cxrfeat.display.extraction import backbones, extraction, weights
+from cxrfeat.display.files import exported, file_info, merged, verification
+from cxrfeat.display.inputs import dataset_summary, inspection
+from cxrfeat.display.progress import download_progress, extraction_progress, fit_progress
+from cxrfeat.display.screen import to_json
+
+__all__ = [
+    "backbones",
+    "comparison",
+    "dataset_summary",
+    "demonstration",
+    "download_progress",
+    "exported",
+    "extraction",
+    "extraction_progress",
+    "file_info",
+    "fit_progress",
+    "inspection",
+    "merged",
+    "to_json",
+    "verification",
+    "weights",
+]

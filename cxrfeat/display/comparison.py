@@ -1,0 +1,110 @@
+"""What `fit` and `demo` print."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from cxrfeat.display.extraction import extraction
+from cxrfeat.display.screen import console, table
+
+if TYPE_CHECKING:
+    from cxrfeat.results import FitResult, HeadReport
+    from cxrfeat.verbs.demo import DemoResult
+
+
+def comparison(result: FitResult) -> None:
+    """Print the ranking, and the best head of each extractor class by class."""
+    screen = console()
+    for note in result.notes:
+        screen.print(note)
+    _ranking(result, screen)
+    for report in result.reports:
+        _report(report, screen)
+    _pairs(result, screen)
+    for curve in result.curves:
+        screen.print(f"{curve.extractor} with {curve.head}: {curve.sentence}")
+    for finding in result.findings:
+        screen.print(f"[{finding.code}] {finding.message}")
+    winner = result.winner
+    saved = result.files.get("model.skops")
+    kept = f"; refitted on all its images as {saved}" if saved else ""
+    screen.print(f"\nBest by {result.metric}: {winner['extractor']} with {winner['head']}{kept}")
+    screen.print(f"Everything is in {result.run} ({result.seconds:.1f} s)")
+    screen.print("For research only, not for diagnosis.")
+
+
+def _ranking(result: FitResult, screen: Console) -> None:
+    metrics = {
+        "auroc": "macro AUROC",
+        "balanced_accuracy": "balanced accuracy",
+        "accuracy": "accuracy",
+        "f1": "macro F1",
+    }
+    shown = table("extractor", "head", *metrics.values(), right=2)
+    for score in result.ranking:
+        shown.add_row(
+            f"{score.extractor} (control)" if score.control else score.extractor,
+            score.head,
+            *(_with_spread(score.mean[name], score.sd[name]) for name in metrics),
+        )
+    screen.print(shown)
+    screen.print(f"mean ± standard deviation over: {result.folds}")
+
+
+def _pairs(result: FitResult, screen: Console) -> None:
+    """Print each extractor with the head its training rows chose, and each pair in a sentence."""
+    if len(result.extractors) < 2:
+        return
+    shown = table("extractor", result.metric, "95 % interval", "AUROC, labels shuffled", right=1)
+    for score in result.extractors:
+        low, high = score.interval
+        shown.add_row(
+            f"{score.extractor} (control)" if score.control else score.extractor,
+            _with_spread(score.mean, score.sd),
+            f"{low:.3f} to {high:.3f}",
+            f"{result.permuted[score.extractor]:.3f}",
+        )
+    screen.print("\nExtractors, the head chosen inside the training images of each fold:")
+    screen.print(shown)
+    for pair in result.comparisons:
+        screen.print(f"- {pair.sentence}")
+    screen.print()
+
+
+def _with_spread(mean: float, spread: float) -> str:
+    if not math.isfinite(mean):
+        return "-"
+    return f"{mean:.3f} ± {spread:.3f}" if math.isfinite(spread) else f"{mean:.3f}"
+
+
+def _report(report: HeadReport, screen: Console) -> None:
+    control = " (control)" if report.control else ""
+    title = f"{report.extractor}{control} with {report.head}"
+    # Any number of labels may hold at once: there is no confusion matrix then.
+    exclusive = bool(report.confusion)
+    predicted = [f"predicted {entry.name}" for entry in report.classes] if exclusive else []
+    shown = table(
+        *("class", "AUROC", "precision", "recall", "F1", "support", *predicted), title=title
+    )
+    for k, entry in enumerate(report.classes):
+        shown.add_row(
+            entry.name,
+            *(f"{value:.3f}" for value in (entry.auroc, entry.precision, entry.recall, entry.f1)),
+            str(entry.support),
+            *(str(count) for count in (report.confusion[k] if exclusive else [])),
+        )
+    screen.print(shown)
+
+
+def demonstration(result: DemoResult) -> None:
+    """Print what `demo` made and where it lies."""
+    screen = console()
+    extraction(result.extraction)
+    comparison(result.comparison)
+    screen.print()
+    for note in result.notes:
+        screen.print(note)
+    screen.print(f"Images, embeddings and results are in {result.folder}")

@@ -1,0 +1,98 @@
+"""What `extract`, `backbones` and `weights` print."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from cxrfeat.display.screen import console, table
+
+if TYPE_CHECKING:
+    from cxrfeat.features import Backbone, WeightsFile
+    from cxrfeat.verbs.extract import ExtractResult
+
+SHOWN_FAILURES = 10
+
+
+def extraction(result: ExtractResult) -> None:
+    """Print what `extract` did."""
+    screen = console()
+    for note in result.notes:
+        screen.print(note)
+    shown = table(
+        *("extractor", "weights", "dimension", "rows", "computed", "reused", "failed"), right=2
+    )
+    for file in result.files:
+        shown.add_row(
+            file.name,
+            f"{file.weights} (control)" if file.control else file.weights,
+            *(str(n) for n in (file.dimension, file.rows, file.computed, file.reused, file.failed)),
+        )
+    screen.print(shown)
+    for file in result.files:
+        changes = describe_changes(file.changes)
+        if changes:
+            screen.print(f"{file.name}: {changes}")
+    folder = result.files[0].path.parent
+    screen.print(
+        f"{result.images} images, {result.read} read in this run, {result.seconds:.1f} s; "
+        f"embeddings are in {folder}/EXTRACTOR.h5"
+    )
+    if result.stopped_early:
+        screen.print("stopped early: too many images failed (--max-failures); the rest is pending")
+    if result.failures:
+        failed(result, screen)
+
+
+def describe_changes(changes: Any) -> str:
+    """Say what a file gained or lost beside the rows that were computed."""
+    words = {
+        "changed": "changed and computed again",
+        "vanished_kept": "no longer there, rows kept (--prune drops them)",
+        "dropped": "no longer there, rows dropped",
+        "failed_kept": "failed before and left as they are (--retry-failed tries again)",
+        "retried": "failed before and tried again",
+    }
+    counts = {name: getattr(changes, name) for name in words}
+    return ", ".join(f"{count} {words[name]}" for name, count in counts.items() if count)
+
+
+def failed(result: ExtractResult, screen: Console) -> None:
+    """Print the first images that failed and where all of them are listed."""
+    screen.print(f"\n{len(result.failures)} images failed (all of them: {result.failures_file}):")
+    for failure in result.failures[:SHOWN_FAILURES]:
+        screen.print(f"  {failure.id}: {failure.code}: {failure.reason}")
+
+
+def backbones(entries: list[Backbone]) -> None:
+    """Print the networks that can be a backbone."""
+    shown = table(
+        *("backbone", "weights", "dimension", "G mult-adds", "parameters", "size"), right=2
+    )
+    for entry in entries:
+        extra = f" (pip install 'cxrfeat[{entry.extra}]')" if entry.extra else ""
+        shown.add_row(
+            entry.name,
+            ", ".join(entry.weights) + extra,
+            str(entry.dimension),
+            f"{entry.gflops:.2f}",
+            f"{entry.parameters / 1e6:.1f} M",
+            str(entry.size),
+        )
+    console().print(shown)
+
+
+def weights(entries: list[WeightsFile]) -> None:
+    """Print weight files and where they are."""
+    shown = table("backbone", "weights", "file", "where", "MB", "sha256 of tensors", right=4)
+    for entry in entries:
+        shown.add_row(
+            entry.backbone,
+            entry.weights,
+            entry.file,
+            str(entry.path) if entry.path else "not on this machine",
+            f"{entry.size_bytes / 1e6:.1f}" if entry.path else "",
+            entry.sha256[:16],
+        )
+    console().print(shown)

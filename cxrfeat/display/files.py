@@ -1,0 +1,88 @@
+"""What `info`, `verify`, `merge` and `export` print."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from cxrfeat.display.screen import console
+
+if TYPE_CHECKING:
+    from cxrfeat.store import Merged, Verification
+    from cxrfeat.verbs.export import Exported
+    from cxrfeat.verbs.info import FileInfo
+
+SHOWN_DAMAGE = 20
+
+
+def file_info(info: FileInfo) -> None:
+    """Print what an embedding file says about itself."""
+    screen = console()
+    lines = {
+        "file": f"{info.path} ({info.bytes / 1e6:,.1f} MB, {info.storage}, made {info.created})",
+        "rows": f"{info.rows}: {info.done} done, {info.pending} pending, {info.failed} failed",
+        "dimension": str(info.dimension),
+        "fingerprint": info.fingerprint,
+    }
+    if info.rounding:
+        median, largest = info.rounding
+        lines["rounding"] = f"relative error of a row: median {median:.1e}, largest {largest:.1e}"
+    if info.classes:
+        counts = ", ".join(f"{name} {count}" for name, count in info.classes.items())
+        lines["labels"] = f"{info.kind}: {counts}; {info.unlabelled} without"
+    if info.groups is not None:
+        lines["groups"] = str(info.groups)
+    for name, count in info.columns.items():
+        lines[f"column {name}"] = f"{count} distinct values"
+    for code, count in info.failures.items():
+        lines[f"failed: {code}"] = str(count)
+    for title, entries in (("spec", info.spec), ("environment", info.environment)):
+        lines |= {f"{title}: {key}": _one_line(value) for key, value in entries.items()}
+    width = max(map(len, lines))
+    for key, value in lines.items():
+        screen.print(f"{key:{width}}  {value}", soft_wrap=True)
+
+
+def _one_line(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def verification(found: Verification) -> None:
+    """Print what reading a whole file found, row by row."""
+    screen = console()
+    for damage in found.damaged[:SHOWN_DAMAGE]:
+        screen.print(f"  row {damage.row}: {damage.id}: damaged {damage.what}")
+    if len(found.damaged) > SHOWN_DAMAGE:
+        screen.print(f"  ... and {len(found.damaged) - SHOWN_DAMAGE} more (--json lists them all)")
+    for column in found.damaged_columns:
+        screen.print(
+            f"  /{column} is damaged: `cxrfeat extract --prune` with the same images and labels "
+            "writes it anew, or restore a copy"
+        )
+    if found.repaired:
+        mend = "; set back to pending: run the same `cxrfeat extract` again"
+    else:
+        mend = "; --repair sets them back to pending" if found.damaged else ""
+    screen.print(
+        f"{found.path}: {found.checked} embeddings of {found.rows} rows checked, "
+        f"{len(found.damaged)} damaged{mend}"
+    )
+
+
+def merged(result: Merged) -> None:
+    """Print what `merge` made."""
+    screen = console()
+    for path, rows in result.sources.items():
+        screen.print(f"{path}: {rows} rows")
+    screen.print(
+        f"{result.path}: {result.rows} rows: {result.done} done, {result.pending} pending, "
+        f"{result.failed} failed; {result.shared} were in more than one file and agree"
+    )
+
+
+def exported(result: Exported) -> None:
+    """Print what `export` wrote."""
+    left_out = f"; {result.left_out} pending or failed left out" if result.left_out else ""
+    console().print(
+        f"{result.path}: {result.rows} embeddings of length {result.dimension}{left_out}"
+    )

@@ -1,0 +1,127 @@
+"""Progress on stderr: a bar on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+from rich.progress import Progress as Bar
+
+if TYPE_CHECKING:
+    from cxrfeat.evaluation.crossvalidate import FoldDone
+    from cxrfeat.verbs.filling import Progress
+
+PLAIN_SECONDS = 10.0
+
+
+@contextmanager
+def extraction_progress() -> Iterator[Callable[[Progress], None]]:
+    """Show images done, rate and time left: a bar on a terminal, a line now and then elsewhere."""
+    if not sys.stderr.isatty():
+        yield _plain_progress()
+        return
+    columns = (
+        TextColumn("reading and embedding"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[failed]}"),
+    )
+    with Bar(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("", total=None, rate="", failed="")
+        started = time.monotonic()
+
+        def show(progress: Progress) -> None:
+            rate = progress.done / max(time.monotonic() - started, 1e-9)
+            bar.update(
+                task,
+                completed=progress.done,
+                total=progress.total,
+                rate=f"{rate:.1f} images/s",
+                failed=f"{progress.failed} failed" if progress.failed else "",
+            )
+
+        yield show
+
+
+def _plain_progress() -> Callable[[Progress], None]:
+    started = last = time.monotonic()
+
+    def show(progress: Progress) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last < PLAIN_SECONDS and progress.done < progress.total:
+            return
+        last = now
+        rate = progress.done / max(now - started, 1e-9)
+        left = (progress.total - progress.done) / rate
+        failed = f", {progress.failed} failed" if progress.failed else ""
+        sys.stderr.write(
+            f"{progress.done} of {progress.total} images, {rate:.1f} images/s, "
+            f"{left:.0f} s left{failed}\n"
+        )
+
+    return show
+
+
+@contextmanager
+def download_progress() -> Iterator[Callable[[str, int, int], None]]:
+    """Show a download: a bar on a terminal, nothing elsewhere."""
+    if not sys.stderr.isatty():
+        yield lambda name, done, total: None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
+    with Bar(*columns, TransferSpeedColumn(), console=Console(stderr=True)) as bar:
+        tasks: dict[str, Any] = {}
+
+        def show(name: str, done: int, total: int) -> None:
+            if name not in tasks:
+                tasks[name] = bar.add_task(name, total=total or None)
+            bar.update(tasks[name], completed=done)
+
+        yield show
+
+
+@contextmanager
+def fit_progress() -> Iterator[Callable[[FoldDone], None]]:
+    """Show folds done: a line that changes on a terminal, one per extractor elsewhere."""
+    if not sys.stderr.isatty():
+        yield _plain_fit_progress()
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Bar(*columns, TimeElapsedColumn(), console=Console(stderr=True)) as bar:
+        task = bar.add_task("cross-validating", total=None, visible=False)
+        yield lambda event: bar.update(
+            task,
+            description=f"cross-validating {event.extractor}",
+            completed=event.done,
+            total=event.total,
+            visible=True,
+        )
+
+
+def _plain_fit_progress() -> Callable[[FoldDone], None]:
+    last = time.monotonic()
+
+    def show(event: FoldDone) -> None:
+        nonlocal last
+        if time.monotonic() - last < PLAIN_SECONDS and event.done < event.total:
+            return
+        last = time.monotonic()
+        sys.stderr.write(f"cross-validated {event.done} of {event.total} folds\n")
+
+    return show
