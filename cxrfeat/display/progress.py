@@ -22,7 +22,7 @@ from rich.progress import Progress as Bar
 
 if TYPE_CHECKING:
     from cxrfeat.evaluation.crossvalidate import FoldDone
-    from cxrfeat.verbs.extract import Progress
+    from cxrfeat.verbs.filling import Progress
 
 PLAIN_SECONDS = 10.0
 

@@ -47,6 +47,7 @@ def read_jpeg(data: bytes, options: ReadingOptions) -> Decoded:
     the network, so that a row does not depend on which other networks ran along.
     ``docs/images.md`` states how close this is to the full path.
     """
+    _check_jpeg_end(data)
     return _read(JpegImageFile, data, options)
 
 
@@ -121,6 +122,20 @@ def _reduced(grey: Image.Image) -> Image.Image:
 
 def _scale(size: tuple[int, int]) -> int:
     return next((s for s in (8, 4, 2) if min(size) >= s * SCALED_SIDE), 1)
+
+
+def _check_jpeg_end(data: bytes) -> None:
+    """Require an end marker after the beginning of the pixels.
+
+    A broken download is often filled up with zeros; libjpeg reads these as a grey rest. Within
+    the pixels the two bytes cannot occur, and the ends of previews lie before them.
+    """
+    place = 2
+    while data[place : place + 1] == b"\xff" and data[place + 1 : place + 2] != b"\xda":
+        filler = data[place + 1 : place + 2] == b"\xff"
+        place += 1 if filler else 2 + int.from_bytes(data[place + 2 : place + 4])
+    if data.find(b"\xff\xd9", place) < 0:
+        raise ImageError("truncated", "the JPEG file has no end")
 
 
 def _check_png_sums(data: bytes) -> None:

@@ -11,7 +11,8 @@ from cxrfeat import features
 from cxrfeat.errors import InputError, MissingExtraError
 from cxrfeat.images import phantom
 from cxrfeat.results import FitResult
-from cxrfeat.verbs.extract import DEFAULT_BACKBONES, ExtractResult, Progress, extract
+from cxrfeat.verbs.extract import DEFAULT_BACKBONES, ExtractResult, extract
+from cxrfeat.verbs.filling import Progress
 from cxrfeat.verbs.fit import fit
 
 TINY = "efficientnet_lite0"

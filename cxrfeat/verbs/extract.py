@@ -2,55 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from cxrfeat import dataset as datasets
-from cxrfeat import features, images, store, tables
+from cxrfeat import features, images, store
 from cxrfeat.dataset import Dataset
-from cxrfeat.errors import ImageError, InputError
+from cxrfeat.errors import InputError
 from cxrfeat.images import RADIOGRAPHY, ReadingOptions
+from cxrfeat.verbs.changed import current_hashes
 from cxrfeat.verbs.declared import with_declared_columns
-from cxrfeat.verbs.reading import read_in_order, reader_count
+from cxrfeat.verbs.failures import Failure, failures_in, write_failures
+from cxrfeat.verbs.filling import Progress, Target, fill
+from cxrfeat.verbs.reading import reader_count
 
 DEFAULT_BACKBONES = ("vgg16", "vgg19", "resnet50")
 PathLike = str | Path
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far an extraction is; given to `progress` after every batch.
-
-    Attributes
-    ----------
-    done, total : int
-        Images, of those that are to be computed in this run.
-    failed : int
-        Of `done`.
-    """
-
-    done: int
-    total: int
-    failed: int
-
-
-@dataclass(frozen=True)
-class Failure:
-    """One image that could not be used."""
-
-    id: str
-    code: str
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -120,17 +93,6 @@ class ExtractResult:
     classes: dict[str, int]
     notes: list[str]
     seconds: float
-
-
-@dataclass
-class _Target:
-    """One extractor with the file it fills."""
-
-    name: str
-    extractor: features.Extractor
-    writer: store.StoreWriter
-    pending: set[str] = field(default_factory=set)
-    computed: int = 0
 
 
 def extract(
@@ -240,7 +202,7 @@ def extract(
     }
     folder = Path(out)
     paths = dict(zip(found.ids, found.paths, strict=True))
-    hashes, stats = _current_hashes([folder / f"{stem}.h5" for stem in extractors], paths, workers)
+    hashes, stats = current_hashes([folder / f"{stem}.h5" for stem in extractors], paths, workers)
     with ExitStack() as stack:
         targets = []
         for stem, extractor in extractors.items():
@@ -257,25 +219,25 @@ def extract(
                 storage=storage,
             )
             stack.enter_context(writer)
-            targets.append(_Target(stem, extractor, writer, set(writer.pending)))
-        seen = _fill(
+            targets.append(Target(stem, extractor, writer, set(writer.pending)))
+        seen = fill(
             targets,
-            found.ids,
-            lambda id_: _read(id_, paths[id_], _sizes(targets), options),
-            batch_size,
-            reader_count(workers),
-            max_failures,
-            progress,
+            paths,
+            options,
+            batch_size=batch_size,
+            workers=reader_count(workers),
+            max_failures=max_failures,
+            progress=progress,
         )
     files = [_summary(target, folder / f"{target.name}.h5") for target in targets]
-    failures = _failures(file.path for file in files)
+    failures = failures_in(file.path for file in files)
     return ExtractResult(
         files=files,
         images=len(found),
         read=seen.read,
         stopped_early=seen.stopped_early,
         failures=failures,
-        failures_file=_write_failures(folder / "failures.csv", failures),
+        failures_file=write_failures(folder / "failures.csv", failures),
         classes=_class_counts(found),
         notes=[*found.notes, *seen.notes()],
         seconds=time.monotonic() - start,
@@ -326,146 +288,7 @@ def _spec(extractor: features.Extractor, options: ReadingOptions) -> dict[str, A
     return {**extractor.spec, "image": images.reading_spec(extractor.image_size, options)}
 
 
-def _current_hashes(
-    files: Iterable[Path], paths: Mapping[str, Path], workers: int | None
-) -> tuple[dict[str, str], dict[str, tuple[int, int]]]:
-    """Return the sha256 of every image that some file already holds a row of.
-
-    An image of the size and modification time that its row remembers is not read again; those of
-    the others come second, to be remembered now. An image that failed unread has no sha256 to
-    compare: it is the same as long as its size and time are.
-    """
-    hashes: dict[str, str] = {}
-    unsure: dict[str, tuple[int, int]] = {}
-    for file in files:
-        for id_, row in store.known(file).items():
-            if id_ not in paths or id_ in hashes or row.status == store.PENDING:
-                continue
-            try:
-                stat = paths[id_].stat()
-            except OSError:
-                continue
-            if (stat.st_size, stat.st_mtime_ns) != (row.size, row.mtime_ns):
-                unsure[id_] = (stat.st_size, stat.st_mtime_ns)
-            elif row.sha256:
-                hashes[id_] = row.sha256
-    unsure = {id_: stat for id_, stat in unsure.items() if id_ not in hashes}
-    with ThreadPoolExecutor(reader_count(workers)) as pool:
-        digests = pool.map(_sha256, [paths[id_] for id_ in unsure])
-        for id_, digest in zip(unsure, digests, strict=True):
-            if digest:
-                hashes[id_] = digest
-    return hashes, {id_: stat for id_, stat in unsure.items() if id_ in hashes}
-
-
-def _sha256(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
-        return ""  # unreadable now: its row stays as it is
-
-
-@dataclass(frozen=True)
-class _Read:
-    """One image as it comes out of a reading thread: the picture in every size, or why not."""
-
-    id: str
-    sizes: dict[int, npt.NDArray[np.float32]]
-    sha256: str
-    stat: tuple[int, int]
-    error: ImageError | None = None
-    warnings: tuple[str, ...] = ()
-
-
-@dataclass
-class _Seen:
-    """What went by while the files were filled."""
-
-    read: int = 0
-    failed: int = 0
-    stopped_early: bool = False
-    warnings: Counter[str] = field(default_factory=Counter)
-
-    def notes(self) -> list[str]:
-        return [f"{warning}: {count} image(s)" for warning, count in self.warnings.most_common()]
-
-
-def _fill(
-    targets: list[_Target],
-    ids: Sequence[str],
-    read: Callable[[str], _Read],
-    batch_size: int,
-    workers: int,
-    max_failures: int | None,
-    progress: Callable[[Progress], None] | None,
-) -> _Seen:
-    """Read what any file still needs, once, and give every file its rows."""
-    wanted = set[str]().union(*(target.pending for target in targets))
-    order = [id_ for id_ in ids if id_ in wanted]
-    seen = _Seen()
-    for batch in _batches(read_in_order(order, read, workers, batch_size), batch_size):
-        for target in targets:
-            _embed(target, [item for item in batch if item.id in target.pending])
-        seen.read += len(batch)
-        seen.failed += sum(item.error is not None for item in batch)
-        seen.warnings.update(warning for item in batch for warning in item.warnings)
-        if progress:
-            progress(Progress(seen.read, len(order), seen.failed))
-        if max_failures is not None and seen.failed > max_failures:
-            seen.stopped_early = True
-            break
-    return seen
-
-
-def _sizes(targets: list[_Target]) -> list[int]:
-    return sorted({target.extractor.image_size for target in targets})
-
-
-def _read(id_: str, path: Path, sizes: Sequence[int], options: ReadingOptions) -> _Read:
-    try:
-        stat = path.stat()
-        seen = (stat.st_size, stat.st_mtime_ns)
-    except (OSError, ValueError):
-        seen = (0, 0)  # reading it says why
-    try:
-        radiograph = images.read_image(path, options=options)
-    except ImageError as error:
-        return _Read(id_, {}, "", seen, error)
-    resized = {size: images.resize(radiograph.pixels, size) for size in sizes}
-    return _Read(id_, resized, radiograph.sha256, seen, warnings=radiograph.warnings)
-
-
-def _batches(items: Iterable[_Read], size: int) -> Iterator[list[_Read]]:
-    batch: list[_Read] = []
-    for item in items:
-        batch.append(item)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
-
-
-def _embed(target: _Target, batch: list[_Read]) -> None:
-    good = [item for item in batch if item.error is None]
-    if good:
-        stack = np.stack([item.sizes[target.extractor.image_size] for item in good])
-        target.writer.write(
-            [item.id for item in good],
-            target.extractor(stack),
-            [item.sha256 for item in good],
-            stats=[item.stat for item in good],
-        )
-        target.computed += len(good)
-    for item in batch:
-        if item.error is not None:
-            error = item.error
-            target.writer.fail(item.id, error.code, error.reason, item.sha256, item.stat)
-    target.writer.commit()
-
-
-def _summary(target: _Target, path: Path) -> ExtractedFile:
+def _summary(target: Target, path: Path) -> ExtractedFile:
     with store.load(path) as embeddings:
         return ExtractedFile(
             name=target.name,
@@ -481,32 +304,6 @@ def _summary(target: _Target, path: Path) -> ExtractedFile:
             changes=target.writer.changes,
             fingerprint=embeddings.fingerprint,
         )
-
-
-def _failures(files: Iterable[Path]) -> list[Failure]:
-    failures: dict[str, Failure] = {}
-    for file in files:
-        with store.load(file) as embeddings:
-            for row in np.flatnonzero(embeddings.status == store.FAILED):
-                code, _, reason = embeddings.errors[row].partition(": ")
-                failures.setdefault(embeddings.ids[row], Failure(embeddings.ids[row], code, reason))
-    return list(failures.values())
-
-
-def _write_failures(path: Path, failures: list[Failure]) -> Path | None:
-    """Write the table of failures, or remove the one of an earlier run that no longer holds."""
-    if not failures:
-        path.unlink(missing_ok=True)
-        return None
-    tables.write_table(
-        path,
-        {
-            "id": [failure.id for failure in failures],
-            "code": [failure.code for failure in failures],
-            "reason": [failure.reason for failure in failures],
-        },
-    )
-    return path
 
 
 def _class_counts(found: Dataset) -> dict[str, int]:

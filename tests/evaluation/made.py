@@ -41,7 +41,8 @@ def write_file(
     sha: Mapping[str, str] | None = None,
     **options: Any,
 ) -> Path:
-    """Write an embedding file; `y` are classes, or a label matrix, or None."""
+    """Write an embedding file anew; `y` are classes, or a label matrix, or None."""
+    path.unlink(missing_ok=True)
     names = list(ids) if ids is not None else [f"{i:04d}.png" for i in range(len(X))]
     labels = None
     if y is not None:

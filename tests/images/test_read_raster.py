@@ -133,6 +133,19 @@ def test_a_truncated_picture_is_a_failure_and_never_a_grey_half(format: str) -> 
         assert failure(data[: int(len(data) * part)]) in ("truncated", "damaged")
 
 
+def test_a_broken_download_filled_up_with_zeros_is_truncated() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64)).astype(np.uint8)
+    data = encode(Image.fromarray(noise), "JPEG")
+    for part in (0.4, 0.7, 0.95):
+        kept = int(len(data) * part)
+        assert failure(data[:kept] + bytes(len(data) - kept)) == "truncated"
+
+
+def test_bytes_after_the_end_of_a_jpeg_are_allowed() -> None:
+    data = encode(Image.fromarray(RAMP), "JPEG", quality=100)
+    read_image(data + b"\0 and a camera's notes")
+
+
 def test_what_is_no_file_is_a_failure_with_its_own_code(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.png")
     (tmp_path / "folder.png").mkdir()

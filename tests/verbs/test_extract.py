@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 import cxrfeat
+import cxrfeat.verbs.changed as changed
 import cxrfeat.verbs.extract as extract_module
 from cxrfeat.errors import InputError, SpecMismatchError, UnknownNameError, WeightsError
 from cxrfeat.features import WeightsChoice, open_extractor
@@ -257,8 +258,8 @@ def test_an_image_that_failed_is_tried_again_once_it_is_another(folder, tmp_path
 def test_images_that_were_only_touched_are_hashed_once(folder, tmp_path, monkeypatch) -> None:
     cxrfeat.extract(folder, out=tmp_path / "e", **SMALL)
     hashed = []
-    plain = extract_module._sha256
-    monkeypatch.setattr(extract_module, "_sha256", lambda path: hashed.append(path) or plain(path))
+    plain = changed._sha256
+    monkeypatch.setattr(changed, "_sha256", lambda path: hashed.append(path) or plain(path))
     for path in folder.rglob("*.png"):
         path.touch()
     for expected in (12, 12):
