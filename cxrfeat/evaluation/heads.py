@@ -68,7 +68,7 @@ class Head:
     gives : "probabilities" or "decisions"
         What the path returns; decisions are Platt-scaled on held-out rows.
     inner : int
-        Of the three inner folds, how many it is tuned on: early stopping needs one.
+        Of the three inner folds, how many it is tuned on where there are many images.
     """
 
     name: str

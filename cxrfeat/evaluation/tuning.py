@@ -18,6 +18,9 @@ from cxrfeat.evaluation.shared import SharedFold
 Matrix = npt.NDArray[np.float64]
 Pairs = Sequence[tuple[Rows, Rows]]
 
+LARGE = 2000
+"""Training rows beyond which one inner fold tells as much as three, for heads that ask for one."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -191,7 +194,8 @@ def tune(head: Head, fold: SharedFold, problem: Problem, pairs: Pairs, plan: Pla
     """
     if head.name == FLOOR or not pairs:
         return Tuned(dict(head.grid[len(head.grid) // 2]))
-    pairs = pairs[: head.inner]
+    if len(problem.rows) > LARGE:
+        pairs = pairs[: head.inner]
     scores = head.path(fold, problem.y, pairs, head.grid, plan.seed)
     # Decision scores order images; what else the metric asks for comes after calibration.
     by_order = plan.metric.needs_probabilities and head.gives == "decisions"

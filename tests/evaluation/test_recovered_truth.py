@@ -129,8 +129,3 @@ def test_the_corrected_test_keeps_its_level_and_its_intervals_cover(gap: float) 
     if gap == 0:
         assert found.corrected <= 0.07
         assert found.plain > 0.07
-
-
-def test_with_overlapping_training_sets_the_plain_t_test_sees_what_is_not_there() -> None:
-    found = simulate((BASE, BASE), 8)
-    assert found.corrected <= found.plain
