@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.pipeline import Pipeline
+from threadpoolctl import threadpool_limits
 
 from cxrfeat.evaluation.folds import Groups
 from cxrfeat.evaluation.heads import Head
@@ -24,6 +25,7 @@ from cxrfeat.evaluation.tuning import (
 )
 
 Matrix = npt.NDArray[np.float64]
+SMALL = 2_000_000
 
 
 def refit(
@@ -50,6 +52,19 @@ def refit(
     tuned : list of Tuned
         One, or one per label.
     """
+    # On small matrices several threads wait for each other longer than they work.
+    with threadpool_limits(1 if X.size < SMALL else None):
+        return _refit(head, X, labels, groups, plan, widths)
+
+
+def _refit(
+    head: Head,
+    X: FloatMatrix,
+    labels: Matrix,
+    groups: Groups,
+    plan: Plan,
+    widths: Sequence[int],
+) -> tuple[Any, list[Tuned]]:
     fold = SharedFold(X, X[:0], widths)
     fitted, tuned = [], []
     for problem in problems(labels, plan.exclusive):
