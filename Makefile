@@ -34,10 +34,10 @@ layers: $(VENV)/.dev
 	$(BIN)/lint-imports
 
 test: $(VENV)/.dev check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 test-slow: $(VENV)/.dev
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -n auto -m slow
 
 clean:
 	rm -rf $(VENV)
