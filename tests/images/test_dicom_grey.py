@@ -68,14 +68,20 @@ def grey_scale(how: str, bits: int, signed: bool) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
-@pytest.mark.parametrize("how", ["window", "several windows", "VOI LUT", "rescale"])
-@pytest.mark.parametrize("signed", [False, True])
-@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+@pytest.mark.parametrize(
+    ("how", "signed", "bits"),
+    [
+        (how, signed, bits)
+        for how in ("window", "several windows", "VOI LUT", "rescale")
+        for signed in (False, True)
+        for bits in (8, 10, 12, 14, 16)
+        # A LUT cannot start below 0 and have 65,536 entries in one value representation.
+        if (how, signed, bits) != ("VOI LUT", True, 16)
+    ],
+)
 def test_the_picture_does_not_depend_on_how_it_is_stored(
     make_dicom, file_bytes, bits: int, signed: bool, how: str, photometric: str
 ) -> None:
-    if how == "VOI LUT" and bits == 16 and signed:
-        pytest.skip("a LUT cannot start below 0 and have 65,536 entries in one VR")
     inverted = photometric == "MONOCHROME1"
     shown = picture(bits)
     dataset = make_dicom(
@@ -208,13 +214,18 @@ SYNTAXES = {
 
 
 @pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
-@pytest.mark.parametrize("syntax", SYNTAXES)
-@pytest.mark.parametrize("bits", [8, 12, 16])
+@pytest.mark.parametrize(
+    ("syntax", "bits"),
+    [
+        (syntax, bits)
+        for syntax in SYNTAXES
+        for bits in (8, 12, 16)
+        if syntax != "JPEG baseline" or bits == 8  # which is all it has
+    ],
+)
 def test_every_transfer_syntax_gives_the_same_picture(
     make_dicom, file_bytes, tmp_path, bits: int, syntax: str, photometric: str
 ) -> None:
-    if syntax == "JPEG baseline" and bits != 8:
-        pytest.skip("JPEG baseline has 8 bits")
     inverted = photometric == "MONOCHROME1"
     values = stored(picture(bits), bits, signed=False, inverted=inverted)
     dataset = make_dicom(
