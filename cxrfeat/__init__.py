@@ -1,7 +1,9 @@
 """cxrfeat: frozen ImageNet backbones over chest radiographs, once; then compare them honestly.
 
-Every command of the command line is a function of the same name here. Nothing heavy is
-imported until a function is used. For research only, not for diagnosis.
+Every command of the command line is a function of the same name here (``cxrfeat weights list`` is
+`weights_list`; only ``cxrfeat dataset`` is elsewhere, `cxrfeat.verbs.dataset.dataset`, because
+`cxrfeat.dataset` is the package of plain data). Nothing heavy is imported until a function is used.
+For research only, not for diagnosis.
 """
 
 from __future__ import annotations
@@ -14,6 +16,8 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from cxrfeat.store import Embeddings as Embeddings
     from cxrfeat.store import load as load
+    from cxrfeat.verbs.backbones import backbones as backbones
+    from cxrfeat.verbs.demo import demo as demo
     from cxrfeat.verbs.export import export as export
     from cxrfeat.verbs.extract import extract as extract
     from cxrfeat.verbs.fit import fit as fit
@@ -21,8 +25,14 @@ if TYPE_CHECKING:
     from cxrfeat.verbs.inspect import inspect as inspect
     from cxrfeat.verbs.merge import merge as merge
     from cxrfeat.verbs.verify import verify as verify
+    from cxrfeat.verbs.weights import weights_add as weights_add
+    from cxrfeat.verbs.weights import weights_check as weights_check
+    from cxrfeat.verbs.weights import weights_fetch as weights_fetch
+    from cxrfeat.verbs.weights import weights_list as weights_list
 
 _PUBLIC = {
+    "backbones": "cxrfeat.verbs.backbones",
+    "demo": "cxrfeat.verbs.demo",
     "extract": "cxrfeat.verbs.extract",
     "export": "cxrfeat.verbs.export",
     "fit": "cxrfeat.verbs.fit",
@@ -30,6 +40,10 @@ _PUBLIC = {
     "inspect": "cxrfeat.verbs.inspect",
     "merge": "cxrfeat.verbs.merge",
     "verify": "cxrfeat.verbs.verify",
+    "weights_add": "cxrfeat.verbs.weights",
+    "weights_check": "cxrfeat.verbs.weights",
+    "weights_fetch": "cxrfeat.verbs.weights",
+    "weights_list": "cxrfeat.verbs.weights",
     "load": "cxrfeat.store",
     "Embeddings": "cxrfeat.store",
     "CxrfeatError": "cxrfeat.errors",
