@@ -265,3 +265,19 @@ def test_images_that_were_only_touched_are_hashed_once(folder, tmp_path, monkeyp
     for expected in (12, 12):
         assert cxrfeat.extract(folder, out=tmp_path / "e", **SMALL).read == 0
         assert len(hashed) == expected
+
+
+def test_a_damaged_row_is_repaired_by_extract_to_the_same_bits(folder, tmp_path) -> None:
+    cxrfeat.extract(folder, out=tmp_path / "e", **SMALL)
+    path = tmp_path / "e" / f"{STEM}.h5"
+    before = path.read_bytes()
+    with h5py.File(path) as file:
+        wanted = file["embeddings"][7].tobytes()
+    at = before.index(wanted) + 123
+    path.write_bytes(before[:at] + bytes([before[at] ^ 0x10]) + before[at + 1 :])
+
+    found = cxrfeat.verify(path, repair=True)
+    assert [damage.id for damage in found.damaged] == ["opaque/1.png"]
+    result = cxrfeat.extract(folder, out=tmp_path / "e", **SMALL)
+    assert (result.read, result.files[0].computed, result.files[0].reused) == (1, 1, 11)
+    assert path.read_bytes() == before
