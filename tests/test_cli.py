@@ -149,6 +149,7 @@ def test_a_broken_image_gives_exit_code_1_and_is_listed(folder) -> None:
         (["extract", "images", *SMALL, "--storage", "float8"], ["float16"]),
         (["fit"], ["embeddings"]),
         (["fit", "images"], ["images"]),
+        (["verify", "images"], ["images", "folder", ".h5"]),
         (["backbones", "alxnet"], ["alexnet"]),
         (["weights", "check", "none.pth"], ["none.pth"]),
     ],

@@ -61,6 +61,8 @@ def open_for_reading(path: Path) -> h5py.File:
     FileFormatError
         If the file is not ours, of another version, damaged, or points out of itself.
     """
+    if path.is_dir():
+        raise FileFormatError(f"'{path}' is a folder: name one of the .h5 files in it")
     if not path.is_file():
         raise FileFormatError(f"there is no file '{path}': make it with 'cxrfeat extract'")
     try:
