@@ -223,7 +223,7 @@ def test_what_is_no_hdf5_file_is_refused(tmp_path: Path) -> None:
             load(tmp_path / name)
     with pytest.raises(FileFormatError, match="there is no file"):
         load(tmp_path / "none.h5")
-    with pytest.raises(FileFormatError, match="there is no file"):
+    with pytest.raises(FileFormatError, match="is a folder: name one of"):
         load(tmp_path)
 
 
