@@ -134,7 +134,13 @@ def extract(
     frame: Frame = None,
     precision: Annotated[str, typer.Option(help="fp32, bf16 or fp16.")] = "fp32",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
-    batch_size: Annotated[int, typer.Option(help="Images that go through together.")] = 32,
+    runtime: Annotated[
+        str, typer.Option(help="On the CPU: auto (the fastest here), torch or ncnn.")
+    ] = "auto",
+    batch_size: Annotated[
+        int | None,
+        typer.Option(help="Images that go through together.  [default: 32; on a GPU, measured]"),
+    ] = None,
     workers: Annotated[
         int | None, typer.Option(help="Threads that read images.  [default: one per core]")
     ] = None,
@@ -170,6 +176,7 @@ def extract(
             frame=frame,
             precision=precision,
             device=device,
+            runtime=runtime,
             batch_size=batch_size,
             workers=workers,
             storage=storage,  # type: ignore[arg-type]  # the store names what it takes

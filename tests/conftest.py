@@ -1,5 +1,7 @@
 """Fixtures that more than one part of the tests needs."""
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,17 @@ def _shared(part: str) -> Path:
     if not path.exists():
         pytest.skip(f"needs the real files of ../shared/{part}, which are not part of the project")
     return path
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _conversions(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Converted networks are made anew for the tests, once for all their processes."""
+    root = tmp_path_factory.getbasetemp()
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        root = root.parent
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CXRFEAT_CACHE", str(root / "cxrfeat-cache"))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import numpy.typing as npt
 from joblib import Parallel, delayed
 from threadpoolctl import threadpool_limits
 
+from cxrfeat.cores import available_cores
 from cxrfeat.evaluation.align import Extractor
 from cxrfeat.evaluation.folds import Fold, Groups
 from cxrfeat.evaluation.permuted import permuted_auroc, shuffled_labels
@@ -127,10 +127,3 @@ class _Counter:
             self._done += 1
             if self._progress is not None:
                 self._progress(FoldDone(extractor, fold, self._done, self._total))
-
-
-def available_cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

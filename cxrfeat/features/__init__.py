@@ -2,8 +2,8 @@
 
 One story a file: `backbones` says which networks there are, `truncate` finds the layer that is
 pooled, `weights` finds and checks the tensors
-(`download` and `carrying` bring them), `pooling` turns maps into vectors, and `extractor`
-puts them together.
+(`download` and `carrying` bring them), `pooling` turns maps into vectors, `runtimes` run
+the network fast, and `extractor` puts them together.
 """
 
 from __future__ import annotations
@@ -16,13 +16,16 @@ from cxrfeat.features.carrying import (
     fetch_weights,
     locate_weights,
 )
-from cxrfeat.features.extractor import PRECISIONS, Extractor, environment, open_extractor
+from cxrfeat.features.extractor import BATCH, Extractor, open_extractor
 from cxrfeat.features.pooling import POOLINGS
+from cxrfeat.features.runtimes import PRECISIONS, RUNTIMES
 from cxrfeat.features.weights import WeightsChoice, assign_weights
 
 __all__ = [
+    "BATCH",
     "POOLINGS",
     "PRECISIONS",
+    "RUNTIMES",
     "Backbone",
     "Extractor",
     "WeightsChoice",
@@ -33,7 +36,6 @@ __all__ = [
     "check_name",
     "check_weights",
     "describe",
-    "environment",
     "fetch_weights",
     "locate_weights",
     "open_extractor",

@@ -166,7 +166,7 @@ def expected_input(name: str, weights_name: str | None = None) -> Input:
     return Input(int(preset.crop_size[0]), tuple(preset.mean), tuple(preset.std))
 
 
-def build(name: str, seed: int = 0, size: int | None = None) -> nn.Module:
+def build(name: str, seed: int = 0, size: int | None = None, *, empty: bool = False) -> nn.Module:
     """Build a network with seeded random weights, in evaluation mode.
 
     Parameters
@@ -176,6 +176,10 @@ def build(name: str, seed: int = 0, size: int | None = None) -> nn.Module:
     size : int, optional
         Side of the images in pixels, for networks that are built for one size (vision
         transformers); default: what the pinned weights expect.
+    empty : bool
+        Without values, for weights that are loaded next: drawing random ones takes a second or
+        two for VGG. Networks with
+         buffers of their own, which no weights file holds, are built whole.
 
     Raises
     ------
@@ -197,8 +201,17 @@ def build(name: str, seed: int = 0, size: int | None = None) -> nn.Module:
             arguments = dict(BUILD_ARGUMENTS.get(name, {}))
             if name.startswith("vit_"):
                 arguments["image_size"] = size or expected_input(name).size
-            network = models.get_model(name, weights=None, **arguments)
+            with torch.device("meta" if empty else "cpu"):
+                network = models.get_model(name, weights=None, **arguments)
+            if empty and _has_other_buffers(network):
+                network = models.get_model(name, weights=None, **arguments)
     return network.eval().requires_grad_(False)
+
+
+def _has_other_buffers(network: nn.Module) -> bool:
+    """Tell whether a network computes buffers that are not part of its weights."""
+    kept = network.state_dict().keys()
+    return any(name not in kept for name, _ in network.named_buffers())
 
 
 def describe(names: list[str] | None = None) -> list[Backbone]:

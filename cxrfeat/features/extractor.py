@@ -9,21 +9,21 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torchvision
+from torch import fx
 
 from cxrfeat.errors import InputError, UnknownNameError
 from cxrfeat.features.backbones import Input, check_name
-from cxrfeat.features.pooling import POOLINGS, dimension, pool
+from cxrfeat.features.pooling import POOLINGS, dimension
+from cxrfeat.features.runtimes import PRECISIONS, RUNTIMES, Recipe, choose, fastest_batch, processor
 from cxrfeat.features.truncate import Truncated, truncate
 from cxrfeat.features.weights import WeightsChoice, load, require_all, tensors_sha256
 
 # Raised when the same image would get another embedding than before.
 PREPROCESSING_VERSION = 1
 
-PRECISIONS: dict[str, torch.dtype] = {
-    "fp32": torch.float32,
-    "bf16": torch.bfloat16,
-    "fp16": torch.float16,
-}
+# Images at a time on the CPU, where more of them are not faster.
+BATCH = 32
+
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
@@ -45,6 +45,11 @@ class Extractor:
         Side S of the images it takes, in pixels.
     spec : dict
         What decides the meaning of the embeddings, but for how images are read.
+    side_by_side : bool
+        Whether images go through one at a time, each on a core of its own, so that several
+        threads may call it at once; otherwise a batch takes all cores or an accelerator.
+    notes : tuple of str
+        What its user should know about how it runs.
     """
 
     def __init__(
@@ -57,17 +62,19 @@ class Extractor:
         pooling: str,
         precision: str,
         device: torch.device,
+        runtime: str,
     ) -> None:
         self.backbone = backbone
         self.weights_name = weights_name
         self.image_size = expected.size
         self.dimension = dimension(truncated.shapes, pooling)
+        sha256 = tensors_sha256(truncated.module)
         self.spec: dict[str, Any] = {
             "backbone": backbone,
             "layer": truncated.layers if len(truncated.layers) > 1 else truncated.layers[0],
             "pooling": pooling,
             "dimension": self.dimension,
-            "weights": {"name": weights_name, "sha256": tensors_sha256(truncated.module)},
+            "weights": {"name": weights_name, "sha256": sha256},
             "preprocessing": {
                 "version": PREPROCESSING_VERSION,
                 "channels": "grey, repeated three times",
@@ -77,23 +84,38 @@ class Extractor:
             "precision": precision,
         }
         self._pooling = pooling
-        self._precision = precision
         self._device = device
-        self._dtype = PRECISIONS[precision]
-        shape = (1, 3, 1, 1)
-        self._mean = torch.tensor(expected.mean, dtype=torch.float32).reshape(shape).to(device)
-        self._std = torch.tensor(expected.std, dtype=torch.float32).reshape(shape).to(device)
-        self._module = truncated.module.to(device).to(memory_format=torch.channels_last)
+        self._module = truncated.module
+        self._recipe = Recipe(expected.size, expected.mean, expected.std, pooling, precision)
+        chosen = choose(
+            truncated.module,
+            self._recipe,
+            backbone=backbone,
+            tensors_sha256=sha256,
+            device=device,
+            asked=runtime,
+        )
+        self._runtime = chosen.runtime
+        self.side_by_side = chosen.runtime.side_by_side
+        self.notes = chosen.notes
 
     @property
     def is_control(self) -> bool:
         """Whether the weights are random: a control, not a pretrained extractor."""
         return self.weights_name.startswith("random")
 
+    def prepared(self, images: npt.NDArray[np.float32]) -> tuple[fx.GraphModule, torch.Tensor]:
+        """Return the truncated network, and normalised images (B, S, S) as it takes them.
+
+        Both are torch's, in float32 on the CPU, whatever runs the network otherwise.
+        """
+        grey = np.ascontiguousarray(images, np.float32)
+        return self._module, torch.from_numpy(self._recipe.normalise(grey))
+
     def __repr__(self) -> str:
         return (
             f"Extractor({self.backbone}, weights={self.weights_name}, pooling={self._pooling}, "
-            f"{self.image_size} px -> {self.dimension})"
+            f"{self.image_size} px -> {self.dimension}, {self._runtime.name})"
         )
 
     def __call__(self, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -107,26 +129,34 @@ class Extractor:
         Returns
         -------
         ndarray of float32, shape (B, D)
+            The same bits for an image whatever batch it is in, on one machine and runtime.
         """
         if images.ndim != 3 or images.shape[1:] != (self.image_size, self.image_size):
             raise InputError(
                 f"{self.backbone} takes images of shape (B, {self.image_size}, {self.image_size}), "
                 f"not {images.shape}"
             )
-        if len(images) == 1:
-            # Some CPU kernels treat a batch of one differently (1e-6); a row must not depend on
-            # its batch, so there is no batch of one.
-            return self(np.concatenate([images, images]))[:1]
-        with torch.inference_mode():
-            grey = torch.from_numpy(np.ascontiguousarray(images, np.float32)).to(self._device)
-            batch = ((grey[:, None] - self._mean) / self._std).contiguous(
-                memory_format=torch.channels_last
-            )
-            with torch.autocast(
-                self._device.type, dtype=self._dtype, enabled=self._precision != "fp32"
-            ):
-                maps = self._module(batch)
-            return pool(maps, self._pooling).cpu().numpy()
+        if not len(images):
+            return np.empty((0, self.dimension), np.float32)
+        return self._runtime(np.ascontiguousarray(images, np.float32))
+
+    def batch_size(self) -> int:
+        """Return how many images to give at once: on an accelerator, what is fastest and fits."""
+        if self._device.type == "cpu":
+            return BATCH
+        blank = np.zeros((1, self.image_size, self.image_size), np.float32)
+        return fastest_batch(lambda size: self(np.repeat(blank, size, axis=0)))
+
+    def environment(self) -> dict[str, str]:
+        """Return the versions that a reader may want to know, but that decide nothing."""
+        return {
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+            "processor": processor(),
+            "torch": torch.__version__,
+            "torchvision": torchvision.__version__,
+            "runtime": self._runtime.name,
+        }
 
 
 def open_extractor(
@@ -137,6 +167,7 @@ def open_extractor(
     image_size: int | None = None,
     precision: str = "fp32",
     device: str = "auto",
+    runtime: str = "auto",
 ) -> Extractor:
     """Load a network, cut it off before its classifier, and freeze it.
 
@@ -154,9 +185,13 @@ def open_extractor(
         A key of `PRECISIONS`.
     device : str
         "auto", "cpu", "cuda" or "mps".
+    runtime : str
+        "auto", "torch" or "ncnn": what runs the network on the CPU.
 
     Raises
     ------
+    MissingExtraError
+        For ncnn without the extra ``cpu``.
     UnknownNameError, InputError
         For names we do not have, or a size or precision that cannot be used.
     WeightsError
@@ -167,6 +202,7 @@ def open_extractor(
         ("pooling", pooling, POOLINGS),
         ("precision", precision, PRECISIONS),
         ("device", device, DEVICES),
+        ("runtime", runtime, RUNTIMES),
     ):
         if name not in known:
             raise UnknownNameError(what, name, known)
@@ -189,6 +225,7 @@ def open_extractor(
         pooling=pooling,
         precision=precision,
         device=place,
+        runtime=runtime,
     )
 
 
@@ -210,13 +247,3 @@ def choose_device(device: str) -> torch.device:
     if not available[device]:
         raise InputError(f"device '{device}' is not available here: use --device auto or cpu")
     return torch.device(device)
-
-
-def environment() -> dict[str, str]:
-    """Return the versions that a reader may want to know, but that decide nothing."""
-    return {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "torch": torch.__version__,
-        "torchvision": torchvision.__version__,
-    }

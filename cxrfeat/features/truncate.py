@@ -10,6 +10,7 @@ its embedding is the vector that its classifier gets.
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 
 import torch
@@ -65,10 +66,11 @@ def truncate(network: nn.Module, size: int, *, stages: bool = False) -> Truncate
     """
     tracer = NodePathTracer()
     graph = tracer.trace(network)
-    traced = fx.GraphModule(network, graph)
+    # Shapes are found without computing anything, on a copy without values.
+    empty = fx.GraphModule(copy.deepcopy(network).to("meta"), graph)
     try:
         with torch.inference_mode():
-            ShapeProp(traced).propagate(torch.zeros(1, 3, size, size))
+            ShapeProp(empty).propagate(torch.zeros(1, 3, size, size, device="meta"))
     except (RuntimeError, AssertionError) as error:
         raise InputError(
             f"{type(network).__name__} does not take images of {size} x {size} pixels: "

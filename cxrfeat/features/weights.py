@@ -176,7 +176,7 @@ def load(backbone: str, choice: WeightsChoice) -> Loaded:
     else:
         name, url = named_url(backbone, choice.name)
         path = find_or_download(backbone, name, url, choice.folders)
-        network = build(backbone, size=expected_input(backbone, name).size)
+        network = build(backbone, size=expected_input(backbone, name).size, empty=True)
     absent = _fill(network, read_tensors(path), path)
     return Loaded(network, name, expected_input(backbone, name), absent, path.name)
 
@@ -196,12 +196,19 @@ def named_url(backbone: str, name: str = "") -> tuple[str, str]:
 
 
 def require_all(loaded: Loaded, module: nn.Module) -> None:
-    """Raise `WeightsError` if the file left out a tensor that `module` needs."""
+    """Raise `WeightsError` if the file left out a tensor that `module` needs.
+
+    Counters that evaluation does not use are filled in.
+    """
     if missing := sorted(loaded.absent & module.state_dict().keys()):
         raise WeightsError(
             f"{loaded.file} lacks {len(missing)} tensors of the network, first '{missing[0]}': "
             "give the file of this network"
         )
+    for owner in module.modules():
+        for name, buffer in owner.named_buffers(recurse=False):
+            if buffer.is_meta:  # counters of batch normalisation, which older files lack
+                setattr(owner, name, torch.zeros_like(buffer, device="cpu"))
 
 
 def _load_local(backbone: str, path: Path) -> Loaded:
@@ -213,7 +220,7 @@ def _load_local(backbone: str, path: Path) -> Loaded:
         )
     given = sidecar["input"]
     expected = Input(int(given["size"]), tuple(given["mean"]), tuple(given["std"]))
-    network = build(backbone, size=expected.size)
+    network = build(backbone, size=expected.size, empty=True)
     absent = _fill(network, read_tensors(path), path)
     return Loaded(network, path.stem, expected, absent, path.name)
 
@@ -295,8 +302,11 @@ def _fill(network: nn.Module, tensors: dict[str, Tensor], path: Path) -> frozens
     # torchvision's DenseNet files were saved under older module names ("norm.1" for "norm1").
     older = re.compile(r"(.*denselayer\d+\.(?:norm|relu|conv))\.(.*)")
     tensors = {older.sub(r"\1\2", key): tensor for key, tensor in tensors.items()}
+    # Tensors of the file become the network's own, in the network's type.
+    types = {key: tensor.dtype for key, tensor in network.state_dict().items()}
+    tensors = {key: tensor.to(types.get(key, tensor.dtype)) for key, tensor in tensors.items()}
     try:
-        result = network.load_state_dict(tensors, strict=False)
+        result = network.load_state_dict(tensors, strict=False, assign=True)
     except RuntimeError as error:  # torch names the tensors whose shapes differ
         detail = _first_line(str(error).partition(":")[2].strip() or error)
         raise WeightsError(

@@ -1,9 +1,19 @@
-"""Read images once and give every embedding file the rows it lacks."""
+"""Read images once and give every embedding file the rows it lacks.
+
+Three things go on at once, with bounded queues between them, so that memory does not grow with
+the number of images. Threads read and resize; where a network takes one image on one core, the
+same thread runs it too, so that no core waits for another. A network that takes batches runs in a
+thread of its own. The calling thread writes, in the order of the images whatever came first.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
+import threading
+import time
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +24,12 @@ from cxrfeat import features, images, store
 from cxrfeat.errors import ImageError
 from cxrfeat.images import ReadingOptions
 from cxrfeat.verbs.reading import read_in_order
+
+KEPT_SECONDS = 2.0
+"""Rows are written at least this often, so that an interruption costs little work."""
+
+Pictures = npt.NDArray[np.float32]
+Rows = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -46,14 +62,42 @@ class Target:
 
 @dataclass(frozen=True)
 class _Read:
-    """One image as it comes out of a reading thread: the picture in every size, or why not."""
+    """One image as it comes out of a reading thread: the picture in every size, or why not.
+
+    `rows` holds what networks that run side by side made of it, by the target's name.
+    """
 
     id: str
-    sizes: dict[int, npt.NDArray[np.float32]]
+    sizes: dict[int, Pictures]
     sha256: str
     stat: tuple[int, int]
     error: ImageError | None = None
     warnings: tuple[str, ...] = ()
+    rows: dict[str, Rows] = field(default_factory=dict)
+
+
+class Stopwatch:
+    """Adds up what each step took, over all threads.
+
+    Attributes
+    ----------
+    seconds : dict of str to float
+        Seconds of one thread each, so that their sum may exceed the time of the whole.
+    """
+
+    def __init__(self) -> None:
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def on(self, step: str) -> Iterator[None]:
+        """Count the time of a block for `step`."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self.seconds[step] += time.perf_counter() - start
 
 
 @dataclass
@@ -64,6 +108,7 @@ class Seen:
     failed: int = 0
     stopped_early: bool = False
     warnings: Counter[str] = field(default_factory=Counter)
+    watch: Stopwatch = field(default_factory=Stopwatch)
 
     def notes(self) -> list[str]:
         """Say how many images had each warning."""
@@ -75,7 +120,7 @@ def fill(
     paths: Mapping[str, Path],
     options: ReadingOptions,
     *,
-    batch_size: int,
+    batch_size: int | None,
     workers: int,
     max_failures: int | None,
     progress: Callable[[Progress], None] | None,
@@ -93,14 +138,30 @@ def fill(
     wanted = set[str]().union(*(target.pending for target in targets))
     order = [id_ for id_ in paths if id_ in wanted]
     sizes = sorted({target.extractor.image_size for target in targets})
+    side_by_side = [target for target in targets if target.extractor.side_by_side]
+    in_batches = [target for target in targets if not target.extractor.side_by_side]
+    if batch_size is None:
+        batch_size = min((t.extractor.batch_size() for t in in_batches), default=features.BATCH)
+    seen = Seen()
 
     def read(id_: str) -> _Read:
-        return _read(id_, paths[id_], sizes, options)
+        item = _read(id_, paths[id_], sizes, options, seen.watch)
+        for target in side_by_side:
+            if item.error is None and id_ in target.pending:
+                with seen.watch.on(target.name):
+                    pictures = item.sizes[target.extractor.image_size][None]
+                    item.rows[target.name] = target.extractor(pictures)[0]
+        return item
 
-    seen = Seen()
-    for batch in _batches(read_in_order(order, read, workers, batch_size), batch_size):
-        for target in targets:
-            _embed(target, [item for item in batch if item.id in target.pending])
+    batches = _batches(
+        read_in_order(order, read, workers, batch_size),
+        batch_size,
+        KEPT_SECONDS if not in_batches else None,
+    )
+    for batch in _through_networks(batches, in_batches, seen.watch):
+        with seen.watch.on("writing"):
+            for target in targets:
+                _write(target, [item for item in batch if item.id in target.pending])
         seen.read += len(batch)
         seen.failed += sum(item.error is not None for item in batch)
         seen.warnings.update(warning for item in batch for warning in item.warnings)
@@ -112,38 +173,77 @@ def fill(
     return seen
 
 
-def _read(id_: str, path: Path, sizes: Sequence[int], options: ReadingOptions) -> _Read:
+def _read(
+    id_: str, path: Path, sizes: Sequence[int], options: ReadingOptions, watch: Stopwatch
+) -> _Read:
     try:
         stat = path.stat()
         seen = (stat.st_size, stat.st_mtime_ns)
     except (OSError, ValueError):
         seen = (0, 0)  # reading it says why
-    try:
-        radiograph = images.read_image(path, options=options)
-    except ImageError as error:
-        return _Read(id_, {}, "", seen, error)
-    resized = {size: images.resize(radiograph.pixels, size) for size in sizes}
+    with watch.on("reading"):
+        try:
+            radiograph = images.read_image(path, options=options)
+        except ImageError as error:
+            return _Read(id_, {}, "", seen, error)
+        resized = {size: images.resize(radiograph.pixels, size) for size in sizes}
     return _Read(id_, resized, radiograph.sha256, seen, warnings=radiograph.warnings)
 
 
-def _batches(items: Iterable[_Read], size: int) -> Iterator[list[_Read]]:
+def _batches(
+    items: Iterable[_Read], size: int, seconds: float | None = None
+) -> Iterator[list[_Read]]:
+    """Group items; with `seconds`, a group is also complete when that much time has passed."""
     batch: list[_Read] = []
+    begun = time.monotonic()
     for item in items:
         batch.append(item)
-        if len(batch) == size:
+        if len(batch) == size or (seconds is not None and time.monotonic() - begun > seconds):
             yield batch
-            batch = []
+            batch, begun = [], time.monotonic()
     if batch:
         yield batch
 
 
-def _embed(target: Target, batch: list[_Read]) -> None:
+def _through_networks(
+    batches: Iterable[list[_Read]], targets: Sequence[Target], watch: Stopwatch
+) -> Iterator[list[_Read]]:
+    """Run batches through networks while the next one is read and the last one is written."""
+    if not targets:
+        yield from batches
+        return
+
+    def embed(batch: list[_Read]) -> list[_Read]:
+        for target in targets:
+            chosen = [item for item in batch if not item.error and item.id in target.pending]
+            if chosen:
+                with watch.on(target.name):
+                    size = target.extractor.image_size
+                    rows = target.extractor(np.stack([item.sizes[size] for item in chosen]))
+                for item, row in zip(chosen, rows, strict=True):
+                    item.rows[target.name] = row
+        return batch
+
+    with ThreadPoolExecutor(1, thread_name_prefix="network") as network:
+        waiting: deque[Future[list[_Read]]] = deque()
+        try:
+            for batch in batches:
+                waiting.append(network.submit(embed, batch))
+                if len(waiting) > 2:  # one runs, one is ready
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:  # the consumer stopped early: what has not begun is left for the next time
+            for future in waiting:
+                future.cancel()
+
+
+def _write(target: Target, batch: list[_Read]) -> None:
     good = [item for item in batch if item.error is None]
     if good:
-        stack = np.stack([item.sizes[target.extractor.image_size] for item in good])
         target.writer.write(
             [item.id for item in good],
-            target.extractor(stack),
+            np.stack([item.rows[target.name] for item in good]),
             [item.sha256 for item in good],
             stats=[item.stat for item in good],
         )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
+
+from cxrfeat.cores import available_cores
 
 Key = TypeVar("Key")
 Item = TypeVar("Item")
@@ -46,5 +47,4 @@ def reader_count(asked: int | None) -> int:
     """Return how many threads read: as asked, else one for each core this process may use."""
     if asked is not None:
         return asked
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
+    return available_cores()

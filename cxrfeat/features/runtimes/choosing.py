@@ -1,0 +1,102 @@
+"""Decide what runs a network: what was asked for, or the fastest that is right."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import fx
+
+from cxrfeat.errors import InputError, MissingExtraError
+from cxrfeat.features.runtimes import conversion
+from cxrfeat.features.runtimes.measuring import fastest
+from cxrfeat.features.runtimes.plain import LAYOUTS, Torch
+from cxrfeat.features.runtimes.recipe import Recipe, Runtime
+from cxrfeat.features.runtimes.side_by_side import Ncnn
+
+RUNTIMES = ("auto", "torch", "ncnn")
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What runs a network, and what its user should know.
+
+    Attributes
+    ----------
+    runtime : Runtime
+    notes : tuple of str
+        Why ncnn is not used although it is there, and what was converted or measured.
+    """
+
+    runtime: Runtime
+    notes: tuple[str, ...] = ()
+
+
+def choose(
+    module: fx.GraphModule,
+    recipe: Recipe,
+    *,
+    backbone: str,
+    tensors_sha256: str,
+    device: torch.device,
+    asked: str = "auto",
+) -> Chosen:
+    """Return the runtime of a network.
+
+    Parameters
+    ----------
+    module : GraphModule
+        The truncated network, on the CPU.
+    recipe : Recipe
+    backbone : str
+        Its name, for messages.
+    tensors_sha256 : str
+        Of its tensors.
+    device : torch.device
+    asked : "auto", "torch" or "ncnn"
+        "auto" takes torch on accelerators, and on the CPU what is the fastest there.
+
+    Raises
+    ------
+    InputError, MissingExtraError
+        ncnn on an accelerator, for a network it cannot run, or not installed.
+    """
+    if device.type != "cpu":
+        if asked == "ncnn":
+            raise InputError(f"ncnn runs on the CPU, not on {device.type}: use --device cpu")
+        return Chosen(Torch(module, recipe, device))
+    candidates: dict[str, Callable[[], Runtime]] = {}
+    refusal = ""
+    if asked != "torch" and conversion.installed():
+        refusal = _add_ncnn(candidates, module, tensors_sha256, recipe)
+    if asked == "ncnn":
+        if not conversion.installed():
+            raise MissingExtraError("runtime 'ncnn'", "cpu")
+        if refusal:
+            raise InputError(f"{backbone}: {refusal}; use --runtime torch")
+        return Chosen(candidates["ncnn"]())
+    for layout in LAYOUTS:
+        candidates[f"torch {layout}"] = lambda layout=layout: Torch(  # type: ignore[misc]
+            module, recipe, device, layout
+        )
+    runtime = fastest(module.code, recipe, candidates)
+    notes = (f"{backbone}: torch runs it, because {refusal}",) if refusal else ()
+    return Chosen(runtime, notes)
+
+
+def _add_ncnn(
+    candidates: dict[str, Callable[[], Runtime]],
+    module: fx.GraphModule,
+    tensors_sha256: str,
+    recipe: Recipe,
+) -> str:
+    """Add ncnn if it can run the network; return why not otherwise."""
+    try:
+        folder, made = conversion.converted(module, tensors_sha256, recipe)
+    except OSError as error:
+        return f"what ncnn runs cannot be kept in {conversion.cache_folder()} ({error.strerror})"
+    refusal = made.refusal(recipe.precision)
+    if not refusal:
+        candidates["ncnn"] = lambda: Ncnn(folder, made.outputs, recipe)
+    return refusal

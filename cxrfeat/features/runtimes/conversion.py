@@ -1,0 +1,223 @@
+"""Convert a network for ncnn once per weights, check it against torch, and keep it.
+
+A conversion is kept under a key made of the network's graph, the sha256 of its tensors, the image
+size, and the versions of converter and runtime. Whatever is read back from the cache is checked
+against its sha256; whatever differs from torch by more than the bound is never used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import warnings
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import fx
+
+from cxrfeat.features.runtimes.recipe import Images, Recipe
+from cxrfeat.features.runtimes.side_by_side import Ncnn
+
+BOUNDS = {"fp32": 1e-5, "bf16": 1e-2}
+"""Largest relative error of a map against torch in float32, by precision."""
+
+PACKAGES = ("ncnn", "pnnx")
+CHECKED_IMAGES = 3
+_FILES = ("network.param", "network.bin")
+_MINUTES = 10
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """A network as ncnn takes it.
+
+    Attributes
+    ----------
+    outputs : int
+        Number of maps.
+    sha256 : list of str
+        Of the files.
+    error : dict of str to float
+        Relative error against torch by precision, the largest over images and maps.
+    unusable : str
+        Why ncnn cannot run this network; "" if it can.
+    """
+
+    outputs: int
+    sha256: list[str]
+    error: dict[str, float]
+    unusable: str = ""
+
+    def refusal(self, precision: str) -> str:
+        """Say why this conversion is not used for a precision; "" if it is."""
+        if self.unusable:
+            return self.unusable
+        if precision not in BOUNDS:
+            return f"ncnn does not run in {precision}"
+        if not self.error[precision] <= BOUNDS[precision]:
+            return (
+                f"ncnn in {precision} differs from torch by {self.error[precision]:.1e}, "
+                f"more than {BOUNDS[precision]:.0e}"
+            )
+        return ""
+
+
+def installed() -> bool:
+    """Whether converter and runtime are there (the extra ``cpu``)."""
+    return all(find_spec(package) is not None for package in PACKAGES)
+
+
+def cache_folder() -> Path:
+    """Where conversions are kept: $CXRFEAT_CACHE, or the user's cache folder."""
+    if configured := os.environ.get("CXRFEAT_CACHE"):
+        return Path(configured)
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "cxrfeat"
+
+
+def key_of(*parts: str) -> str:
+    """Return a name for what these parts decide."""
+    versions = [f"{package} {version(package)}" for package in PACKAGES if find_spec(package)]
+    return hashlib.sha256("\n".join([*parts, *versions]).encode()).hexdigest()[:32]
+
+
+def converted(
+    module: fx.GraphModule, tensors_sha256: str, recipe: Recipe
+) -> tuple[Path, Conversion]:
+    """Return the folder of a network for ncnn; make, check and keep it if it is not there.
+
+    Parameters
+    ----------
+    module : GraphModule
+        In evaluation mode, on the CPU; gives a tuple of maps.
+    tensors_sha256 : str
+        Of its tensors.
+    recipe : Recipe
+        Its size and preprocessing; the checking images go through it.
+
+    Raises
+    ------
+    OSError
+        The cache cannot be written.
+    """
+    folder = cache_folder() / "ncnn" / key_of(module.code, tensors_sha256, str(recipe.size))
+    if kept := _read(folder):
+        return folder, kept
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".new-") as temporary:
+        new = Path(temporary) / folder.name
+        new.mkdir()
+        conversion = _convert(module, recipe, new)
+        (new / "about.json").write_text(json.dumps(asdict(conversion), indent=1))
+        shutil.rmtree(folder, ignore_errors=True)  # damaged, or the check above had taken it
+        try:
+            os.replace(new, folder)
+        except OSError:  # another process was faster; what it made is the same
+            if _read(folder) is None:
+                raise
+    return folder, conversion
+
+
+def _read(folder: Path) -> Conversion | None:
+    try:
+        about = Conversion(**json.loads((folder / "about.json").read_text()))
+        if not about.unusable and _hashes(folder) != about.sha256:
+            return None
+    except (OSError, ValueError, TypeError):
+        return None
+    return about
+
+
+def _hashes(folder: Path) -> list[str]:
+    return [hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in _FILES]
+
+
+def _convert(module: fx.GraphModule, recipe: Recipe, folder: Path) -> Conversion:
+    try:
+        outputs = _run_pnnx(module, recipe.size, folder)
+    except (RuntimeError, OSError, subprocess.SubprocessError) as error:
+        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else "no reason"
+        return Conversion(0, [], {}, f"the conversion failed: {reason}")
+    images = checking_images(recipe.size)
+    expected = _torch_maps(module, recipe, images)
+    errors = {}
+    for precision in BOUNDS:
+        try:
+            network = Ncnn(folder, outputs, replace_precision(recipe, precision))
+            errors[precision] = max(
+                _relative_error(network.maps(image), [one[i] for one in expected])
+                for i, image in enumerate(images)
+            )
+        except RuntimeError as error:
+            return Conversion(outputs, _hashes(folder), {}, str(error))
+    return Conversion(outputs, _hashes(folder), errors)
+
+
+def _run_pnnx(module: fx.GraphModule, size: int, folder: Path) -> int:
+    """Write network.param and network.bin; return how many maps the network gives."""
+    import pnnx
+
+    example = torch.zeros(1, 3, size, size)
+    with tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # tracing turns shapes into constants, which is wanted
+        with torch.inference_mode(False), torch.no_grad():
+            outputs = len(module(example))
+            traced = torch.jit.trace(module, example, check_trace=False)  # type: ignore[no-untyped-call]
+            traced.save(f"{scratch}/network.pt")
+        subprocess.run(
+            [pnnx.EXEC_PATH, "network.pt", f"inputshape=[1,3,{size},{size}]", "fp16=0"],
+            cwd=scratch,
+            check=True,
+            capture_output=True,
+            timeout=60 * _MINUTES,
+        )
+        for suffix in ("param", "bin"):
+            shutil.move(f"{scratch}/network.ncnn.{suffix}", folder / f"network.{suffix}")
+    return outputs
+
+
+def replace_precision(recipe: Recipe, precision: str) -> Recipe:
+    """Return the same recipe in another precision."""
+    return Recipe(recipe.size, recipe.mean, recipe.std, recipe.pooling, precision)
+
+
+def checking_images(size: int) -> Images:
+    """Draw smooth random pictures with a contrast like that of radiographs, (n, S, S)."""
+    random = np.random.default_rng(0)
+    coarse = random.random((CHECKED_IMAGES, 1, 9, 9), dtype=np.float32)
+    smooth = torch.nn.functional.interpolate(
+        torch.from_numpy(coarse), size=(size, size), mode="bicubic", align_corners=False
+    )[:, 0].numpy()
+    grain = random.normal(0, 0.02, smooth.shape).astype(np.float32)
+    return np.clip(smooth + grain, 0, 1).astype(np.float32)
+
+
+def _torch_maps(
+    module: fx.GraphModule, recipe: Recipe, images: Images
+) -> list[npt.NDArray[np.float32]]:
+    with torch.inference_mode():
+        maps = module(torch.from_numpy(recipe.normalise(images)))
+        return [one.float().numpy() for one in maps]
+
+
+def _relative_error(
+    ours: list[npt.NDArray[np.float32]], expected: list[npt.NDArray[np.float32]]
+) -> float:
+    """Return the largest relative error (in the Euclidean norm) over the maps of one image."""
+    errors = []
+    for one, other in zip(ours, expected, strict=True):
+        if one.shape != other.shape:
+            raise RuntimeError(f"ncnn gives a map of shape {one.shape}, torch {other.shape}")
+        size = float(np.linalg.norm(other)) or 1.0
+        error = float(np.linalg.norm(one.astype(np.float64) - other)) / size
+        errors.append(error if np.isfinite(error) else float("inf"))
+    return max(errors)

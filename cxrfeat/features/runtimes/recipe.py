@@ -1,0 +1,61 @@
+"""What stands around the network: how grey images become its input, and its maps embeddings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+Images = npt.NDArray[np.float32]
+Rows = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Preprocessing, pooling and precision of an extractor.
+
+    Attributes
+    ----------
+    size : int
+        Side S of the images, in pixels.
+    mean, std : tuple of float
+        One for each channel, of pixels in [0, 1].
+    pooling : str
+        A key of `POOLINGS`.
+    precision : "fp32", "bf16" or "fp16"
+    """
+
+    size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    pooling: str
+    precision: str
+
+    def normalise(self, images: Images) -> npt.NDArray[np.float32]:
+        """Turn grey images (B, S, S) into what the network takes, (B, 3, S, S)."""
+        shape = (1, 3, 1, 1)
+        mean = np.asarray(self.mean, dtype=np.float32).reshape(shape)
+        std = np.asarray(self.std, dtype=np.float32).reshape(shape)
+        normalised: npt.NDArray[np.float32] = (images[:, None] - mean) / std
+        return normalised
+
+
+class Runtime(Protocol):
+    """Runs one frozen network on grey images.
+
+    Attributes
+    ----------
+    name : str
+        With the version, for the file's environment.
+    side_by_side : bool
+        An image at a time on one core, several images at once; otherwise a batch on all cores.
+    """
+
+    name: str
+    side_by_side: bool
+
+    def __call__(self, images: Images) -> Rows:
+        """Embed grey images (B, S, S): float32 rows (B, D), the same bits in any batch."""
+        ...
