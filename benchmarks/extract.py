@@ -1,0 +1,355 @@
+"""From files to embeddings: the usual way, plain torch, and cxrfeat, in turn in one run.
+
+`python benchmarks/extract.py` draws synthetic radiographs (or takes `--images FOLDER`), runs every
+way several times in turn, each in a process of its own, and prints medians and ratios. Loading a
+network is left out of all of them; `--start` measures it.
+
+    usual    DataLoader with a worker for each core, Pillow, float32, default layout, one network
+             at a time, an .npy file at the end: what thingsvision does
+    plain    one loop over the files, Pillow, float32, channels_last
+    memory   cxrfeat's network alone, pictures in memory
+    cxrfeat  `cxrfeat.extract`, a finished HDF5 file
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from itertools import cycle
+from pathlib import Path
+
+import numpy as np
+
+NETWORKS = ("vgg16", "vgg19", "resnet50")
+BATCH = 32
+
+
+def main() -> None:
+    options = arguments()
+    if options.one:
+        print(json.dumps(one(json.loads(options.one))))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        if options.memory:
+            memory(options, Path(folder))
+        elif options.start:
+            start(options, Path(folder))
+        elif options.large:
+            large(options, Path(folder))
+        else:
+            table(options, prepare(options, Path(folder) / "images", options.count))
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--images", type=Path, help="radiographs; default: synthetic, 640 x 640")
+    parser.add_argument("--count", type=int, default=48, help="images in each run")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--weights", action="append", default=[], help="as cxrfeat extract takes")
+    parser.add_argument("--network", action="append", help=f"default: {', '.join(NETWORKS)}")
+    parser.add_argument("--precision", default="fp32")
+    parser.add_argument("--runtime", default="auto")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--large", action="store_true", help="2,500 x 3,000 JPEG and 16-bit PNG")
+    parser.add_argument("--memory", type=int, nargs="+", metavar="N", help="peak memory, N images")
+    parser.add_argument("--image-size", type=int, help="for --memory: a small one saves time")
+    parser.add_argument("--start", action="store_true", help="from the command to the first row")
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    options.network = options.network or list(NETWORKS)
+    return options
+
+
+def table(options: argparse.Namespace, images: Path) -> None:
+    """Every way in turn, several rounds; medians and ratios."""
+    describe(options, images)
+    rates: dict[tuple[str, str], list[float]] = {}
+    reading: list[float] = []
+    for round_ in range(options.rounds):
+        for network in options.network:
+            for way in ("usual", "plain", "memory", "cxrfeat"):
+                done = in_process(options, way, [network], images)
+                rates.setdefault((network, way), []).append(done["rate"])
+        done = in_process(options, "cxrfeat", options.network, images)
+        rates.setdefault(("together", "cxrfeat"), []).append(done["rate"])
+        reading.append(done["reading"])
+        print(f"round {round_ + 1} of {options.rounds}", file=sys.stderr)
+    middle = {key: statistics.median(values) for key, values in rates.items()}
+    print("| images/s | usual | plain | memory | cxrfeat | / usual | / memory |")
+    print("|---|---|---|---|---|---|---|")
+    for network in options.network:
+        usual, plain, alone, ours = (
+            middle[network, way] for way in ("usual", "plain", "memory", "cxrfeat")
+        )
+        over_usual = ratio(rates, (network, "cxrfeat"), (network, "usual"))
+        over_alone = ratio(rates, (network, "cxrfeat"), (network, "memory"))
+        print(
+            f"| {network} | {usual:.2f} | {plain:.2f} | {alone:.2f} | {ours:.2f} "
+            f"| {over_usual:.2f} | {over_alone:.3f} |"
+        )
+    together = middle["together", "cxrfeat"]
+    alone = sum(1 / middle[network, "memory"] for network in options.network)
+    print(
+        f"\nall in one run: {together:.2f} images/s, {1 / together / alone:.3f} times the sum of "
+        f"the networks alone; reading is {statistics.median(reading):.1%} of the work"
+    )
+
+
+def ratio(
+    rates: dict[tuple[str, str], list[float]], over: tuple[str, str], under: tuple[str, str]
+) -> float:
+    """Return the median over the rounds of a ratio within one round."""
+    return statistics.median(a / b for a, b in zip(rates[over], rates[under], strict=True))
+
+
+def large(options: argparse.Namespace, folder: Path) -> None:
+    """Repeat the table with pictures of 2,500 x 3,000 pixels."""
+    for kind in ("jpg", "png"):
+        images = prepare(options, folder / kind, options.count, large=kind)
+        print(f"\n2,500 x 3,000, {'JPEG' if kind == 'jpg' else '16-bit PNG'}\n")
+        table(options, images)
+
+
+def memory(options: argparse.Namespace, folder: Path) -> None:
+    """Peak memory of one process with all networks, for several numbers of images."""
+    describe(options, options.images)
+    for count in options.memory:
+        images = prepare(options, folder / str(count), count)
+        done = in_process(options, "cxrfeat", options.network, images)
+        print(f"{count} images: peak {done['peak']:.0f} MiB, {done['seconds']:.0f} s", flush=True)
+
+
+def start(options: argparse.Namespace, folder: Path) -> None:
+    """From the command to the first row, conversions cached."""
+    images = prepare(options, folder / "images", 1)
+    describe(options, images)
+    for network in options.network:
+        seconds = []
+        for _ in range(options.rounds + 1):
+            out = tempfile.mkdtemp(dir=folder)
+            command = [sys.executable, "-m", "cxrfeat.cli", "extract", str(images), "--out", out]
+            command += ["--backbone", network, "--device", options.device]
+            for source in sources(options, network):
+                command += ["--weights", source]
+            begun = time.perf_counter()
+            subprocess.run(command, check=True, capture_output=True)
+            seconds.append(time.perf_counter() - begun)
+        print(f"{network}: {statistics.median(seconds[1:]):.2f} s ({len(seconds) - 1} runs)")
+
+
+def prepare(options: argparse.Namespace, folder: Path, count: int, large: str = "") -> Path:
+    """Copy or draw images into a folder; numbers beyond the originals repeat them."""
+    from PIL import Image
+
+    folder.mkdir(parents=True)
+    originals = [p for p in sorted(options.images.rglob("*.*")) if p.is_file()] if options.images \
+        else drawn(folder.parent / "drawn")  # fmt: skip
+    # Not one class only, whatever the number.
+    originals = [originals[i] for i in np.random.default_rng(0).permutation(len(originals))]
+    for number, original in zip(range(count), cycle(originals), strict=False):
+        name = folder / f"{number:06d}{original.suffix}"
+        if not large:
+            try:
+                os.link(original, name)
+            except OSError:
+                name.write_bytes(original.read_bytes())
+            continue
+        whole = Image.open(original).convert("L").resize((2500, 3000), Image.Resampling.BICUBIC)
+        if large == "jpg":
+            whole.save(name.with_suffix(".jpg"), quality=92)
+        else:
+            grain = np.random.default_rng(number).integers(0, 256, (3000, 2500), dtype=np.uint16)
+            samples = np.asarray(whole, dtype=np.uint16) * np.uint16(256) + grain // 16
+            Image.fromarray(samples).save(name.with_suffix(".png"))
+    return folder
+
+
+def drawn(folder: Path) -> list[Path]:
+    """Draw synthetic radiographs."""
+    from cxrfeat.images.phantom import write_phantoms
+
+    if not folder.exists():
+        write_phantoms(folder, patients=24, size=640)
+    return sorted(folder.rglob("*.png"))
+
+
+def describe(options: argparse.Namespace, images: Path | None) -> None:
+    from cxrfeat.cores import available_cores
+    from cxrfeat.features.runtimes import processor
+
+    print(
+        f"{available_cores()} cores, {processor()}, {platform.system()}; {options.count} images a "
+        f"run, {options.precision}, {options.rounds} rounds"
+    )
+
+
+def in_process(
+    options: argparse.Namespace, way: str, networks: list[str], images: Path
+) -> dict[str, float]:
+    asked = {
+        "way": way,
+        "networks": networks,
+        "images": str(images),
+        "weights": [s for name in networks for s in sources(options, name)],
+        "precision": options.precision,
+        "runtime": options.runtime,
+        "device": options.device,
+        "image_size": options.image_size,
+    }
+    done = subprocess.run(
+        [sys.executable, __file__, "--one", json.dumps(asked)],
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def sources(options: argparse.Namespace, network: str) -> list[str]:
+    """Return the weights of a network: as given, else random."""
+    mine = [w for w in options.weights if w.startswith(f"{network}=")]
+    return mine or [f"{network}=random"]
+
+
+def one(asked: dict) -> dict[str, float]:
+    """Run one way once, in this process."""
+    way = {"usual": usual, "plain": plain, "memory": from_memory, "cxrfeat": whole}[asked["way"]]
+    done = way(asked)
+    scale = 1 if platform.system() == "Darwin" else 1024
+    done["peak"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale / 2**20
+    return done
+
+
+def network_of(asked: dict):
+    """Build the network that the usual ways run, as cxrfeat cuts it."""
+    import torch
+
+    from cxrfeat.features import assign_weights
+    from cxrfeat.features.truncate import truncate
+    from cxrfeat.features.weights import load
+
+    name = asked["networks"][0]
+    loaded = load(name, assign_weights([name], asked["weights"])[name])
+    torch.set_num_threads(os.cpu_count() or 1)
+    return truncate(loaded.network, loaded.input.size).module, loaded.input
+
+
+class Files:
+    """A map-style dataset of preprocessed pictures, read by Pillow."""
+
+    def __init__(self, folder: str, expected) -> None:
+        from torchvision import transforms
+
+        self.files = sorted(Path(folder).iterdir())
+        self.prepared = transforms.Compose(
+            [
+                transforms.Resize((expected.size, expected.size)),
+                transforms.ToTensor(),
+                transforms.Normalize(expected.mean, expected.std),
+            ]
+        )
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int):
+        from PIL import Image
+
+        picture = Image.open(self.files[index])
+        if picture.mode.startswith("I"):  # 16 bits: to 8, as Pillow's RGB would cut them off
+            picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
+        return self.prepared(picture.convert("RGB"))
+
+
+def usual(asked: dict) -> dict[str, float]:
+    import torch
+    from torch.utils.data import DataLoader
+
+    module, expected = network_of(asked)
+    files = Files(asked["images"], expected)
+    module(torch.zeros(2, 3, expected.size, expected.size))
+    begun = time.perf_counter()
+    rows = []
+    with torch.inference_mode():
+        for batch in DataLoader(files, batch_size=BATCH, num_workers=os.cpu_count() or 1):
+            rows.append(module(batch)[0].mean(dim=(2, 3)))
+    with tempfile.TemporaryFile() as out:
+        np.save(out, torch.cat(rows).numpy())
+    return {"rate": len(files) / (time.perf_counter() - begun)}
+
+
+def plain(asked: dict) -> dict[str, float]:
+    import torch
+
+    module, expected = network_of(asked)
+    module.to(memory_format=torch.channels_last)
+    files = Files(asked["images"], expected)
+    module(torch.zeros(2, 3, expected.size, expected.size))
+    begun = time.perf_counter()
+    rows = []
+    with torch.inference_mode():
+        for start in range(0, len(files), BATCH):
+            indices = range(start, min(start + BATCH, len(files)))
+            batch = torch.stack([files[i] for i in indices])
+            maps = module(batch.contiguous(memory_format=torch.channels_last))
+            rows.append(maps[0].mean(dim=(2, 3)))
+    return {"rate": len(files) / (time.perf_counter() - begun)}
+
+
+def from_memory(asked: dict) -> dict[str, float]:
+    from cxrfeat import images
+    from cxrfeat.features import assign_weights, open_extractor
+
+    name = asked["networks"][0]
+    extractor = open_extractor(
+        name,
+        weights=assign_weights([name], asked["weights"])[name],
+        precision=asked["precision"],
+        runtime=asked["runtime"],
+        device=asked["device"],
+    )
+    files = sorted(Path(asked["images"]).iterdir())
+    pictures = np.stack(
+        [images.resize(images.read_image(file).pixels, extractor.image_size) for file in files]
+    )
+    extractor(pictures[:2])
+    begun = time.perf_counter()
+    for start in range(0, len(pictures), BATCH):
+        extractor(pictures[start : start + BATCH])
+    return {"rate": len(pictures) / (time.perf_counter() - begun)}
+
+
+def whole(asked: dict) -> dict[str, float]:
+    import cxrfeat
+
+    with tempfile.TemporaryDirectory() as out:
+        result = cxrfeat.extract(
+            asked["images"],
+            backbone=asked["networks"],
+            weights=asked["weights"],
+            precision=asked["precision"],
+            runtime=asked["runtime"],
+            device=asked["device"],
+            image_size=asked["image_size"],
+            out=out,
+        )
+    seconds = result.seconds - result.steps["opening"]
+    work = sum(value for step, value in result.steps.items() if step != "opening")
+    return {
+        "rate": result.images / seconds,
+        "seconds": seconds,
+        "reading": result.steps["reading"] / work,
+    }
+
+
+if __name__ == "__main__":
+    main()
