@@ -11,7 +11,7 @@ from typing import Any
 
 from cxrfeat.results.checklist_rules import written
 
-BLANK = "**[to be filled in by the author:** {}**]**"
+BLANK = "**[to be filled in by the author: {}]**"
 """How a blank is marked; nothing fills one but a person."""
 
 Lines = list[str]
@@ -46,7 +46,7 @@ def model_card(about: Mapping[str, Any], results: Mapping[str, Any] | None = Non
         "Ethical considerations": _blank(
             "approval, consent, de-identification, risks and who bears them"
         ),
-        "Caveats and limits": _caveats(about),
+        "Caveats and limits": _caveats(about, results),
     }
     title = f"# Model card: {about['head']} on {about['extractor']}"
     parts = [title, "**For research only. Not for diagnosis.**"]
@@ -206,15 +206,17 @@ def _findings(results: Mapping[str, Any] | None) -> Lines:
     return lines or ["None of the checks of `cxrfeat fit` found anything."]
 
 
-def _caveats(about: Mapping[str, Any]) -> Lines:
-    unknown = about.get("training", {}).get("patients") is None
+def _caveats(about: Mapping[str, Any], results: Mapping[str, Any] | None) -> Lines:
     lines = [
-        "- The scores are those of the folds; the model itself was fitted on all training images"
-        " and not tested again.",
         "- The features come from a network that was made for photographs; what they pick up may"
         " be the source of an image instead of a disease.",
     ]
-    if unknown:
+    if not (results or {}).get("options", {}).get("test"):
+        lines.append(
+            "- The scores are those of the folds; the model itself was fitted on all these images"
+            " and not tested on others."
+        )
+    if about.get("training", {}).get("patients") is None:
         lines.append(
             "- Patients are not known: images of one patient may have been on both sides of a fold,"
             " which flatters every score."
@@ -232,7 +234,7 @@ def _entry(
 
 
 def _blank(what: str) -> Lines:
-    return [BLANK.format(f" {what} ")]
+    return [BLANK.format(what)]
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> Lines:

@@ -12,7 +12,7 @@ from cxrfeat.verbs.fit import fit
 from ..evaluation.made import blobs, write_file
 
 N = 90
-BLANK = "**[to be filled in by the author:**"
+BLANK = "**[to be filled in by the author: "
 
 
 @pytest.fixture
