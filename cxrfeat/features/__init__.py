@@ -16,6 +16,7 @@ from cxrfeat.features.carrying import (
     fetch_weights,
     locate_weights,
 )
+from cxrfeat.features.examining import can_download, devices, examine_weights
 from cxrfeat.features.extractor import PRECISIONS, Extractor, environment, open_extractor
 from cxrfeat.features.pooling import POOLINGS
 from cxrfeat.features.weights import WeightsChoice, assign_weights
@@ -30,10 +31,13 @@ __all__ = [
     "add_weights",
     "assign_weights",
     "backbone_names",
+    "can_download",
     "check_name",
     "check_weights",
     "describe",
+    "devices",
     "environment",
+    "examine_weights",
     "fetch_weights",
     "locate_weights",
     "open_extractor",
