@@ -188,4 +188,4 @@ def test_the_command_exits_with_2_and_one_line_when_something_is_missing(tmp_pat
     assert done.returncode == 0
     assert "Everything needed is there." in done.stdout
     assert cxrfeat.doctor is doctor
-    assert torch.__version__ in done.stdout
+    assert torch.__version__.partition("+")[0] in done.stdout
