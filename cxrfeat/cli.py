@@ -460,6 +460,27 @@ def backbones(
     _print(verb(names), json, display.backbones)
 
 
+@app.command()
+@command
+def doctor(
+    backbone: Backbones = ["vgg16", "vgg19", "resnet50"],  # noqa: B006
+    weights: Weights = [],  # noqa: B006
+    out: Annotated[str, typer.Option(help="Where embeddings are to be written.")] = "embeddings",
+    online: Annotated[
+        bool, typer.Option("--online", help="Also ask whether weights could be downloaded.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Check that this machine has what is needed, and say how to get what is missing."""
+    from cxrfeat.verbs.doctor import doctor as verb
+
+    found = verb(backbone, weights=weights, out=out, online=online)
+    _print(found, json, display.diagnosis)
+    if not found.healthy:
+        typer.echo(f"error: {found.to_do}", err=True)
+        raise typer.Exit(EXIT_WRONG_INPUT)
+
+
 @weights_app.command("list")
 @command
 def weights_list(

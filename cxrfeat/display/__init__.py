@@ -1,6 +1,7 @@
 """What the command line prints: progress on stderr, tables and sentences on stdout."""
 
 from cxrfeat.display.comparison import comparison, demonstration
+from cxrfeat.display.diagnosis import diagnosis
 from cxrfeat.display.extraction import backbones, extraction, weights
 from cxrfeat.display.files import exported, file_info, merged, verification
 from cxrfeat.display.inputs import dataset_summary, inspection
@@ -12,6 +13,7 @@ __all__ = [
     "comparison",
     "dataset_summary",
     "demonstration",
+    "diagnosis",
     "download_progress",
     "exported",
     "extraction",

@@ -16,6 +16,7 @@ from cxrfeat.features.carrying import (
     fetch_weights,
     locate_weights,
 )
+from cxrfeat.features.examining import can_download, devices, examine_weights
 from cxrfeat.features.extractor import BATCH, Extractor, open_extractor
 from cxrfeat.features.pooling import POOLINGS
 from cxrfeat.features.runtimes import PRECISIONS, RUNTIMES
@@ -33,9 +34,12 @@ __all__ = [
     "add_weights",
     "assign_weights",
     "backbone_names",
+    "can_download",
     "check_name",
     "check_weights",
     "describe",
+    "devices",
+    "examine_weights",
     "fetch_weights",
     "locate_weights",
     "open_extractor",

@@ -17,6 +17,7 @@ from cxrfeat.features.weights import (
     check_hash,
     file_sha256,
     load,
+    local_file,
     named_url,
     read_sidecar,
     require_all,
@@ -51,11 +52,20 @@ class WeightsFile:
 
 
 def locate_weights(backbone: str, choice: WeightsChoice) -> WeightsFile:
-    """Say which file a backbone's weights are in and where it lies, without loading it."""
+    """Say which file a backbone's weights are in and where it lies, without loading it.
+
+    Raises
+    ------
+    UnknownNameError
+        A backbone that there is not.
+    """
+    check_name(backbone)
     if choice.kind == "random":
         return WeightsFile(backbone, f"random-seed-{choice.seed}", "(none needed)")
     if choice.kind == "file":
         return _found(backbone, Path(choice.name).stem, Path(choice.name))
+    if not choice.name and (local := local_file(backbone, choice.folders)):
+        return _found(backbone, local.stem, local)
     if backbone in PACKAGED:
         packaged = PACKAGED[backbone]
         try:

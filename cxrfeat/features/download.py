@@ -30,7 +30,7 @@ def download(url: str, target: Path, progress: Callable[[int, int], None] | None
     OSError
         If there is no connection within `CONNECT_SECONDS`, it breaks off, or the disk is full.
     """
-    response = _connect(url)
+    response = connect(url)
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f"{target.name}.{os.getpid()}.part")
     try:
@@ -49,7 +49,14 @@ def download(url: str, target: Path, progress: Callable[[int, int], None] | None
         partial.unlink(missing_ok=True)
 
 
-def _connect(url: str) -> Any:
+def connect(url: str) -> Any:
+    """Open a URL for reading, or say in time that it cannot be had.
+
+    Raises
+    ------
+    OSError
+        No answer within `CONNECT_SECONDS`, or a refusal.
+    """
     # A thread, because looking up a host name knows no timeout of its own.
     outcome: list[Any] = []
 

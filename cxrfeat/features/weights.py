@@ -163,7 +163,7 @@ def load(backbone: str, choice: WeightsChoice) -> Loaded:
         return Loaded(network, f"random-seed-{choice.seed}", expected_input(backbone))
     if choice.kind == "file":
         return _load_local(backbone, Path(choice.name))
-    if not choice.name and (local := _local_file(backbone, choice.folders)):
+    if not choice.name and (local := local_file(backbone, choice.folders)):
         return _load_local(backbone, local)
 
     if backbone in PACKAGED:
@@ -381,7 +381,7 @@ def find_or_download(backbone: str, name: str, url: str, folders: Sequence[Path]
     return cache_folder() / file_name
 
 
-def _local_file(backbone: str, folders: Sequence[Path]) -> Path | None:
+def local_file(backbone: str, folders: Sequence[Path]) -> Path | None:
     """Return a file in the search folders whose sidecar says it is this backbone's."""
     pinned = None if backbone in PACKAGED else named_url(backbone)[1].rsplit("/", 1)[-1]
     for folder in search_folders(folders)[:-1]:

@@ -40,6 +40,7 @@ from cxrfeat.results import (
     markdown_table,
     scores_csv,
 )
+from cxrfeat.verbs.checklist import write_checklist_and_card
 from cxrfeat.verbs.run_folder import RunFolder, new_run
 
 PathLike = str | os.PathLike[str]
@@ -137,6 +138,7 @@ def fit(
     """
     started = time.monotonic()
     options = {
+        "embeddings": [Path(path).as_posix() for path in _several(embeddings)],
         "head": None if head is None else list(head), "cv": cv, "repeats": repeats,
         "split": split, "leave_out": leave_out, "groups": groups,
         "splits": None if splits is None else str(splits),
@@ -189,7 +191,7 @@ def fit(
         found += _findings(study, design, validated, ranking, best, extractors, plan)
         names = (
             "scores.csv", "predictions.csv", "splits.json", "results.json", "table.md",
-            "table.tex", "model.skops",
+            "table.tex", "checklist.csv", "model.skops", "model_card.md",
         )  # fmt: skip
         result = FitResult(
             run=run.final,
@@ -213,7 +215,7 @@ def fit(
             files={
                 name: str(run.final / name)
                 for name in names
-                if name != "model.skops" or (run.partial / name).exists()
+                if not name.startswith("model") or (run.partial / "model.skops").exists()
             },
             versions=model.installed_versions(),
         )
@@ -408,3 +410,4 @@ def _write(
     run.write("table.md", markdown_table(plain))
     run.write("table.tex", latex_table(plain))
     run.write("results.json", json_text(plain))
+    write_checklist_and_card(run, plain)
