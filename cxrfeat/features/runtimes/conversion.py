@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import warnings
@@ -26,6 +27,7 @@ from torch import fx
 
 from cxrfeat.features.runtimes.recipe import Images, Recipe
 from cxrfeat.features.runtimes.side_by_side import Ncnn
+from cxrfeat.features.weights import first_line
 
 BOUNDS = {"fp32": 1e-5, "bf16": 1e-2}
 """Largest relative error of a map against torch in float32, by precision."""
@@ -34,6 +36,7 @@ PACKAGES = ("ncnn", "pnnx")
 CHECKED_IMAGES = 3
 _FILES = ("network.param", "network.bin")
 _MINUTES = 10
+_STOPPED = {signal.SIGINT, signal.SIGTERM, signal.SIGKILL, signal.SIGXFSZ}
 
 
 @dataclass(frozen=True)
@@ -144,9 +147,8 @@ def _hashes(folder: Path) -> list[str]:
 def _convert(module: fx.GraphModule, recipe: Recipe, folder: Path) -> Conversion:
     try:
         outputs = _run_pnnx(module, recipe.size, folder)
-    except (RuntimeError, OSError, subprocess.SubprocessError) as error:
-        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else "no reason"
-        return Conversion(0, [], {}, f"the conversion failed: {reason}")
+    except (RuntimeError, NotImplementedError, subprocess.SubprocessError) as error:
+        return Conversion(0, [], {}, f"pnnx cannot convert it ({first_line(error)})")
     images = checking_images(recipe.size)
     expected = _torch_maps(module, recipe, images)
     errors = {}
@@ -173,13 +175,11 @@ def _run_pnnx(module: fx.GraphModule, size: int, folder: Path) -> int:
             outputs = len(module(example))
             traced = torch.jit.trace(module, example, check_trace=False)  # type: ignore[no-untyped-call]
             traced.save(f"{scratch}/network.pt")
-        subprocess.run(
-            [pnnx.EXEC_PATH, "network.pt", f"inputshape=[1,3,{size},{size}]", "fp16=0"],
-            cwd=scratch,
-            check=True,
-            capture_output=True,
-            timeout=60 * _MINUTES,
-        )
+        command = [pnnx.EXEC_PATH, "network.pt", f"inputshape=[1,3,{size},{size}]", "fp16=0"]
+        done = subprocess.run(command, cwd=scratch, capture_output=True, timeout=60 * _MINUTES)
+        if -done.returncode in _STOPPED:  # says nothing about the network: not to be remembered
+            raise InterruptedError(f"pnnx was stopped by signal {-done.returncode}")
+        done.check_returncode()
         for suffix in ("param", "bin"):
             shutil.move(f"{scratch}/network.ncnn.{suffix}", folder / f"network.{suffix}")
     return outputs

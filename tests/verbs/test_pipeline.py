@@ -1,0 +1,166 @@
+"""Reading, networks and writing at once: bounded, in order, and nothing finished is lost."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from PIL import Image
+
+import cxrfeat
+from cxrfeat.verbs import filling
+
+OPTIONS = {"weights": ["random"], "image_size": 64, "device": "cpu"}
+NETWORK = "squeezenet1_1"
+
+
+def draw(folder: Path, count: int) -> Path:
+    folder.mkdir()
+    for number in range(count):
+        pixels = np.random.default_rng(number).integers(0, 256, (40, 40), np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number:04d}.png")
+    return folder
+
+
+def embeddings(path: Path) -> np.ndarray:
+    with h5py.File(path) as file:
+        assert (file["status"][:] == 1).all()
+        return file["embeddings"][:]
+
+
+def one_file(out: Path) -> Path:
+    (path,) = out.glob("*.h5")
+    return path
+
+
+@pytest.mark.parametrize("runtime", ["torch", "ncnn"])
+def test_rows_stand_with_their_images_whatever_was_read_first(
+    tmp_path, monkeypatch, runtime: str
+) -> None:
+    folder = draw(tmp_path / "images", 40)
+    cxrfeat.extract(folder, out=tmp_path / "a", backbone=[NETWORK], runtime=runtime, **OPTIONS)
+    original = filling.images.read_image
+
+    def late(path, **options):
+        time.sleep(0.02 * (int(Path(path).stem) % 3))
+        return original(path, **options)
+
+    monkeypatch.setattr(filling.images, "read_image", late)
+    cxrfeat.extract(
+        *(folder,), out=tmp_path / "b", backbone=[NETWORK], runtime=runtime, workers=5,
+        batch_size=7, **OPTIONS,
+    )  # fmt: skip
+    np.testing.assert_array_equal(
+        embeddings(one_file(tmp_path / "a")), embeddings(one_file(tmp_path / "b"))
+    )
+
+
+def test_networks_of_both_kinds_share_one_reading(tmp_path, monkeypatch) -> None:
+    """One runs side by side, the other, which the converter is said not to take, in batches."""
+    from cxrfeat.features.runtimes import conversion
+
+    folder = draw(tmp_path / "images", 20)
+    both = [NETWORK, "squeezenet1_0"]
+    for name in both:
+        cxrfeat.extract(folder, out=tmp_path / name, backbone=[name], runtime="torch", **OPTIONS)
+    original = conversion.converted
+
+    def converted(module, sha256, recipe):
+        place, made = original(module, sha256, recipe)
+        if "squeezenet1_0" in str(asked[-1]):
+            made = conversion.Conversion(0, [], {}, "no converter")
+        return place, made
+
+    asked: list[str] = []
+    opening = cxrfeat.features.open_extractor
+
+    def open_extractor(name, **options):
+        asked.append(name)
+        return opening(name, **options)
+
+    monkeypatch.setattr(conversion, "converted", converted)
+    monkeypatch.setattr(cxrfeat.features, "open_extractor", open_extractor)
+    result = cxrfeat.extract(folder, out=tmp_path / "both", backbone=both, batch_size=6, **OPTIONS)
+    assert result.read == 20
+    assert any("no converter" in note for note in result.notes)
+    assert set(result.steps) >= {"opening", "reading", "writing", *(f.name for f in result.files)}
+    for name in both:
+        alone = embeddings(one_file(tmp_path / name))
+        together = embeddings(tmp_path / "both" / one_file(tmp_path / name).name)
+        np.testing.assert_allclose(together, alone, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("runtime", ["torch", "ncnn"])
+def test_reading_never_runs_far_ahead_of_writing(tmp_path, monkeypatch, runtime: str) -> None:
+    folder = draw(tmp_path / "images", 120)
+    lock, read, written, most = threading.Lock(), 0, 0, 0
+    original_read, original_write = filling._read, filling._write
+
+    def counting(*args):
+        nonlocal read, most
+        with lock:
+            read += 1
+            most = max(most, read - written)
+        return original_read(*args)
+
+    def slow(target, batch):
+        nonlocal written
+        time.sleep(0.05)
+        original_write(target, batch)
+        with lock:
+            written += len(batch)
+
+    monkeypatch.setattr(filling, "_read", counting)
+    monkeypatch.setattr(filling, "_write", slow)
+    cxrfeat.extract(
+        *(folder,), out=tmp_path / "e", backbone=[NETWORK], runtime=runtime, batch_size=5,
+        workers=2, **OPTIONS,
+    )  # fmt: skip
+    assert written == 120
+    # Read ahead: a batch and a reader each; in the networks: three batches; one being written.
+    assert most <= 5 + 2 + 2 + 3 * 5 + 5
+
+
+@pytest.mark.parametrize("runtime", ["torch", "ncnn"])
+def test_ctrl_c_keeps_what_is_finished_and_the_next_run_goes_on(tmp_path, runtime: str) -> None:
+    folder, out = draw(tmp_path / "images", 1500), tmp_path / "e"
+    command = [
+        *(sys.executable, "-c", "from cxrfeat.cli import main; main()", "extract", str(folder)),
+        *("--out", str(out), "--backbone", NETWORK, "--weights", "random", "--image-size", "64"),
+        *("--device", "cpu", "--runtime", runtime, "--batch-size", "8", "--json"),
+    ]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while done_rows(out) < 16:
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "everything finished is kept" in errors
+    assert "Traceback" not in errors
+    kept = done_rows(out)
+    assert kept >= 16
+    result = cxrfeat.extract(folder, out=out, backbone=[NETWORK], runtime=runtime, **OPTIONS)
+    assert result.files[0].reused == kept
+    assert result.files[0].computed == 1500 - kept
+
+
+def done_rows(out: Path) -> int:
+    """Count rows while another process writes, without HDF5's lock."""
+    paths = list(out.glob("*.h5"))
+    if not paths:
+        return 0
+    try:
+        with h5py.File(paths[0], "r", locking=False) as file:
+            return int((file["status"][:] == 1).sum())
+    except (OSError, KeyError):
+        return 0
