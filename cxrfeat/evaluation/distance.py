@@ -41,6 +41,8 @@ DIRECTIONS = 32
 FOLDS = 5
 FEWEST = 20
 """Training images below which there is no reference: a quantile of so few says nothing."""
+UNLIKE = 0.99
+"""An image farther from the training images than this share of themselves is unlike them."""
 KEPT = 1000
 """Training distances that are kept; of more images, evenly spaced ones among the sorted."""
 
@@ -86,6 +88,14 @@ class Reference:
         """
         nearer = np.searchsorted(self.training, distance, side="left")
         return np.asarray(nearer / (len(self.training) + 1))
+
+    def unlike(self, distance: Matrix) -> npt.NDArray[np.bool_]:
+        """Whether an image is farther than `UNLIKE` of the training images, shape (n,).
+
+        Of fewer than 100 training images: farther than all of them.
+        """
+        share = min(UNLIKE, (len(self.training) - 0.5) / (len(self.training) + 1))
+        return np.asarray(self.quantile(distance) > share)
 
     def plain(self) -> dict[str, Any]:
         """Return numbers and arrays, for a file."""

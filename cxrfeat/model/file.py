@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import skops.io
 
+from cxrfeat import __version__
 from cxrfeat.dataset import LabelKind
 from cxrfeat.errors import CxrfeatError, FileFormatError, InputError, StorageError
 from cxrfeat.model.archive import read_schema, text_of
@@ -113,8 +114,8 @@ class Model:
 
 def installed_versions() -> dict[str, str]:
     """Versions of the packages that decide how a model is read."""
-    found = {}
-    for name in ("cxrfeat", "scikit-learn", "xgboost", "numpy", "skops"):
+    found = {"cxrfeat": __version__}
+    for name in ("scikit-learn", "xgboost", "numpy", "skops"):
         try:
             found[name] = version(name)
         except PackageNotFoundError:
