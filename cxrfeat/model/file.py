@@ -20,7 +20,6 @@ import numpy as np
 import numpy.typing as npt
 import skops.io
 
-from cxrfeat import __version__
 from cxrfeat.dataset import LabelKind
 from cxrfeat.errors import CxrfeatError, FileFormatError, InputError, StorageError
 from cxrfeat.model.archive import read_schema, text_of
@@ -114,8 +113,8 @@ class Model:
 
 def installed_versions() -> dict[str, str]:
     """Versions of the packages that decide how a model is read."""
-    found = {"cxrfeat": __version__}
-    for name in ("scikit-learn", "xgboost", "numpy", "skops"):
+    found = {}
+    for name in ("cxrfeat", "scikit-learn", "xgboost", "numpy", "skops"):
         try:
             found[name] = version(name)
         except PackageNotFoundError:
@@ -304,7 +303,8 @@ def _compared(path: Path, model: Model) -> list[str]:
 
 
 def _made_with(versions: Mapping[str, str]) -> str:
+    here = installed_versions()
     names = [name for name in ("scikit-learn", "skops", "xgboost") if name in versions]
-    if not names or versions == installed_versions():
+    if all(versions[name] == here.get(name) for name in names):
         return ""
     return "; it was made with " + ", ".join(f"{name} {versions[name]}" for name in names)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from cxrfeat import model, store
+from cxrfeat import __version__, model, store
 from cxrfeat.errors import InputError, UnknownNameError
 from cxrfeat.evaluation import comparison, findings
 from cxrfeat.evaluation import design as designing
@@ -391,7 +391,7 @@ def _save_winner(
         dimension=int(extractor.X.shape[1]),
         thresholds=dict(zip(study.classes, calling, strict=True)),
         training=training,
-        versions=model.installed_versions(),
+        versions={**model.installed_versions(), "cxrfeat": __version__},
         reference=None if like is None else like.plain(),
         probe=probe(estimator, extractor.X[rows], labels),
     )
