@@ -2,8 +2,8 @@
 
 One story a file: `backbones` says which networks there are, `truncate` finds the layer that is
 pooled, `weights` finds and checks the tensors
-(`download` and `carrying` bring them), `pooling` turns maps into vectors, and `extractor`
-puts them together.
+(`download` and `carrying` bring them), `pooling` turns maps into vectors, `extractor`
+puts them together, and `maps` gives what is pooled.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from cxrfeat.features.carrying import (
     locate_weights,
 )
 from cxrfeat.features.extractor import PRECISIONS, Extractor, environment, open_extractor
+from cxrfeat.features.maps import grids, maps_and_embeddings
 from cxrfeat.features.pooling import POOLINGS
 from cxrfeat.features.weights import WeightsChoice, assign_weights
 
@@ -35,6 +36,8 @@ __all__ = [
     "describe",
     "environment",
     "fetch_weights",
+    "grids",
     "locate_weights",
+    "maps_and_embeddings",
     "open_extractor",
 ]

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torchvision
+from torch import fx
 
 from cxrfeat.errors import InputError, UnknownNameError
 from cxrfeat.features.backbones import Input, check_name
@@ -89,6 +90,12 @@ class Extractor:
     def is_control(self) -> bool:
         """Whether the weights are random: a control, not a pretrained extractor."""
         return self.weights_name.startswith("random")
+
+    def prepared(self, images: npt.NDArray[np.float32]) -> tuple[fx.GraphModule, torch.Tensor]:
+        """Return the truncated network, and normalised images (B, S, S) as it takes them."""
+        grey = torch.from_numpy(np.ascontiguousarray(images, np.float32)).to(self._device)
+        batch = (grey[:, None] - self._mean) / self._std
+        return self._module, batch.contiguous(memory_format=torch.channels_last)
 
     def __repr__(self) -> str:
         return (
