@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from cxrfeat.store import load as load
     from cxrfeat.verbs.backbones import backbones as backbones
     from cxrfeat.verbs.demo import demo as demo
+    from cxrfeat.verbs.explain import explain as explain
     from cxrfeat.verbs.export import export as export
     from cxrfeat.verbs.extract import extract as extract
     from cxrfeat.verbs.fit import fit as fit
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 _PUBLIC = {
     "backbones": "cxrfeat.verbs.backbones",
     "demo": "cxrfeat.verbs.demo",
+    "explain": "cxrfeat.verbs.explain",
     "extract": "cxrfeat.verbs.extract",
     "export": "cxrfeat.verbs.export",
     "fit": "cxrfeat.verbs.fit",

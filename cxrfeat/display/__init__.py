@@ -1,6 +1,7 @@
 """What the command line prints: progress on stderr, tables and sentences on stdout."""
 
 from cxrfeat.display.comparison import comparison, demonstration
+from cxrfeat.display.explanation import explanation
 from cxrfeat.display.extraction import backbones, extraction, weights
 from cxrfeat.display.files import exported, file_info, merged, verification
 from cxrfeat.display.inputs import dataset_summary, inspection
@@ -13,6 +14,7 @@ __all__ = [
     "dataset_summary",
     "demonstration",
     "download_progress",
+    "explanation",
     "exported",
     "extraction",
     "extraction_progress",
