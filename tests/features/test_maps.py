@@ -42,10 +42,10 @@ def test_centres_of_known_networks(name: str, start: float, step: float, cells: 
     assert (grid.start, grid.step, grid.cells, grid.side) == (start, step, cells, 224)
 
 
-@pytest.mark.parametrize("name", ["resnet18", "vgg11", "efficientnet_lite0", "mobilenet_v2"])
+@pytest.mark.parametrize("name", ["resnet18", "vgg11", "efficientnet_lite0"])
 def test_a_cell_looks_around_its_centre(name: str) -> None:
     """With even weights and no nonlinearity the gradient is symmetrical around the centre."""
-    side = 640  # so large that the middle cell sees no border
+    side = 512  # so large that the middle cell sees no border
     network = build(name)
     for module in list(network.modules()):
         for key, child in module.named_children():
