@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from cxrfeat.verbs.info import info as info
     from cxrfeat.verbs.inspect import inspect as inspect
     from cxrfeat.verbs.merge import merge as merge
+    from cxrfeat.verbs.model_info import model_info as model_info
+    from cxrfeat.verbs.predict import predict as predict
     from cxrfeat.verbs.verify import verify as verify
     from cxrfeat.verbs.weights import weights_add as weights_add
     from cxrfeat.verbs.weights import weights_check as weights_check
@@ -41,6 +43,8 @@ _PUBLIC = {
     "info": "cxrfeat.verbs.info",
     "inspect": "cxrfeat.verbs.inspect",
     "merge": "cxrfeat.verbs.merge",
+    "model_info": "cxrfeat.verbs.model_info",
+    "predict": "cxrfeat.verbs.predict",
     "verify": "cxrfeat.verbs.verify",
     "weights_add": "cxrfeat.verbs.weights",
     "weights_check": "cxrfeat.verbs.weights",

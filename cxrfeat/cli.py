@@ -32,6 +32,8 @@ weights_app = typer.Typer(
     no_args_is_help=True,
 )
 app.add_typer(weights_app, name="weights")
+model_app = typer.Typer(help="Look into a saved model.", no_args_is_help=True)
+app.add_typer(model_app, name="model")
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -354,6 +356,61 @@ def fit(
 
 @app.command()
 @command
+def predict(
+    model: Annotated[str, typer.Argument(help="A model.skops of `fit`.")],
+    images: Annotated[
+        list[str],
+        typer.Argument(
+            help="Radiographs, or folders of them; or the .h5 of the model's extractor."
+        ),
+    ],
+    to: Annotated[
+        str | None, typer.Option(help="csv, parquet or json.  [default: by the ending of OUT]")
+    ] = None,
+    out: Annotated[
+        str | None,
+        typer.Option(
+            help="A file that does not exist yet.  [default: predictions.TO; without --to nothing "
+            "is written]"
+        ),
+    ] = None,
+    weights: Weights = [],  # noqa: B006
+    modality: Modality = ["CR", "DX", "RG"],  # noqa: B006
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    batch_size: Annotated[int, typer.Option(help="Images that go through together.")] = 32,
+    workers: Annotated[
+        int | None, typer.Option(help="Threads that read images.  [default: one per core]")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Apply a saved model to images. For research only, not for diagnosis.
+
+    Images are read and embedded as the model's training images were, or refused. Each gets its
+    probabilities, its label, and its distance from the training images, with a warning where it
+    is unlike them. Exit code 1 means: done, but some images failed; they are listed.
+    """
+    from cxrfeat.verbs.predict import predict as verb
+
+    with display.extraction_progress() as progress:
+        result = verb(
+            model,
+            images,
+            to=to,
+            out=out,
+            weights=weights,
+            modality=modality,
+            device=device,
+            batch_size=batch_size,
+            workers=workers,
+            progress=progress,
+        )
+    _print(result, json, display.predictions)
+    if result.failures:
+        raise typer.Exit(EXIT_SOME_FAILED)
+
+
+@app.command()
+@command
 def explain(
     model: Annotated[str, typer.Argument(help="A model.skops of a run of `fit`.")],
     images: Annotated[
@@ -568,6 +625,18 @@ def weights_check(
     from cxrfeat.verbs.weights import weights_check as verb
 
     _print([verb(file)], json, display.weights)
+
+
+@model_app.command("info")
+@command
+def model_info(
+    model: Annotated[str, typer.Argument(help="A model.skops of `fit`.")],
+    json: Json = False,
+) -> None:
+    """Describe a saved model. For research only, not for diagnosis."""
+    from cxrfeat.verbs.model_info import model_info as verb
+
+    _print(verb(model), json, display.model_info)
 
 
 def _print(result: Any, as_json: bool, show: Callable[[Any], None]) -> None:

@@ -5,6 +5,7 @@ from cxrfeat.display.explanation import explanation
 from cxrfeat.display.extraction import backbones, extraction, weights
 from cxrfeat.display.files import exported, file_info, merged, verification
 from cxrfeat.display.inputs import dataset_summary, inspection
+from cxrfeat.display.model import model_info, predictions
 from cxrfeat.display.progress import download_progress, extraction_progress, fit_progress
 from cxrfeat.display.screen import to_json
 
@@ -22,6 +23,8 @@ __all__ = [
     "fit_progress",
     "inspection",
     "merged",
+    "model_info",
+    "predictions",
     "to_json",
     "verification",
     "weights",

@@ -7,6 +7,7 @@ text. A model file then holds plain text and numbers, and nothing that has to be
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -91,6 +92,11 @@ def _two_columns(probability: npt.NDArray[np.float32]) -> npt.NDArray[np.float32
     return np.stack([1.0 - probability, probability], axis=1)
 
 
+@lru_cache(maxsize=32)  # reading the text takes longer than predicting a block of rows
+def _booster(text: str) -> xgboost.Booster:
+    return xgboost.Booster(model_file=bytearray(text.encode("utf-8")))
+
+
 class BoostedTrees(ClassifierMixin, BaseEstimator):
     """Gradient-boosted trees with histogram splits.
 
@@ -137,8 +143,7 @@ class BoostedTrees(ClassifierMixin, BaseEstimator):
     def predict_proba(self, X: FloatMatrix) -> npt.NDArray[np.float32]:
         """Probability of each class, shape (n, K)."""
         check_is_fitted(self, "booster_json_")
-        booster = xgboost.Booster(model_file=bytearray(self.booster_json_.encode("utf-8")))
-        return _two_columns(booster.inplace_predict(np.asarray(X, np.float32)))
+        return _two_columns(_booster(self.booster_json_).inplace_predict(np.asarray(X, np.float32)))
 
     def predict(self, X: FloatMatrix) -> npt.NDArray[Any]:
         """Most probable class of each row, shape (n,)."""

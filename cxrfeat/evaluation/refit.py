@@ -13,6 +13,7 @@ from threadpoolctl import threadpool_limits
 
 from cxrfeat.evaluation.folds import Groups
 from cxrfeat.evaluation.heads import Head
+from cxrfeat.evaluation.row_by_row import RowByRow
 from cxrfeat.evaluation.shared import FloatMatrix, SharedFold, block_factors
 from cxrfeat.evaluation.tuning import (
     Plan,
@@ -35,7 +36,7 @@ def refit(
     groups: Groups,
     plan: Plan,
     widths: Sequence[int] = (),
-) -> tuple[Any, list[Tuned]]:
+) -> tuple[RowByRow, list[Tuned]]:
     """Tune on all rows and fit.
 
     Parameters
@@ -47,8 +48,8 @@ def refit(
 
     Returns
     -------
-    estimator
-        ``predict_proba`` gives shape (n, K).
+    estimator : RowByRow
+        ``predict_proba`` gives shape (n, K), the same bits for a row in any company.
     tuned : list of Tuned
         One, or one per label.
     """
@@ -64,7 +65,7 @@ def _refit(
     groups: Groups,
     plan: Plan,
     widths: Sequence[int],
-) -> tuple[Any, list[Tuned]]:
+) -> tuple[RowByRow, list[Tuned]]:
     fold = SharedFold(X, X[:0], widths)
     fitted, tuned = [], []
     for problem in problems(labels, plan.exclusive):
@@ -73,7 +74,32 @@ def _refit(
         found = tune(head, fold, problem, inner_pairs(problem, groups, plan.seed), plan)
         tuned.append(found)
         fitted.append(_fitted(head, X, problem, found, plan.seed, widths))
-    return (fitted[0] if plan.exclusive else PerLabel(fitted)), tuned
+    return RowByRow(fitted[0] if plan.exclusive else PerLabel(fitted)), tuned
+
+
+HALF = 0.5
+"""The threshold of a class where no images could be held out to set one."""
+
+
+def thresholds(tuned: Sequence[Tuned], exclusive: bool, n_classes: int) -> list[float]:
+    """Per class the probability above which it is called, from held-out training images."""
+    found = np.full(n_classes, np.nan)
+    for k, one in enumerate(tuned):
+        if one.thresholds.size:
+            # A label is a problem of two classes, of which the second is that it holds.
+            found[slice(None) if exclusive else k] = one.thresholds[slice(None) if exclusive else 1]
+    return [float(value) for value in np.where(np.isfinite(found), found, HALF)]
+
+
+def probe(estimator: RowByRow, X: FloatMatrix, labels: Matrix) -> dict[str, Any]:
+    """Record what a fitted classifier makes of the mean embedding of each class.
+
+    Means, so that no image's embedding stands in the file for this.
+    """
+    of_class = [X[column == 1] for column in labels.T]
+    means = [rows.mean(axis=0, dtype=np.float64) for rows in of_class if len(rows)]
+    embeddings = np.stack(means).astype(np.float32)
+    return {"embeddings": embeddings, "probabilities": estimator.predict_proba(embeddings)}
 
 
 def _fitted(

@@ -2,6 +2,7 @@
 
 The file is a skops archive (a zip of JSON and numbers). Loading builds only types from
 scikit-learn and the few of our own that are named here; anything else is refused, unexecuted.
+`docs/model.md` says what the file holds and what loading checks, in order.
 """
 
 from __future__ import annotations
@@ -9,30 +10,38 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
 import skops.io
 
+from cxrfeat import __version__
 from cxrfeat.dataset import LabelKind
-from cxrfeat.errors import FileFormatError, InputError, StorageError
+from cxrfeat.errors import CxrfeatError, FileFormatError, InputError, StorageError
+from cxrfeat.model.archive import read_schema, text_of
+from cxrfeat.model.bounds import check_bounds
+from cxrfeat.spec import fingerprint as fingerprint_of
 
 FORMAT = "cxrfeat-model"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 TRUSTED = (
     "cxrfeat.evaluation.boosting.BoostedTrees",
     "cxrfeat.evaluation.calibration.Calibrated",
     "cxrfeat.evaluation.refit.BlockScaler",
     "cxrfeat.evaluation.refit.PerLabel",
+    "cxrfeat.evaluation.row_by_row.RowByRow",
     "sklearn.tree._tree.Tree",
 )
 """Types beyond scikit-learn's public ones that a model file may hold; all of them plain data."""
+
+AGREES = 1e-5
+"""How far a probability may be from what it was when the model was made."""
 
 
 @dataclass(frozen=True)
@@ -51,12 +60,25 @@ class Model:
     extractor : str
         Name of the extractor, i.e. the stem of the embedding file.
     spec, fingerprint
-        How the embeddings were made; new ones have to be made in the same way.
+        How the embeddings were made; new ones have to be made in the same way. Several extractors
+        side by side have the spec ``{"combined": {name: spec, ...}}``.
     dimension : int
+    thresholds : dict of str to float
+        Per class the probability above which it is called, from held-out training images; for
+        multi-class labels the most probable class is called whatever these say.
     training : dict
         Plain data: images, patients, setting, cross-validated scores.
     versions : dict of str to str
         Of the packages the model was made with.
+    reference : dict of str to arrays, or None
+        What images are compared with to see whether they are like the training images; see
+        `cxrfeat.evaluation.distance.Reference`.
+    probe : dict of str to arrays, or None
+        ``embeddings``, shape (k, dimension), and what the model made of them when it was saved,
+        ``probabilities``, shape (k, L): loading compares.
+    notes : list of str
+        What to know about this copy, e.g. that it was made with another scikit-learn; found while
+        loading, never stored.
     """
 
     estimator: Any
@@ -67,8 +89,12 @@ class Model:
     spec: Mapping[str, Any]
     fingerprint: str
     dimension: int
+    thresholds: Mapping[str, float] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
+    reference: Mapping[str, Any] | None = None
+    probe: Mapping[str, Any] | None = None
+    notes: Sequence[str] = ()
 
     def predict_proba(self, X: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         """Probability of each class for embeddings X of shape (n, dimension), shape (n, L).
@@ -88,8 +114,8 @@ class Model:
 
 def installed_versions() -> dict[str, str]:
     """Versions of the packages that decide how a model is read."""
-    found = {}
-    for name in ("cxrfeat", "scikit-learn", "xgboost", "numpy", "skops"):
+    found = {"cxrfeat": __version__}
+    for name in ("scikit-learn", "xgboost", "numpy", "skops"):
         try:
             found[name] = version(name)
         except PackageNotFoundError:
@@ -108,22 +134,16 @@ def save(path: str | os.PathLike[str], model: Model) -> None:
         A place that cannot be written.
     """
     path = Path(path)
-    about = {
-        "head": model.head,
-        "classes": model.classes,
-        "kind": model.kind,
-        "extractor": model.extractor,
-        "spec": dict(model.spec),
-        "fingerprint": model.fingerprint,
-        "dimension": model.dimension,
-        "training": dict(model.training),
-        "versions": dict(model.versions) or installed_versions(),
-    }
+    about = {name: getattr(model, name) for name in _ABOUT}
+    about |= {name: dict(about[name]) for name in ("spec", "thresholds", "training")}
+    about["versions"] = dict(model.versions) or installed_versions()
     document = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
         "about": json.dumps(about, ensure_ascii=False),
         "estimator": model.estimator,
+        "reference": None if model.reference is None else dict(model.reference),
+        "probe": None if model.probe is None else dict(model.probe),
     }
     content = skops.io.dumps(document)
     if strange := set(skops.io.get_untrusted_types(data=content)) - set(TRUSTED):
@@ -131,6 +151,12 @@ def save(path: str | os.PathLike[str], model: Model) -> None:
             f"head '{model.head}' holds {', '.join(sorted(strange))}, which a model file must"
             " not hold; use a scikit-learn classifier"
         )
+    try:
+        read_schema(content)
+    except ValueError as error:
+        raise InputError(
+            f"head '{model.head}' cannot be saved as a model ({error}); use another classifier"
+        ) from error
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with temporary.open("wb") as file:
@@ -143,42 +169,142 @@ def save(path: str | os.PathLike[str], model: Model) -> None:
         raise StorageError(f"{path} cannot be written: {error.strerror}") from error
 
 
+_ABOUT = {
+    "head": str,
+    "classes": list,
+    "kind": str,
+    "extractor": str,
+    "spec": dict,
+    "fingerprint": str,
+    "dimension": int,
+    "thresholds": dict,
+    "training": dict,
+    "versions": dict,
+}
+"""What the plain part of a model file holds, and of which type."""
+
+
 def load(path: str | os.PathLike[str]) -> Model:
     """Read a model without executing anything it holds.
+
+    Returns
+    -------
+    Model
+        With a note where it was made with another minor version of scikit-learn or another major
+        one of XGBoost, and still gives the probabilities that it gave then.
 
     Raises
     ------
     InputError
         No such file.
     FileFormatError
-        Not a model of cxrfeat, a damaged one, or one that holds types that are not trusted.
+        Not a model of cxrfeat, a damaged or changed one, one that holds types that are not
+        trusted, or one that the installed packages cannot read or read differently.
     """
     path = Path(path)
     try:
         content = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
+    made_with: dict[str, str] = {}
     try:
-        strange = set(skops.io.get_untrusted_types(data=content)) - set(TRUSTED)
-        if strange:
-            raise FileFormatError(
-                f"{path} holds {', '.join(sorted(strange)[:3])}, which is not trusted: it was not"
-                " loaded; make models with cxrfeat fit"
-            )
+        about = _about(path, read_schema(content))
+        made_with = about["versions"]
+        _refuse_untrusted(path, content)
         with warnings.catch_warnings():
-            # scikit-learn warns of other versions; the versions are in the model for the caller.
+            # scikit-learn warns of every other version; `_compared` says what that means here.
             warnings.simplefilter("ignore")
             document = skops.io.loads(content, trusted=list(TRUSTED))
-        if document["format"] != FORMAT or document["format_version"] != FORMAT_VERSION:
-            raise ValueError("another format or version")
-        about = json.loads(document["about"])
-        return Model(estimator=document["estimator"], **about)
-    except FileFormatError:
+            check_bounds(document["estimator"], about["dimension"])
+            model = Model(
+                estimator=document["estimator"],
+                reference=document["reference"],
+                probe=document["probe"],
+                **about,
+            )
+            return replace(model, notes=_compared(path, model))
+    except CxrfeatError:
         raise
     # Whatever a foreign or damaged archive makes the reader raise, it is not a model.
     except Exception as error:
         reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
         raise FileFormatError(
             f"{path} is not a model file of cxrfeat, or is damaged ({reason}): make one with"
-            " cxrfeat fit"
+            f" cxrfeat fit{_made_with(made_with)}"
         ) from error
+
+
+def _about(path: Path, schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the plain part of a file after checking it; nothing else of it was touched yet."""
+    if text_of(schema, "format") != FORMAT:
+        raise ValueError("another format")
+    if text_of(schema, "format_version") != FORMAT_VERSION:
+        raise ValueError("another format or version")
+    about = json.loads(text_of(schema, "about"))
+    if about.keys() != _ABOUT.keys():
+        raise ValueError("it lacks entries, or has others")
+    for name, kind in _ABOUT.items():
+        if type(about[name]) is not kind:
+            raise ValueError(f"'{name}' is not of type {kind.__name__}")
+    texts = [*about["classes"], *about["versions"].values()]
+    numbers = about["thresholds"].values()
+    if not all(isinstance(text, str) for text in texts) or not about["classes"]:
+        raise ValueError("its classes or versions are no names")
+    if not all(isinstance(number, int | float) for number in numbers):
+        raise ValueError("its thresholds are no numbers")
+    if about["kind"] not in get_args(LabelKind) or about["dimension"] < 1:
+        raise ValueError("its kind or dimension is none")
+    if fingerprint_of(about["spec"]) != about["fingerprint"]:
+        raise FileFormatError(
+            f"{path} was changed after it was made: its fingerprint is not that of its spec; use"
+            " the file as cxrfeat fit wrote it"
+        )
+    return dict(about)
+
+
+def _refuse_untrusted(path: Path, content: bytes) -> None:
+    if strange := set(skops.io.get_untrusted_types(data=content)) - set(TRUSTED):
+        raise FileFormatError(
+            f"{path} holds {', '.join(sorted(strange)[:3])}, which is not trusted: it was not"
+            " loaded; make models with cxrfeat fit"
+        )
+
+
+def _compared(path: Path, model: Model) -> list[str]:
+    """Compare a loaded model with what it was, and say what is different about the packages.
+
+    Raises
+    ------
+    FileFormatError
+        It no longer gives the probabilities that it gave when it was made.
+    """
+    here = installed_versions()
+    others = [
+        f"{name} {model.versions[name]} (here {here.get(name, 'none')})"
+        for name, digits in (("scikit-learn", 2), ("xgboost", 1))
+        if name in model.versions
+        and model.versions[name].split(".")[:digits] != here.get(name, "").split(".")[:digits]
+    ]
+    if model.probe is None:
+        return [f"made with {' and '.join(others)}: not checked that it reads alike"] * bool(others)
+    now = model.predict_proba(np.asarray(model.probe["embeddings"], dtype=np.float32))
+    then = np.asarray(model.probe["probabilities"], dtype=np.float64)
+    off = float(np.max(np.abs(now - then))) if now.shape == then.shape else float("inf")
+    if not off <= AGREES:
+        raise FileFormatError(
+            f"{path} gives other probabilities than when it was made (by up to {off:.2g}): it was"
+            f" changed, or the packages read it differently{_made_with(model.versions)}"
+        )
+    if not others:
+        return []
+    return [
+        f"made with {' and '.join(others)}; it gives the same probabilities as then at"
+        f" {len(then)} recorded embeddings, to {AGREES:g}"
+    ]
+
+
+def _made_with(versions: Mapping[str, str]) -> str:
+    names = [name for name in ("scikit-learn", "skops", "xgboost") if name in versions]
+    if not names or versions == installed_versions():
+        return ""
+    return "; it was made with " + ", ".join(f"{name} {versions[name]}" for name in names)

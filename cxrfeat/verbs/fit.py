@@ -23,8 +23,9 @@ from cxrfeat.evaluation.bootstrap import PatientResamples
 from cxrfeat.evaluation.calibration import METHODS
 from cxrfeat.evaluation.crossvalidate import CrossValidated, FoldDone, cross_validate
 from cxrfeat.evaluation.curve import learning_curves
+from cxrfeat.evaluation.distance import reference
 from cxrfeat.evaluation.metrics import metric as metric_named
-from cxrfeat.evaluation.refit import refit
+from cxrfeat.evaluation.refit import probe, refit, thresholds
 from cxrfeat.evaluation.summary import Summary, winner
 from cxrfeat.evaluation.tuning import Plan
 from cxrfeat.results import (
@@ -359,6 +360,12 @@ def _save_winner(
     known = None if design.groups is None else design.groups[rows]
     estimator, tuned = refit(head, extractor.X[rows], labels, known, plan, extractor.widths)
     settings = [one.setting for one in tuned]
+    exclusive = study.kind == "multiclass"
+    calling = thresholds(tuned, exclusive, len(study.classes))
+    like = reference(
+        extractor.X[rows], (study.y if exclusive else np.zeros(len(study), int))[rows], known,
+        plan.seed,
+    )  # fmt: skip
     training = {
         "images": len(rows),
         "patients": None if known is None else len(np.unique(known)),
@@ -367,6 +374,7 @@ def _save_winner(
             for name, count in zip(study.classes, np.nansum(labels, axis=0), strict=True)
         },
         "settings": settings,
+        "specificity_of_thresholds": plan.specificity,
         "folds": design.sentence,
         "scores": {
             name: round(value, 6) for name, value in best.mean.items() if np.isfinite(value)
@@ -381,8 +389,11 @@ def _save_winner(
         spec=extractor.spec,
         fingerprint=extractor.fingerprint,
         dimension=int(extractor.X.shape[1]),
+        thresholds=dict(zip(study.classes, calling, strict=True)),
         training=training,
         versions=model.installed_versions(),
+        reference=None if like is None else like.plain(),
+        probe=probe(estimator, extractor.X[rows], labels),
     )
     try:
         model.save(run.partial / "model.skops", saved)
