@@ -90,8 +90,10 @@ def added(maps: Sequence[EvidenceMap]) -> Floats:
     return total
 
 
-def peak(drawn: npt.NDArray[np.float32]) -> tuple[int, int]:
-    """Return x and y of the largest value of a drawn map, in pixels from the upper left."""
+def peak(drawn: npt.NDArray[np.float32]) -> tuple[int, int] | None:
+    """Return x and y of the largest positive value, in pixels from the upper left, if any."""
+    if drawn.max() <= 0:
+        return None
     y, x = np.unravel_index(int(np.argmax(drawn)), drawn.shape)
     return int(x), int(y)
 

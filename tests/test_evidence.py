@@ -31,7 +31,9 @@ def one_cell(grid: Grid, row: int, column: int) -> EvidenceMap:
 def test_a_cell_is_drawn_where_it_looks_in_a_picture_of_any_shape(
     grid: Grid, centre: float, height: int, width: int
 ) -> None:
-    x, y = peak(density([one_cell(grid, 5, 2)], height, width))
+    found = peak(density([one_cell(grid, 5, 2)], height, width))
+    assert found is not None
+    x, y = found
     assert (x + 0.5) / width == pytest.approx(centre, abs=0.6 / width)
     assert (y + 0.5) / height == pytest.approx(centre + 3 * 32 / 224, abs=0.6 / height)
 
@@ -63,3 +65,4 @@ def test_only_evidence_for_the_class_counts_as_outside_or_inside() -> None:
     against = EvidenceMap(-corner.values, STAGE)
     assert share_outside([middle, against]) == pytest.approx(0.0)
     assert share_outside([against]) is None
+    assert peak(density([against], 100, 100)) is None

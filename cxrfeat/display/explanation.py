@@ -23,10 +23,10 @@ def explanation(result: ExplainResult) -> None:
         right=2,
     )
     for image in result.images[:SHOWN_IMAGES]:
-        outside = image.share_outside
+        outside, size = image.share_outside, f"{image.width} x {image.height}"
         shown.add_row(
             *(image.id, image.class_name, f"{image.score:+.3f}", f"{image.probability:.3f}"),
-            f"{image.peak_x}, {image.peak_y} of {image.width} x {image.height}",
+            "-" if image.peak_x is None else f"{image.peak_x}, {image.peak_y} of {size}",
             "-" if outside is None else f"{outside:.0%}",
         )
     screen.print(shown)

@@ -1,8 +1,8 @@
 """What a fitted head sees in an embedding: its decision as one linear function, where it is one.
 
 A chain of affine steps that ends in a linear classifier is itself linear in the embedding. Its
-weights are found by asking the chain itself: its decision on the origin is the intercept, and on
-each unit vector the intercept plus one weight.
+weights are found by asking the chain itself: its decision on the origin is what it adds, and on
+each unit vector that plus one weight.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from sklearn.svm import LinearSVC
 from cxrfeat.errors import InputError
 from cxrfeat.evaluation.calibration import Calibrated
 from cxrfeat.evaluation.refit import BlockScaler, PerLabel
+from cxrfeat.evaluation.row_by_row import RowByRow
 
 Matrix = npt.NDArray[np.float64]
 
@@ -50,16 +51,20 @@ AFFINE = (
 
 @dataclass(frozen=True)
 class Linear:
-    """Decisions ``X @ weights + intercept``.
+    """Decisions ``X @ weights + shift + intercept``.
 
     Attributes
     ----------
     weights : ndarray of float64, shape (D, K)
         A column per class; one that two classes share is there twice, with opposite signs.
+    shift : ndarray of float64, shape (K,)
+        What the steps before the classifier add, e.g. by subtracting the mean.
     intercept : ndarray of float64, shape (K,)
+        The classifier's own.
     """
 
     weights: Matrix
+    shift: Matrix
     intercept: Matrix
 
 
@@ -88,8 +93,8 @@ def collapse(estimator: Any, dimension: int) -> Linear | None:
     Parameters
     ----------
     estimator
-        A classifier or pipeline, also within `Calibrated` or `PerLabel`; below a calibration it
-        is the decision function that is written.
+        A classifier or pipeline, also within `RowByRow`, `Calibrated` or `PerLabel`; below a
+        calibration it is the decision function that is written.
     dimension : int
         D, the length of an embedding.
 
@@ -101,8 +106,11 @@ def collapse(estimator: Any, dimension: int) -> Linear | None:
     if not all(_is_linear(one) for one in _parts(estimator)):
         return None
     score = score_of(estimator).of
-    intercept = score(np.zeros((1, dimension)))[0]
-    return Linear(score(np.eye(dimension)) - intercept, intercept)
+    at_origin = score(np.zeros((1, dimension)))[0]
+    own = [_columns(np.ravel(_last(one).intercept_)) for one in _parts(estimator)]
+    intercept = own[0] if not _is_per_label(estimator) else np.array([one[1] for one in own])
+    intercept = np.broadcast_to(intercept, at_origin.shape)
+    return Linear(score(np.eye(dimension)) - at_origin, at_origin - intercept, intercept)
 
 
 def score_of(estimator: Any) -> Score:
@@ -120,7 +128,7 @@ def score_of(estimator: Any) -> Score:
     each = _decisions if decides else _probabilities
 
     def of(X: npt.ArrayLike) -> Matrix:
-        if isinstance(estimator, PerLabel):
+        if _is_per_label(estimator):
             return np.stack([each(one, X)[:, 1] for one in parts], axis=1)
         return each(parts[0], X)
 
@@ -128,8 +136,17 @@ def score_of(estimator: Any) -> Score:
     return Score(of, "decision function" if decides else "probability", calibrated)
 
 
+def _bare(estimator: Any) -> Any:
+    return estimator.estimator if isinstance(estimator, RowByRow) else estimator
+
+
+def _is_per_label(estimator: Any) -> bool:
+    return isinstance(_bare(estimator), PerLabel)
+
+
 def _wrapped(estimator: Any) -> list[Any]:
-    return list(estimator.estimators or []) if isinstance(estimator, PerLabel) else [estimator]
+    bare = _bare(estimator)
+    return list(bare.estimators or []) if isinstance(bare, PerLabel) else [bare]
 
 
 def _parts(estimator: Any) -> list[Any]:
@@ -139,7 +156,12 @@ def _parts(estimator: Any) -> list[Any]:
 
 def _decisions(estimator: Any, X: npt.ArrayLike) -> Matrix:
     score = np.asarray(estimator.decision_function(X), dtype=np.float64)
-    return np.stack([-score, score], axis=1) if score.ndim == 1 else score
+    return _columns(score[:, None]) if score.ndim == 1 else score
+
+
+def _columns(score: Matrix) -> Matrix:
+    """Give both of two classes a number where one was given for the second, on the last axis."""
+    return np.concatenate([-score, score], axis=-1) if score.shape[-1] == 1 else score
 
 
 def _probabilities(estimator: Any, X: npt.ArrayLike) -> Matrix:

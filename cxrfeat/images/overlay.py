@@ -65,8 +65,8 @@ def overlay(pixels: _Floats, evidence: _Floats) -> _Bytes:
     return coloured
 
 
-def write_overlay(coloured: _Bytes, peak: tuple[int, int], caption: str, path: Path) -> None:
-    """Write an overlay as PNG, its peak ringed and a caption in its lowest line.
+def write_overlay(coloured: _Bytes, peak: tuple[int, int] | None, caption: str, path: Path) -> None:
+    """Write an overlay as PNG, its peak ringed if there is one, and a caption in its lowest line.
 
     Raises
     ------
@@ -75,9 +75,10 @@ def write_overlay(coloured: _Bytes, peak: tuple[int, int], caption: str, path: P
     """
     picture = Image.fromarray(coloured)
     pen = ImageDraw.Draw(picture)
-    radius, line = max(3, min(picture.size) // 40), max(1, min(picture.size) // 300)
-    x, y = peak
-    pen.ellipse((x - radius, y - radius, x + radius, y + radius), outline="yellow", width=line)
+    if peak is not None:
+        radius, line = max(3, min(picture.size) // 40), max(1, min(picture.size) // 300)
+        (x, y), r = peak, radius
+        pen.ellipse((x - r, y - r, x + r, y + r), outline="yellow", width=line)
     _write_caption(picture, pen, caption)
     about = PngInfo()
     about.add_itxt("Description", caption)

@@ -51,16 +51,16 @@ class ExplainedImage:
         The class that is explained, and the most probable one.
     score, probability : float
         Of the explained class; the score is what the map explains.
-    peak_x, peak_y : int
+    peak_x, peak_y : int or None
         Where the evidence for the class is densest: pixels of the upright radiograph at its own
-        size, from the upper left.
+        size, from the upper left; None where nothing speaks for the class.
     width, height : int
         Of the upright radiograph, and of the overlay.
     share_outside : float or None
-        Share of the evidence for the class that lies outside the central region; None where
-        nothing speaks for the class.
+        Share of the evidence for the class that lies outside the central region; None as above.
     intercept, residual : float or None
-        Of an exact map: its sum plus the intercept misses the score by the residual.
+        Of an exact map: its sum plus the intercept is the score; the residual is how much of the
+        sum made up for rounding.
     overlay, map : str
         Files in the folder of the result.
     """
@@ -70,8 +70,8 @@ class ExplainedImage:
     predicted: str
     score: float
     probability: float
-    peak_x: int
-    peak_y: int
+    peak_x: int | None
+    peak_y: int | None
     width: int
     height: int
     share_outside: float | None
@@ -312,7 +312,7 @@ class _Writer:
     def _write(self, id_: str, radiograph: pictures.Radiograph, why: Explanation) -> None:
         height, width = upright_size(radiograph.pixels, radiograph.height, radiograph.width)
         drawn = evidence.density(why.maps, height, width)
-        x, y = evidence.peak(drawn)
+        peak = evidence.peak(drawn)
         name = _file_name(id_)
         image = ExplainedImage(
             id=id_,
@@ -320,8 +320,8 @@ class _Writer:
             predicted=self._classes[why.predicted],
             score=why.score,
             probability=why.probability,
-            peak_x=x,
-            peak_y=y,
+            peak_x=peak[0] if peak else None,
+            peak_y=peak[1] if peak else None,
             width=width,
             height=height,
             share_outside=evidence.share_outside(why.maps),
@@ -332,7 +332,7 @@ class _Writer:
         )
         coloured = overlay(radiograph.pixels, drawn)
         caption = f"{image.class_name} {image.score:+.2f}, {self._method}. {USE}"
-        write_overlay(coloured, (x, y), caption, self._run.partial / image.overlay)
+        write_overlay(coloured, peak, caption, self._run.partial / image.overlay)
         _save_map(evidence.added(why.maps), self._run.partial / image.map)
         self._keep(Tile(tile(coloured), _captions(image)))
         self.images.append(image)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from cxrfeat import features, images
 from cxrfeat.errors import InputError, WeightsError
 from cxrfeat.evaluation.collapse import Linear, Score, collapse, score_of
-from cxrfeat.evidence import EvidenceMap, Grid
+from cxrfeat.evidence import EvidenceMap, Floats, Grid
 from cxrfeat.model import Model
 from cxrfeat.verbs.reopening import reopen_extractor
 
@@ -43,7 +43,7 @@ class Explanation(_Facts):
     score, probability : float
         Of the explained class.
     intercept, residual : float or None
-        Of an exact map: what is added to its sum, and by how much the result misses the score.
+        Of an exact map: what is added to its sum, and how much of the sum made up for rounding.
     maps : list of EvidenceMap
         They add up.
     """
@@ -114,23 +114,13 @@ class Mapper:
             for extractor, batch in zip(self.extractors, squares, strict=True)
         ]
         facts = self._facts(np.concatenate([rows for _, rows in pairs], axis=1), wanted)
-        weights, blocks, first = linear.weights[:, [one.explained for one in facts]], [], 0
-        for one in chain.from_iterable(maps for maps, _ in pairs):
-            _, channels, height, width = one.shape
-            part = weights[first : first + channels] / (height * width)
-            blocks.append(np.einsum("bchw,cb->bhw", one.astype(np.float64), part))
-            first += channels
-        where = list(chain.from_iterable(self.grids))
-        explained = []
-        for i, fact in enumerate(facts):
-            maps = [EvidenceMap(b[i], grid) for b, grid in zip(blocks, where, strict=True)]
-            intercept = float(linear.intercept[fact.explained])
-            total = sum(float(one.values.sum()) for one in maps) + intercept
-            residual = abs(total - fact.score)
-            explained.append(
-                Explanation(**vars(fact), intercept=intercept, residual=residual, maps=maps)
-            )
-        return explained
+        maps = list(chain.from_iterable(maps for maps, _ in pairs))
+        weighed = _weighed(maps, linear.weights[:, [fact.explained for fact in facts]])
+        grids = list(chain.from_iterable(self.grids))
+        return [
+            _summed(fact, linear, [values[i] for values in weighed], grids)
+            for i, fact in enumerate(facts)
+        ]
 
     def _occluded(self, squares: list[Picture], wanted: int | None) -> Explanation:
         """Cover one place after the other by the picture's mean grey [Zeiler & Fergus 2014]."""
@@ -142,7 +132,7 @@ class Mapper:
                 extractor(np.stack([_covered(square, place, self.occlusions) for place in batch]))
                 for extractor, square in zip(self.extractors, squares, strict=True)
             ]
-            left = self.score.of(np.concatenate(rows, axis=1))[:, fact.explained]
+            left = self.score.of(np.concatenate(rows, axis=1).astype(np.float64))[:, fact.explained]
             drops.append(fact.score - left)
         values = np.concatenate(drops).reshape(self.occlusions, self.occlusions)
         side = squares[0].shape[0]
@@ -151,7 +141,7 @@ class Mapper:
         return Explanation(**vars(fact), intercept=None, residual=None, maps=maps)
 
     def _facts(self, X: npt.NDArray[np.float32], wanted: int | None) -> list[_Facts]:
-        probability, score = self.model.predict_proba(X), self.score.of(X)
+        probability, score = self.model.predict_proba(X), self.score.of(X.astype(np.float64))
         predicted = [int(k) for k in probability.argmax(axis=1)]
         explained = predicted if wanted is None else [wanted] * len(X)
         return [
@@ -195,6 +185,38 @@ def open_mapper(
         else f"pooling '{pooling}' of {model.extractor} is no average over places"
     )
     return Mapper(model, extractors, score, None, [], math.isqrt(budget), why)
+
+
+def _weighed(maps: Sequence[Picture], weights: Floats) -> list[Floats]:
+    """Weigh the channels of maps (B, C, H, W) by weights (D, B), D being all channels."""
+    weighed, first = [], 0
+    for one in maps:
+        _, channels, height, width = one.shape
+        part = weights[first : first + channels] / (height * width)
+        weighed.append(np.einsum("bchw,cb->bhw", one.astype(np.float64), part))
+        first += channels
+    return weighed
+
+
+def _summed(
+    fact: _Facts, linear: Linear, weighed: Sequence[Floats], grids: Sequence[Grid]
+) -> Explanation:
+    """Spread evenly over the places what belongs to none: the steps' shift, and the rounding.
+
+    The embedding is an average rounded to float32; what that took is the residual.
+    """
+    intercept, shift = linear.intercept[fact.explained], linear.shift[fact.explained]
+    total = sum(float(values.sum()) for values in weighed) + intercept
+    share = (fact.score - total) / len(weighed)
+    return Explanation(
+        **vars(fact),
+        intercept=float(intercept),
+        residual=abs(float(fact.score - shift - total)),
+        maps=[
+            EvidenceMap(values + share / values.size, grid)
+            for values, grid in zip(weighed, grids, strict=True)
+        ],
+    )
 
 
 def _specs(spec: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -55,8 +55,10 @@ def test_the_linear_function_equals_the_decision(head: str, steps: str, classes:
     found = collapse(estimator, D)
     assert found is not None
     new, _ = blobs(20, D, distance=3, n_classes=classes, seed=1)
-    ours = new.astype(np.float64) @ found.weights + found.intercept
+    ours = new.astype(np.float64) @ found.weights + found.shift + found.intercept
     assert ours.shape == (20, classes)
+    own = np.ravel((last if head == "ridge" else last[-1]).intercept_)
+    np.testing.assert_allclose(found.intercept, [-own[0], own[0]] if classes == 2 else own)
     np.testing.assert_allclose(ours, decisions(estimator, new), atol=1e-4)
 
 
@@ -71,12 +73,14 @@ def test_the_decision_below_a_calibration_and_of_each_label(
     estimator, _ = refit(HEADS[head], X, np.eye(3)[y], None, plan)
     found = collapse(estimator, D)
     assert found is not None
-    parts = estimator.estimators if isinstance(estimator, PerLabel) else [estimator]
+    bare = estimator.estimator  # as `refit` wraps it
+    parts = bare.estimators if isinstance(bare, PerLabel) else [bare]
     assert score_of(estimator).calibrated == any(isinstance(p, Calibrated) for p in parts)
     inner = [p.estimator if isinstance(p, Calibrated) else p for p in parts]
     expected = [one.decision_function(X) for one in inner]
     expected = expected[0] if exclusive else np.stack(expected, axis=1)
-    np.testing.assert_allclose(X @ found.weights + found.intercept, expected, atol=1e-4)
+    ours = X.astype(np.float64) @ found.weights + found.shift + found.intercept
+    np.testing.assert_allclose(ours, expected, atol=1e-4)
 
 
 class Curved(LogisticRegression):
