@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ from cxrfeat import features, images
 from cxrfeat.errors import FileFormatError, SpecMismatchError, WeightsError
 from cxrfeat.features.weights import SUFFIXES, search_folders
 from cxrfeat.images import RADIOGRAPHY, ReadingOptions
-from cxrfeat.spec import difference
+from cxrfeat.spec import canonical_json, difference
 
 LARGEST_IMAGE = 8192  # a spec from elsewhere must not ask for all the memory
 
@@ -20,6 +22,8 @@ def reopen_extractor(
     spec: Mapping[str, Any], *, weights: Sequence[str] = (), device: str = "auto"
 ) -> features.Extractor:
     """Open the one extractor that makes embeddings of this spec.
+
+    The extractors opened last stay in memory, so that asking again costs nothing.
 
     Parameters
     ----------
@@ -43,6 +47,12 @@ def reopen_extractor(
         What can be opened here would give other embeddings: other tensors, another version of
         image reading or preprocessing ...; with one line for each difference.
     """
+    return _open(canonical_json(spec), tuple(weights), device)
+
+
+@lru_cache(maxsize=2)  # building VGG16 takes seconds, one image a fraction of one
+def _open(spec_json: str, weights: tuple[str, ...], device: str) -> features.Extractor:
+    spec = json.loads(spec_json)
     try:
         backbone, name = str(spec["backbone"]), str(spec["weights"]["name"])
         pooling, precision = str(spec["pooling"]), str(spec["precision"])
