@@ -230,7 +230,11 @@ def explain(
             images=writer.images,
             failures=writer.failures,
             sheet=writer.draw_sheet(),
-            notes=[*found.notes, *_notes(mapper)],
+            notes=[
+                *loaded.notes,
+                *(note for note in found.notes if "passed over" in note),
+                *_notes(mapper),
+            ],
             seconds=round(time.monotonic() - started, 2),
         )
         _write_tables(run, result)

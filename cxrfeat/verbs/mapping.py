@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from cxrfeat import features, images
-from cxrfeat.errors import InputError, WeightsError
+from cxrfeat.errors import InputError
 from cxrfeat.evaluation.collapse import Linear, Score, collapse, score_of
 from cxrfeat.evidence import EvidenceMap, Floats, Grid
 from cxrfeat.model import Model
-from cxrfeat.verbs.reopening import reopen_extractor
+from cxrfeat.verbs.embedded import parts_of, reopen_all
 
 Picture = npt.NDArray[np.float32]
 EXACT, OCCLUSION = "class activation map", "occlusion"
@@ -87,7 +87,7 @@ class Mapper:
     @property
     def spec(self) -> Mapping[str, Any]:
         """Return the spec of the (first) extractor, which says how images are read."""
-        return _specs(self.model.spec)[0]
+        return next(iter(parts_of(self.model).values()))
 
     def explain(self, pictures: Sequence[Picture], wanted: int | None) -> list[Explanation]:
         """Map the evidence in radiographs of any sizes, shapes (H, W), in [0, 1].
@@ -172,7 +172,7 @@ def open_mapper(
     if budget < FEWEST_OCCLUSIONS:
         raise InputError(f"--budget {budget}: at least {FEWEST_OCCLUSIONS} occlusions are needed")
     score = score_of(model.estimator)
-    extractors = _reopened(model.spec, weights, device)
+    extractors = list(reopen_all(parts_of(model), weights=weights, device=device).values())
     grids = [features.grids(extractor) for extractor in extractors]
     placed = [of_one for of_one in grids if of_one is not None]
     linear = collapse(model.estimator, model.dimension) if len(placed) == len(grids) else None
@@ -217,36 +217,6 @@ def _summed(
             for values, grid in zip(weighed, grids, strict=True)
         ],
     )
-
-
-def _specs(spec: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Return the specs of a model's extractors: one, or several side by side."""
-    return list(spec["combined"].values()) if "combined" in spec else [spec]
-
-
-def _reopened(
-    spec: Mapping[str, Any], weights: Sequence[str], device: str
-) -> list[features.Extractor]:
-    """Open every extractor of a model; of several side by side each with its own weights."""
-    parts = _specs(spec)
-    if len(parts) == 1:
-        return [reopen_extractor(parts[0], weights=weights, device=device)]
-    features.assign_weights([str(part["backbone"]) for part in parts], weights)
-    return [
-        reopen_extractor(part, weights=_sources_for(part["backbone"], weights), device=device)
-        for part in parts
-    ]
-
-
-def _sources_for(backbone: str, weights: Sequence[str]) -> list[str]:
-    def fits(source: str) -> bool:
-        try:
-            features.assign_weights([backbone], [source])
-        except (InputError, WeightsError):
-            return False
-        return True
-
-    return [source for source in weights if fits(source)]
 
 
 def _covered(square: Picture, place: tuple[int, int], positions: int) -> Picture:
