@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from cxrfeat.verbs.backbones import backbones as backbones
     from cxrfeat.verbs.demo import demo as demo
     from cxrfeat.verbs.doctor import doctor as doctor
+    from cxrfeat.verbs.explain import explain as explain
     from cxrfeat.verbs.export import export as export
     from cxrfeat.verbs.extract import extract as extract
     from cxrfeat.verbs.fit import fit as fit
@@ -37,6 +38,7 @@ _PUBLIC = {
     "backbones": "cxrfeat.verbs.backbones",
     "demo": "cxrfeat.verbs.demo",
     "doctor": "cxrfeat.verbs.doctor",
+    "explain": "cxrfeat.verbs.explain",
     "extract": "cxrfeat.verbs.extract",
     "export": "cxrfeat.verbs.export",
     "fit": "cxrfeat.verbs.fit",

@@ -418,6 +418,56 @@ def predict(
 
 @app.command()
 @command
+def explain(
+    model: Annotated[str, typer.Argument(help="A model.skops of a run of `fit`.")],
+    images: Annotated[
+        list[str], typer.Argument(help="Folders of radiographs, files, or one table of them.")
+    ],
+    class_: Annotated[
+        str | None,
+        typer.Option("--class", help="Class to explain.  [default: the predicted one of each]"),
+    ] = None,
+    out: Annotated[
+        str, typer.Option(help="Folder for overlays, maps, contact sheet and tables.")
+    ] = "explained",
+    budget: Annotated[
+        int, typer.Option(help="Occlusions of an image at most, where no exact map exists.")
+    ] = 100,
+    weights: Weights = [],  # noqa: B006
+    modality: Modality = ["CR", "DX", "RG"],  # noqa: B006
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    workers: Annotated[
+        int | None, typer.Option(help="Threads that read images.  [default: one per core]")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Show where in each image the evidence for a class lies. For research, not for diagnosis.
+
+    Linear heads on averaged maps get the exact class activation map; other heads and poolings
+    are explained by occlusion. A map is no proof. Exit code 1 means that some images failed.
+    """
+    from cxrfeat.verbs.explain import explain as verb
+
+    with display.extraction_progress() as progress:
+        result = verb(
+            model,
+            images,
+            class_=class_,
+            out=out,
+            budget=budget,
+            weights=weights,
+            modality=modality,
+            device=device,
+            workers=workers,
+            progress=progress,
+        )
+    _print(result, json, display.explanation)
+    if result.failures:
+        raise typer.Exit(EXIT_SOME_FAILED)
+
+
+@app.command()
+@command
 def demo(
     out: Annotated[
         str, typer.Option(help="Folder for images, embeddings and results.")

@@ -2,6 +2,7 @@
 
 from cxrfeat.display.comparison import comparison, demonstration
 from cxrfeat.display.diagnosis import diagnosis
+from cxrfeat.display.explanation import explanation
 from cxrfeat.display.extraction import backbones, extraction, weights
 from cxrfeat.display.files import exported, file_info, merged, verification
 from cxrfeat.display.inputs import dataset_summary, inspection
@@ -16,6 +17,7 @@ __all__ = [
     "demonstration",
     "diagnosis",
     "download_progress",
+    "explanation",
     "exported",
     "extraction",
     "extraction_progress",

@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.base import is_classifier
+from sklearn.base import clone, is_classifier
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
@@ -198,12 +198,18 @@ def _named(name: str) -> Head:
 
 
 def imported(path: str) -> Head:
-    """Make a head of a scikit-learn classifier by its import path, with its default setting.
+    """Make a head of a scikit-learn classifier by its import path, with its setting.
+
+    Parameters
+    ----------
+    path
+        ``module:Class`` for a class with its default setting, or ``module:name`` for an unfitted
+        classifier, such as a pipeline with a PCA.
 
     Raises
     ------
     InputError
-        No such module or class, or not a classifier.
+        No such module or name, or not a classifier.
     """
     module, _, name = path.partition(":")
     try:
@@ -211,12 +217,12 @@ def imported(path: str) -> Head:
     except (ImportError, AttributeError, ValueError) as error:
         raise InputError(
             f"head '{path}' cannot be imported ({error}): give module:Class, e.g."
-            " sklearn.ensemble:ExtraTreesClassifier"
+            " sklearn.ensemble:ExtraTreesClassifier; a module of your own has to be on PYTHONPATH"
         ) from error
-    if not isinstance(kind, type) or not all(hasattr(kind, m) for m in ("fit", "get_params")):
+    if not all(hasattr(kind, m) for m in ("fit", "get_params")):
         raise InputError(f"head '{path}' is not a scikit-learn classifier: it has no fit")
     try:
-        example = kind()
+        example = kind() if isinstance(kind, type) else clone(kind)
     except TypeError as error:
         raise InputError(f"head '{path}' needs arguments ({error}): give another") from error
     if not is_classifier(example):
@@ -230,10 +236,9 @@ def imported(path: str) -> Head:
         raise InputError(f"head '{path}' gives neither probabilities nor decision scores")
 
     def estimator(setting: Setting, n: int, seed: int) -> Any:
-        classifier = kind()
-        if "random_state" in classifier.get_params():
-            classifier.set_params(random_state=seed)
-        return _scaled(classifier)
+        classifier = clone(example)
+        seeds = [n for n in classifier.get_params() if n.split("__")[-1] == "random_state"]
+        return _scaled(classifier.set_params(**dict.fromkeys(seeds, seed)))
 
     def path_of(
         fold: SharedFold,
@@ -248,4 +253,5 @@ def imported(path: str) -> Head:
             results.append(raw_scores(fitted, gives, fold.raw[val])[None])
         return results
 
-    return Head(path, f"{name} with its default setting", ({},), estimator, path_of, gives)
+    what = f"{name} with its {'default' if isinstance(kind, type) else 'own'} setting"
+    return Head(path, what, ({},), estimator, path_of, gives)

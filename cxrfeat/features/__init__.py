@@ -3,7 +3,7 @@
 One story a file: `backbones` says which networks there are, `truncate` finds the layer that is
 pooled, `weights` finds and checks the tensors
 (`download` and `carrying` bring them), `pooling` turns maps into vectors, `runtimes` run
-the network fast, and `extractor` puts them together.
+the network fast, `extractor` puts them together, and `maps` gives what is pooled.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from cxrfeat.features.carrying import (
 )
 from cxrfeat.features.examining import can_download, devices, examine_weights
 from cxrfeat.features.extractor import BATCH, Extractor, open_extractor
+from cxrfeat.features.maps import grids, maps_and_embeddings
 from cxrfeat.features.pooling import POOLINGS
 from cxrfeat.features.runtimes import PRECISIONS, RUNTIMES
 from cxrfeat.features.weights import WeightsChoice, assign_weights
@@ -41,6 +42,8 @@ __all__ = [
     "devices",
     "examine_weights",
     "fetch_weights",
+    "grids",
     "locate_weights",
+    "maps_and_embeddings",
     "open_extractor",
 ]

@@ -22,7 +22,7 @@ class Tile:
 
     Attributes
     ----------
-    pixels : ndarray of float32, shape (S, S), or None
+    pixels : ndarray of float32, shape (S, S) or (S, S, 3), or None
         In [0, 1]; None leaves the place grey.
     lines : tuple of str
         Caption.
@@ -35,7 +35,9 @@ class Tile:
     warnings: tuple[str, ...] = ()
 
 
-def draw_sheet(tiles: Sequence[Tile], path: Path | str, *, side: int = 224) -> None:
+def draw_sheet(
+    tiles: Sequence[Tile], path: Path | str, *, side: int = 224, title: str = ""
+) -> None:
     """Draw tiles in rows and write them as one picture, in the format of the suffix.
 
     Parameters
@@ -46,6 +48,8 @@ def draw_sheet(tiles: Sequence[Tile], path: Path | str, *, side: int = 224) -> N
         E.g. ``sheet.png``; replaced where it exists.
     side
         Side of a tile's picture in pixels.
+    title
+        A line above everything.
 
     Raises
     ------
@@ -56,11 +60,13 @@ def draw_sheet(tiles: Sequence[Tile], path: Path | str, *, side: int = 224) -> N
     text = _LINE * max(len(tile.lines) + len(tile.warnings) for tile in tiles)
     width, height = side + _GAP, side + text + 2 * _GAP
     rows = -(-len(tiles) // across)
-    sheet = Image.new("RGB", (across * width + _GAP, rows * height + _GAP), _PAPER)
+    above = _LINE + _GAP if title else 0
+    sheet = Image.new("RGB", (across * width + _GAP, above + rows * height + _GAP), _PAPER)
     pen = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(_FONT)
+    pen.text((_GAP, _GAP), _shortened(title, pen, font, sheet.width - _GAP), fill=_INK, font=font)
     for place, tile in enumerate(tiles):
-        left, top = _GAP + place % across * width, _GAP + place // across * height
+        left, top = _GAP + place % across * width, above + _GAP + place // across * height
         _paste(sheet, tile.pixels, left, top, side)
         lines = [(line, _INK) for line in tile.lines] + [(w, _ALARM) for w in tile.warnings]
         for number, (line, ink) in enumerate(lines):

@@ -1,0 +1,79 @@
+"""The maps before pooling are those that are pooled, and their cells lie where they look."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from cxrfeat.features import Extractor, WeightsChoice, grids, maps_and_embeddings, open_extractor
+from cxrfeat.features.backbones import build
+from cxrfeat.features.maps import _Tracked
+from cxrfeat.features.truncate import truncate
+
+
+def random_extractor(name: str, pooling: str = "avg", size: int | None = None) -> Extractor:
+    choice = WeightsChoice("random")
+    return open_extractor(name, weights=choice, pooling=pooling, image_size=size, device="cpu")
+
+
+@pytest.mark.parametrize("pooling", ["avg", "multi", "max", "flatten"])
+@pytest.mark.parametrize("images", [1, 3])
+def test_embeddings_pooled_from_the_maps_are_the_extractors(pooling: str, images: int) -> None:
+    extractor = random_extractor("resnet18", pooling, 96)
+    batch = np.random.default_rng(0).random((images, 96, 96), dtype=np.float32)
+    maps, embeddings = maps_and_embeddings(extractor, batch)
+    assert len(maps) == (5 if pooling == "multi" else 1)
+    assert maps[-1].shape == (images, 512, 3, 3)
+    expected = extractor(batch)
+    np.testing.assert_allclose(embeddings, expected, rtol=1e-4, atol=1e-5)
+    if pooling in ("avg", "multi"):
+        averages = np.concatenate([one.mean(axis=(2, 3)) for one in maps], axis=1)
+        np.testing.assert_allclose(averages, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "start", "step", "cells"),
+    [("vgg16", 15.5, 32, 7), ("resnet50", 0, 32, 7), ("densenet121", 14, 32, 7)],
+)
+def test_centres_of_known_networks(name: str, start: float, step: float, cells: int) -> None:
+    (grid,) = grids(random_extractor(name)) or []
+    assert (grid.start, grid.step, grid.cells, grid.side) == (start, step, cells, 224)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "vgg11", "efficientnet_lite0"])
+def test_a_cell_looks_around_its_centre(name: str) -> None:
+    """With even weights and no nonlinearity the gradient is symmetrical around the centre."""
+    side = 512  # so large that the middle cell sees no border
+    network = build(name)
+    for module in list(network.modules()):
+        for key, child in module.named_children():
+            if isinstance(child, nn.ReLU | nn.ReLU6 | nn.BatchNorm2d):
+                setattr(module, key, nn.Identity())
+            elif isinstance(child, nn.MaxPool2d):
+                mean = nn.AvgPool2d(child.kernel_size, child.stride, child.padding)
+                setattr(module, key, mean)
+    for parameter in network.parameters():
+        parameter.data.fill_(0.0 if parameter.ndim == 1 else 1.0 / parameter[0].numel())
+    cut = truncate(network, side).module
+    tracked = _Tracked(cut, side)
+    image = torch.zeros(1, 3, side, side, requires_grad=True)
+    (final,) = cut(image)
+    tracked.run(torch.zeros(1, 3, side, side))
+    (grid,) = tracked.at_output
+    middle = grid.cells // 2
+    final[0, :, middle, middle].sum().backward()
+    assert image.grad is not None
+    seen = image.grad[0].abs().sum(dim=0)
+    seen = seen / seen.sum()
+    pixels = torch.arange(side, dtype=torch.float32)
+    expected = grid.start + middle * grid.step
+    assert float((seen.sum(dim=0) * pixels).sum()) == pytest.approx(expected, abs=0.1)
+    assert float((seen.sum(dim=1) * pixels).sum()) == pytest.approx(expected, abs=0.1)
+
+
+def test_poolings_and_networks_without_places_have_no_grid() -> None:
+    assert grids(random_extractor("resnet18", "max", 64)) is None
+    assert grids(random_extractor("resnet18", "flatten", 64)) is None
+    assert grids(random_extractor("vit_b_32")) is None
