@@ -3,6 +3,7 @@
 from cxrfeat.results.data import (
     ClassReport,
     Comparison,
+    EmbeddingFile,
     ExtractorScore,
     Finding,
     FitResult,
@@ -17,6 +18,7 @@ from cxrfeat.results.tables import csv_text, latex_table, markdown_table, scores
 __all__ = [
     "ClassReport",
     "Comparison",
+    "EmbeddingFile",
     "ExtractorScore",
     "Finding",
     "FitResult",
