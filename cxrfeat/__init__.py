@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from cxrfeat.verbs.info import info as info
     from cxrfeat.verbs.inspect import inspect as inspect
     from cxrfeat.verbs.merge import merge as merge
+    from cxrfeat.verbs.report import report as report
     from cxrfeat.verbs.verify import verify as verify
     from cxrfeat.verbs.weights import weights_add as weights_add
     from cxrfeat.verbs.weights import weights_check as weights_check
@@ -39,6 +40,7 @@ _PUBLIC = {
     "info": "cxrfeat.verbs.info",
     "inspect": "cxrfeat.verbs.inspect",
     "merge": "cxrfeat.verbs.merge",
+    "report": "cxrfeat.verbs.report",
     "verify": "cxrfeat.verbs.verify",
     "weights_add": "cxrfeat.verbs.weights",
     "weights_check": "cxrfeat.verbs.weights",

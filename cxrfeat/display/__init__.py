@@ -1,6 +1,6 @@
 """What the command line prints: progress on stderr, tables and sentences on stdout."""
 
-from cxrfeat.display.comparison import comparison, demonstration
+from cxrfeat.display.comparison import comparison, demonstration, report
 from cxrfeat.display.extraction import backbones, extraction, weights
 from cxrfeat.display.files import exported, file_info, merged, verification
 from cxrfeat.display.inputs import dataset_summary, inspection
@@ -20,6 +20,7 @@ __all__ = [
     "fit_progress",
     "inspection",
     "merged",
+    "report",
     "to_json",
     "verification",
     "weights",

@@ -43,7 +43,7 @@ def answers(run: SavedRun, extractor: str, head: str) -> Answers:
         total[fold.test] += p
         times[fold.test] += 1
     p = np.divide(total, times, out=np.full_like(total, np.nan), where=times > 0)
-    tested = np.isfinite(p).all(axis=1)
+    tested = np.asarray(np.isfinite(p).all(axis=1))
     decided = decide(np.nan_to_num(p), run.exclusive)
     known = np.isfinite(run.truth) & tested[:, None]
     of_truth = np.where(known, np.where(run.truth == 1, p, 1 - p), np.inf)

@@ -11,7 +11,7 @@ from typing import Any
 
 from cxrfeat import tables
 from cxrfeat.evaluation.saved import SavedRun
-from cxrfeat.report import Content
+from cxrfeat.pages import Content
 
 
 @dataclass(frozen=True)

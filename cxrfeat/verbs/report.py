@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from cxrfeat import report as pages
-from cxrfeat import store
+from cxrfeat import __version__, pages, store
 from cxrfeat.errors import CxrfeatError, StorageError
 from cxrfeat.evaluation.bands import Band, precision_recall_band, roc_band
 from cxrfeat.evaluation.bootstrap import PatientResamples
@@ -21,7 +20,7 @@ from cxrfeat.evaluation.difficulty import Answers, answers, confidently_wrong, h
 from cxrfeat.evaluation.heads import FLOOR
 from cxrfeat.evaluation.projection import principal_plane
 from cxrfeat.evaluation.saved import SavedRun, read_run
-from cxrfeat.report import Content, Curve, Difficult, Picture, Plane
+from cxrfeat.pages import Content, Curve, Difficult, Picture, Plane
 from cxrfeat.results.checklist import ChecklistItem
 from cxrfeat.verbs.anonymous import Names, anonymous
 from cxrfeat.verbs.thumbnails import find_folders, thumbnails
@@ -165,8 +164,9 @@ def _content(
         entry["extractor"]: answers(saved, entry["extractor"], entry["head"])
         for entry in results["reports"]
     }
+    patients = None if saved.patients is None else saved.patients.astype(np.str_)
     resamples = PatientResamples(
-        len(saved.ids), saved.patients, resamples=DRAWS, seed=results["options"]["seed"]
+        len(saved.ids), patients, resamples=DRAWS, seed=results["options"]["seed"]
     )
     winner = results["winner"]
     of_winner = answers(saved, winner["extractor"], winner["head"])
@@ -183,7 +183,7 @@ def _content(
         column, sources = _sources(files, saved)
         jpegs: dict[int, bytes] = {}
         if with_thumbnails:
-            known = {}
+            known: dict[str, str] = {}
             for file in reversed(files.values()):
                 known |= dict(zip(file.ids, file.sha256, strict=True))
             places = images or find_folders(saved.ids, [file.path for file in files.values()])
@@ -191,7 +191,7 @@ def _content(
             jpegs, missing = thumbnails(saved.ids, order, places, known, _frame(results))
             notes += missing
         number = {row: place for place, row in enumerate(shown)}
-        labels = named(saved, saved.truth == 1, np.isfinite(saved.truth).any(axis=1))
+        labels = named(saved, saved.truth == 1, np.asarray(np.isfinite(saved.truth).any(axis=1)))
         planes = _planes(saved, files, said, shown)
     finally:
         for file in files.values():
@@ -210,6 +210,7 @@ def _content(
     return Content(
         results=results,
         title=Path(results["run"]).name,
+        version=__version__,
         roc=_curves(saved, resamples, roc_band, "auroc", floor=False),
         precision_recall=_curves(saved, resamples, precision_recall_band, "auprc", floor=True),
         draws=DRAWS,

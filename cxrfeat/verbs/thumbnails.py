@@ -34,7 +34,7 @@ def find_folders(ids: Sequence[str], embeddings: Sequence[Path]) -> list[Path]:
     Only places that have one of the first images are returned; whether they are the same images
     is for `thumbnails` to tell.
     """
-    first = [id_.removeprefix(OUTSIDE) for id_ in ids[:1] + ids[-1:]]
+    first = [id_.removeprefix(OUTSIDE) for id_ in (*ids[:1], *ids[-1:])]
     near = [Path(), *(part for file in embeddings for part in (file.parent, file.parent.parent))]
     seen: dict[Path, None] = {}
     for place in near:

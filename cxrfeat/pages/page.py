@@ -8,12 +8,11 @@ from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any
 
-from cxrfeat import __version__
-from cxrfeat.report import embedding_map, tables, vega
-from cxrfeat.report.charts import Chart
-from cxrfeat.report.content import Content, Difficult, Plane
-from cxrfeat.report.scores import FLOOR
-from cxrfeat.report.words import answer, metric_title, number, shown
+from cxrfeat.pages import embedding_map, tables, vega
+from cxrfeat.pages.charts import Chart
+from cxrfeat.pages.content import Content, Difficult, Plane
+from cxrfeat.pages.scores import FLOOR
+from cxrfeat.pages.words import answer, metric_title, number, shown
 from cxrfeat.results.checklist import ChecklistItem
 
 SECTIONS = {
@@ -43,7 +42,7 @@ def page(
     ----------
     content : Content
     charts : sequence of Chart
-        As `cxrfeat.report.charts` gives them.
+        As `cxrfeat.pages.charts` gives them.
     drawn : mapping of str to str
         The same charts as SVG, by name: what is seen until, or without, scripts.
     checklist : sequence of ChecklistItem
@@ -69,9 +68,9 @@ def page(
         data=Markup(_data(content, charts)),
         drawn={name: Markup(text) for name, text in drawn.items()},
         charts={chart.name for chart in charts},
-        version=__version__,
+        version=content.version,
         sections=_sections(results),
-        tables=_tables(results, checklist),
+        tables=_tables(content, checklist),
         **_words(content),
         **_images(content),
         **_provenance(content),
@@ -79,7 +78,7 @@ def page(
 
 
 def _text(name: str) -> str:
-    return resources.files("cxrfeat.report").joinpath(name).read_text(encoding="utf-8")
+    return resources.files("cxrfeat.pages").joinpath(name).read_text(encoding="utf-8")
 
 
 def _sections(results: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -90,7 +89,8 @@ def _sections(results: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [(id_, name) for id_, name in SECTIONS.items() if not absent.get(id_)]
 
 
-def _tables(results: Mapping[str, Any], checklist: Sequence[ChecklistItem]) -> dict[str, Any]:
+def _tables(content: Content, checklist: Sequence[ChecklistItem]) -> dict[str, Any]:
+    results = content.results
     return {
         "extractors": tables.extractors(results),
         "ranking": tables.ranking(results),
@@ -98,7 +98,7 @@ def _tables(results: Mapping[str, Any], checklist: Sequence[ChecklistItem]) -> d
         "classes": tables.classes(results),
         "learning": tables.learning(results),
         "files": tables.files(results),
-        "versions": tables.versions(results, vega.versions()),
+        "versions": tables.versions(results, {"cxrfeat": content.version, **vega.versions()}),
         "checklist": tables.checklist(checklist),
     }
 
@@ -123,6 +123,7 @@ def _words(content: Content) -> dict[str, Any]:
         "title": content.title,
         "facts": "; ".join(facts) + ".",
         "answer": answer(results),
+        "pairs": [f"{pair['sentence']}." for pair in results["comparisons"]],
         "floor": "" if floor is None else f"Guessing (dummy) has {number(floor)}: not drawn.",
         "curve_words": (
             "The best head of each extractor. Every fold's curve is of one model; curves are"
@@ -219,7 +220,7 @@ def _flow(results: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _data(content: Content, charts: Sequence[Chart]) -> str:
-    """What the script needs, as JSON that cannot end its element."""
+    """Write what the script needs as JSON that cannot end its element."""
     drawn = {
         chart.name: {"spec": chart.spec, "alt": chart.alt}
         for chart in charts
@@ -251,10 +252,7 @@ def _plane(content: Content, plane: Plane) -> dict[str, Any]:
     return {
         "name": f"{plane.extractor} with {plane.head}",
         "points": points,
-        "titles": [
-            f"component {number} ({share:.0%} of the variance)"
-            for number, share in enumerate(plane.shares, 1)
-        ],
+        "positions": embedding_map.positions(points, plane),
         "colourings": {
             field: embedding_map.colouring(points, field, name)
             for field, name in embedding_map.COLOURS.items()

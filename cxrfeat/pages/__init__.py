@@ -4,10 +4,10 @@ The only place that imports the charting library (vl-convert: Vega-Lite) and Jin
 the extra ``report``.
 """
 
-from cxrfeat.report.charts import Chart, charts
-from cxrfeat.report.content import Content, Curve, Difficult, Picture, Plane
-from cxrfeat.report.page import page
-from cxrfeat.report.vega import check_installed, png, svg
+from cxrfeat.pages.charts import Chart, charts
+from cxrfeat.pages.content import Content, Curve, Difficult, Picture, Plane
+from cxrfeat.pages.page import page
+from cxrfeat.pages.vega import check_installed, png, svg
 
 __all__ = [
     "Chart",

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from cxrfeat.report import curves, embedding_map, scores
-from cxrfeat.report.content import Content
-from cxrfeat.report.vega import Spec
+from cxrfeat.pages import curves, embedding_map, scores
+from cxrfeat.pages.content import Content
+from cxrfeat.pages.vega import Spec
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ DRAWINGS: dict[str, Drawing] = {
     "map-source": embedding_map.by_source,
     "map-error": embedding_map.by_error,
 }
-"""A chart is one entry: it gives a spec and words for it, or None where the run has no such data."""
+"""A chart is one entry: it gives a spec and words for it, or None where the run lacks the data."""
 
 
 def charts(content: Content) -> list[Chart]:

@@ -5,20 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cxrfeat.report.content import Content, Curve
-from cxrfeat.report.scores import panels
-from cxrfeat.report.vega import FAINT, Spec
-from cxrfeat.report.words import number, shown
+from cxrfeat.pages.content import Content, Curve
+from cxrfeat.pages.scores import colour_of, panels
+from cxrfeat.pages.vega import FAINT, UNIT, Spec, coloured
+from cxrfeat.pages.words import number, shown
 
 SIDE = 230
+GUESSING = {"type": "line", "color": FAINT, "strokeDash": [4, 4], "strokeWidth": 1}
 
 
 def roc(content: Content) -> tuple[Spec, str] | None:
     """Sensitivity against the false positive rate, with bands."""
     if not content.roc:
         return None
-    guess = [{"x": 0, "y": 0}, {"x": 1, "y": 1}]
-    spec = _banded(content.roc, "false positive rate", "sensitivity", guess)
+    names = dict.fromkeys(curve.name for curve in content.roc)
+    guess = [{"class": name, "x": at, "y": at} for name in names for at in (0, 1)]
+    spec = _banded(content, content.roc, "false positive rate", "sensitivity", guess)
     return spec, _areas("ROC curves", "AUROC", content.roc)
 
 
@@ -28,7 +30,7 @@ def precision_recall(content: Content) -> tuple[Spec, str] | None:
         return None
     floors = {curve.name: curve.floor for curve in content.precision_recall}
     guess = [{"class": name, "x": x, "y": y} for name, y in floors.items() for x in (0, 1)]
-    spec = _banded(content.precision_recall, "recall", "precision", guess)
+    spec = _banded(content, content.precision_recall, "recall", "precision", guess)
     return spec, _areas("Precision-recall curves", "average precision", content.precision_recall)
 
 
@@ -40,9 +42,13 @@ def _areas(what: str, area: str, curves: Sequence[Curve]) -> str:
     return f"{what} with 95 % bands, a panel per class and a line per extractor. {said}."
 
 
-def _banded(curves: Sequence[Curve], x: str, y: str, guess: list[dict[str, Any]]) -> Spec:
+def _banded(
+    content: Content, curves: Sequence[Curve], x: str, y: str, guess: list[dict[str, Any]]
+) -> Spec:
     classes = list(dict.fromkeys(curve.name for curve in curves))
-    names = list(dict.fromkeys(_line(curve) for curve in curves))
+    of = colour_of(content.results)
+    colours = {_line(curve): of[curve.extractor] for curve in curves}
+    names = list(colours)
     rows = [
         {
             "class": curve.name,
@@ -55,18 +61,9 @@ def _banded(curves: Sequence[Curve], x: str, y: str, guess: list[dict[str, Any]]
         for curve in curves
         for at, mean, low, high in zip(curve.x, curve.y, curve.low, curve.high, strict=True)
     ]
-    # The line of guessing, in every panel that does not bring its own.
-    guess = [{"class": name} | point for point in guess for name in classes] if (
-        "class" not in guess[0]
-    ) else guess  # fmt: skip
     rows += [point | {"guess": True} for point in guess]
     unit = {"domain": [0, 1]}
-    color = {
-        "field": "extractor",
-        "type": "nominal",
-        "scale": {"domain": names},
-        "legend": {"orient": "bottom", "title": None, "columns": 1},
-    }
+    color = coloured(names, colours)
     faded = {"condition": {"param": "shown", "value": 1}, "value": 0.08}
     tooltip = [
         {"field": "extractor", "type": "nominal"},
@@ -80,7 +77,7 @@ def _banded(curves: Sequence[Curve], x: str, y: str, guess: list[dict[str, Any]]
         "type": "quantitative",
         "title": x,
         "scale": unit,
-        "axis": {"values": [0, 0.25, 0.5, 0.75, 1]},
+        "axis": UNIT,
     }
     curve_only = {"filter": "!datum.guess"}
     return {
@@ -93,10 +90,16 @@ def _banded(curves: Sequence[Curve], x: str, y: str, guess: list[dict[str, Any]]
             "layer": [
                 {
                     "transform": [{"filter": "datum.guess"}],
-                    "mark": {"type": "line", "color": FAINT, "strokeDash": [4, 4], "strokeWidth": 1},
+                    "mark": GUESSING,
                     "encoding": {
                         "x": horizontal,
-                        "y": {"field": "y", "type": "quantitative", "title": y, "scale": unit},
+                        "y": {
+                            "field": "y",
+                            "type": "quantitative",
+                            "title": y,
+                            "scale": unit,
+                            "axis": UNIT,
+                        },
                     },
                 },
                 {
@@ -104,7 +107,13 @@ def _banded(curves: Sequence[Curve], x: str, y: str, guess: list[dict[str, Any]]
                     "mark": {"type": "area", "opacity": 0.16},
                     "encoding": {
                         "x": horizontal,
-                        "y": {"field": "low", "type": "quantitative", "title": y, "scale": unit},
+                        "y": {
+                            "field": "low",
+                            "type": "quantitative",
+                            "title": y,
+                            "scale": unit,
+                            "axis": UNIT,
+                        },
                         "y2": {"field": "high"},
                         "color": color,
                         "fillOpacity": faded,
@@ -125,7 +134,10 @@ def _banded(curves: Sequence[Curve], x: str, y: str, guess: list[dict[str, Any]]
                         "y": {"field": "y", "type": "quantitative"},
                         "color": color,
                         "strokeDash": {
-                            "condition": {"test": "indexof(datum.extractor, '(control)') >= 0", "value": [5, 3]},
+                            "condition": {
+                                "test": "indexof(datum.extractor, '(control)') >= 0",
+                                "value": [5, 3],
+                            },
                             "value": [1, 0],
                         },
                         "opacity": faded,
@@ -135,7 +147,7 @@ def _banded(curves: Sequence[Curve], x: str, y: str, guess: list[dict[str, Any]]
             ],
         },
         "usermeta": panels(200, 300, 75, len(classes)),
-    }  # fmt: skip
+    }
 
 
 def _line(curve: Curve) -> str:
@@ -161,18 +173,14 @@ def reliability(content: Content) -> tuple[Spec, str] | None:
     if not rows:
         return None
     classes = list(dict.fromkeys(row["class"] for row in rows))
+    of = colour_of(content.results)
+    colours = {f"{shown(one)}, {one['head']}": of[one["extractor"]] for one in reports}
     names = list(dict.fromkeys(row["extractor"] for row in rows))
     diagonal = [{"class": name, "diagonal": at} for name in classes for at in (0, 1)]
     unit = {"domain": [0, 1]}
-    color = {
-        "field": "extractor",
-        "type": "nominal",
-        "scale": {"domain": names},
-        "legend": {"orient": "bottom", "title": None, "columns": 1},
-    }
-    ticks = {"values": [0, 0.25, 0.5, 0.75, 1]}
-    x = {"type": "quantitative", "title": "predicted share", "scale": unit, "axis": ticks}
-    y = {"type": "quantitative", "title": "observed share", "scale": unit}
+    color = coloured(names, colours)
+    x = {"type": "quantitative", "title": "predicted share", "scale": unit, "axis": UNIT}
+    y = {"type": "quantitative", "title": "observed share", "scale": unit, "axis": UNIT}
     points = {
         "x": {"field": "predicted", **x},
         "y": {"field": "observed", **y},
@@ -195,10 +203,14 @@ def reliability(content: Content) -> tuple[Spec, str] | None:
             "layer": [
                 {
                     "transform": [{"filter": "isValid(datum.diagonal)"}],
-                    "mark": {"type": "line", "color": FAINT, "strokeDash": [4, 4], "strokeWidth": 1},
+                    "mark": GUESSING,
                     "encoding": {"x": {"field": "diagonal", **x}, "y": {"field": "diagonal", **y}},
                 },
-                {"transform": [binned], "mark": {"type": "line", "opacity": 0.5}, "encoding": points},
+                {
+                    "transform": [binned],
+                    "mark": {"type": "line", "opacity": 0.5},
+                    "encoding": points,
+                },
                 {
                     "transform": [binned],
                     "mark": {"type": "point", "filled": True, "opacity": 0.9},
@@ -215,7 +227,7 @@ def reliability(content: Content) -> tuple[Spec, str] | None:
             ],
         },
         "usermeta": panels(200, 300, 75, len(classes)),
-    }  # fmt: skip
+    }
     said = "; ".join(
         f"{shown(report)} with {report['head']} has an expected calibration error between"
         f" {number(report['intervals']['ece'][0])} and {number(report['intervals']['ece'][1])}"

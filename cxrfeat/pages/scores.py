@@ -5,18 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cxrfeat.report.content import Content
-from cxrfeat.report.vega import FAINT, INK, PALETTE, Spec
-from cxrfeat.report.words import metric_title, number, shown
+from cxrfeat.pages.content import Content
+from cxrfeat.pages.vega import FAINT, INK, LEGEND, PALETTE, Spec, coloured
+from cxrfeat.pages.words import metric_title, number, shown
 
 FLOOR = "dummy"
 _KINDS = ["pretrained", "random weights (control)"]
+_SHAPES = ["circle", "square", "triangle-up", "diamond", "cross", "triangle-down"]
 _VERDICTS = {"better": "a difference", "same": "practically the same", "undecided": "undecided"}
 
 
 def panels(least: int, most: int, beside: int, count: int = 1) -> dict[str, Any]:
     """Tell the page how to fit panels into its width: pixels of one, and of the axis beside it."""
     return {"panels": {"least": least, "most": most, "beside": beside, "count": count}}
+
+
+def colour_of(results: Mapping[str, Any]) -> dict[str, str]:
+    """Give each extractor its colour, in the order of the ranking."""
+    names = [report["extractor"] for report in results["reports"]]
+    return {name: PALETTE[place % len(PALETTE)] for place, name in enumerate(names)}
 
 
 def extractors(content: Content) -> tuple[Spec, str]:
@@ -70,7 +77,6 @@ def ranking(content: Content) -> tuple[Spec, str] | None:
             }
         },
         "spec": inner,
-        "resolve": {"scale": {"y": "independent"}},
         "spacing": 6,
         "usermeta": panels(150, 640, 110),
     }
@@ -94,7 +100,7 @@ def _dots(rows: Sequence[Mapping[str, Any]], field: str, title: str) -> Spec:
         "field": "kind",
         "type": "nominal",
         "scale": {"domain": _KINDS, "range": [PALETTE[0], PALETTE[1]]},
-        "legend": {"orient": "bottom", "title": None, "columns": 1},
+        "legend": LEGEND,
     }
     tooltip = [
         {"field": name, "type": "quantitative", "format": ".3f", "title": says}
@@ -175,7 +181,7 @@ def differences(content: Content) -> tuple[Spec, str] | None:
         "field": "verdict",
         "type": "nominal",
         "scale": {"domain": list(_VERDICTS.values()), "range": [PALETTE[2], PALETTE[0], FAINT]},
-        "legend": {"orient": "bottom", "title": None, "columns": 1},
+        "legend": LEGEND,
     }
     tooltip = [
         {"field": "pair", "type": "nominal"},
@@ -236,7 +242,7 @@ def differences(content: Content) -> tuple[Spec, str] | None:
 
 
 def confusion(content: Content) -> tuple[Spec, str] | None:
-    """The confusion matrix of each extractor's best head, shaded by the share of the true class."""
+    """Confusion matrices of the best heads, shaded by the share of the true class."""
     reports = [report for report in content.results["reports"] if report["confusion"]]
     if not reports:
         return None
@@ -254,7 +260,7 @@ def confusion(content: Content) -> tuple[Spec, str] | None:
         for j, count in enumerate(of_class)
     ]
     side = max(40, min(64, 260 // len(classes))) * len(classes)
-    axis = {"labelLimit": 90}
+    axis = {"labelLimit": 140}
     encoding = {
         "x": {
             "field": "predicted",
@@ -278,7 +284,7 @@ def confusion(content: Content) -> tuple[Spec, str] | None:
             "type": "nominal",
             "title": None,
             "sort": list(dict.fromkeys(row["head"] for row in rows)),
-            "header": {"labelLimit": 250},
+            "header": {"labelLimit": 250, "labelExpr": "split(datum.label, ', ')"},
         },
         "columns": 3,
         "spec": {
@@ -293,7 +299,11 @@ def confusion(content: Content) -> tuple[Spec, str] | None:
                             "field": "share",
                             "type": "quantitative",
                             "scale": {"domain": [0, 1], "range": ["#eef3f8", "#0b4f86"]},
-                            "legend": {"format": ".0%", "title": "of the true class"},
+                            "legend": {
+                                "format": ".0%",
+                                "title": "of the true class",
+                                "orient": "bottom",
+                            },
                         },
                         "tooltip": tooltip,
                     },
@@ -310,7 +320,7 @@ def confusion(content: Content) -> tuple[Spec, str] | None:
                 },
             ],
         },
-        "usermeta": panels(side, side, 120, len(reports)),
+        "usermeta": panels(side, side, 130, len(reports)),
     }
     said = "; ".join(
         f"{shown(report)} with {report['head']} has"
@@ -329,6 +339,10 @@ def learning_curve(content: Content) -> tuple[Spec, str] | None:
     title = metric_title(content.results)
     controls = {one["extractor"]: shown(one) for one in content.results["extractors"]}
     names = [controls.get(curve["extractor"], curve["extractor"]) for curve in found]
+    colours = colour_of(content.results)
+    domain = {controls[name]: colour for name, colour in colours.items() if controls[name] in names}
+    color = coloured(list(domain), domain)
+    shapes = {"domain": list(domain), "range": [_SHAPES[k % 6] for k in range(len(domain))]}
     rows = [
         {
             "extractor": name,
@@ -351,13 +365,9 @@ def learning_curve(content: Content) -> tuple[Spec, str] | None:
                 "type": "quantitative",
                 "title": "images trained on",
                 "scale": {"zero": False, "nice": False, "padding": 12},
+                "axis": {"tickCount": 6},
             },
-            "color": {
-                "field": "extractor",
-                "type": "nominal",
-                "sort": names,
-                "legend": {"orient": "bottom", "columns": 1, "title": None},
-            },
+            "color": color,
         },
         "layer": [
             {
@@ -376,7 +386,7 @@ def learning_curve(content: Content) -> tuple[Spec, str] | None:
                 "mark": {"type": "line", "point": {"size": 60, "filled": True}},
                 "encoding": {
                     "y": {"field": "mean", "type": "quantitative"},
-                    "shape": {"field": "extractor", "type": "nominal", "sort": names},
+                    "shape": color | {"scale": shapes},
                     "tooltip": [
                         {"field": "extractor", "type": "nominal"},
                         {"field": "images", "type": "quantitative"},

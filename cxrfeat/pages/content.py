@@ -110,6 +110,8 @@ class Content:
     results : mapping
         ``results.json``.
     title : str
+    version : str
+        Of cxrfeat.
     roc, precision_recall : sequence of Curve
         Of every extractor's best head, class by class.
     draws : int
@@ -129,6 +131,7 @@ class Content:
 
     results: Mapping[str, Any]
     title: str
+    version: str
     roc: Sequence[Curve] = ()
     precision_recall: Sequence[Curve] = ()
     draws: int = 0

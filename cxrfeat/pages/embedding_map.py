@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from cxrfeat.report.content import Content, Plane
-from cxrfeat.report.scores import panels
-from cxrfeat.report.vega import PALETTE, Spec
-from cxrfeat.report.words import shown
+from cxrfeat.pages.content import Content, Plane
+from cxrfeat.pages.scores import panels
+from cxrfeat.pages.vega import PALETTE, Spec
+from cxrfeat.pages.words import shown
 
 COLOURS = {"label": "class", "source": "source", "error": "error"}
 """What points can be coloured by: the field, and what it is called."""
@@ -68,16 +68,6 @@ def _map(content: Content, colour: str) -> tuple[Spec, str] | None:
 
 def spec(rows: list[dict[str, Any]], colour: str, plane: Plane, what: str) -> Spec:
     """Build the chart of one map; the page changes its points and its colour by `colours`."""
-    x, y = (
-        {
-            "field": field,
-            "type": "quantitative",
-            "title": f"component {number} ({plane.shares[number - 1]:.0%} of the variance)",
-            "scale": {"zero": False, "nice": False, "padding": 12},
-            "axis": {"labels": False, "ticks": False, "grid": False},
-        }
-        for number, field in ((1, "x"), (2, "y"))
-    )
     return {
         "data": {"name": "points", "values": rows},
         "width": 620,
@@ -105,7 +95,7 @@ def spec(rows: list[dict[str, Any]], colour: str, plane: Plane, what: str) -> Sp
                     "tooltip": {"content": "data"},
                     "cursor": "pointer",
                 },
-                "encoding": {"x": x, "y": y, **colouring(rows, colour, what)},
+                "encoding": {**positions(rows, plane), **colouring(rows, colour, what)},
             },
             {
                 "transform": [{"filter": "datum.i === chosen"}],
@@ -116,12 +106,31 @@ def spec(rows: list[dict[str, Any]], colour: str, plane: Plane, what: str) -> Sp
                     "color": "#111111",
                     "aria": False,
                 },
-                "encoding": {"x": {"field": "x", "type": "quantitative"},
-                             "y": {"field": "y", "type": "quantitative"}},
+                "encoding": positions(rows, plane),
             },
         ],
         "usermeta": panels(240, 760, 40),
-    }  # fmt: skip
+    }
+
+
+def positions(rows: list[dict[str, Any]], plane: Plane) -> Spec:
+    """Where points lie; with the extent of all, which an empty layer cannot know."""
+    encoding = {}
+    for number, field in enumerate(("x", "y")):
+        values = [row[field] for row in rows]
+        margin = 0.04 * ((max(values) - min(values)) or 1)
+        encoding[field] = {
+            "field": field,
+            "type": "quantitative",
+            "title": f"component {number + 1} ({plane.shares[number]:.0%} of the variance)",
+            "scale": {
+                "domain": [min(values) - margin, max(values) + margin],
+                "zero": False,
+                "nice": False,
+            },
+            "axis": {"labels": False, "ticks": False, "grid": False},
+        }
+    return encoding
 
 
 def colouring(rows: list[dict[str, Any]], colour: str, what: str) -> Spec:

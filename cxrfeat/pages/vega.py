@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.util import find_spec
 from typing import Any
@@ -14,6 +15,28 @@ PALETTE = ("#0b63a8", "#b84a00", "#00755e", "#97337c", "#7a5b00", "#4a4fb0", "#a
 """Told apart with any colour vision; at least 4.5 to 1 on white."""
 
 INK, FAINT = "#1f2933", "#6b7785"
+
+LEGEND: Spec = {
+    "orient": "bottom",
+    "title": None,
+    "columns": 1,
+    "symbolOpacity": 1,
+    "symbolStrokeWidth": 2,
+}
+
+UNIT: Spec = {"values": [0, 0.2, 0.4, 0.6, 0.8, 1], "format": ".1f"}
+"""Ticks of an axis from 0 to 1."""
+
+
+def coloured(names: Sequence[str], colours: Mapping[str, str]) -> Spec:
+    """Colour lines by extractor, each with the colour it has everywhere on the page."""
+    return {
+        "field": "extractor",
+        "type": "nominal",
+        "scale": {"domain": list(names), "range": [colours[name] for name in names]},
+        "legend": LEGEND,
+    }
+
 
 CONFIG: Spec = {
     "background": "white",

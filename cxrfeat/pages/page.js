@@ -64,12 +64,10 @@ function plane() { return data.planes[extractorChoice ? extractorChoice.value : 
 
 function mapSpec() {
   const spec = structuredClone(data.charts["map-class"].spec);
-  const { points, titles, colourings } = plane();
+  const { points, positions, colourings } = plane();
   spec.data.values = points;
-  const encoding = spec.layer[0].encoding;
-  Object.assign(encoding, colourings[colourChoice.value]);
-  encoding.x.title = titles[0];
-  encoding.y.title = titles[1];
+  Object.assign(spec.layer[0].encoding, positions, colourings[colourChoice.value]);
+  Object.assign(spec.layer[1].encoding, positions);
   return spec;
 }
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from cxrfeat.report.words import TITLES, interval, metric_title, number, shown
+from cxrfeat.pages.words import TITLES, interval, metric_title, number, shown
 from cxrfeat.results.checklist import ChecklistItem
 
 IN_RANKING = ("auroc", "auprc", "balanced_accuracy", "accuracy", "f1", "mcc", "brier", "ece")
@@ -113,16 +113,15 @@ def differences(results: Mapping[str, Any]) -> Table:
         "Pairs of extractors: corrected resampled t-test, Holm's adjustment over the pairs,"
         " probabilities of its Bayesian form",
         _columns(
-            *("First", "Second", "Verdict", "In words", "Difference", "95 % interval", "p"),
+            *("First", "Second", "Verdict", "Difference", "95 % interval", "p"),
             *("p (Holm)", "First better", "Practically same", "Second better"),
-            words=4,
+            words=3,
         ),
         [
             [
                 _text(named[pair["first"]]),
                 _text(named[pair["second"]]),
                 _text(pair["verdict"]),
-                _text(pair["sentence"]),
                 _number(pair["difference"]),
                 Cell(interval(pair["interval"]), pair["interval"][0]),
                 *(_number(pair[name]) for name in ("p", "p_holm", "better", "same", "worse")),
@@ -134,7 +133,7 @@ def differences(results: Mapping[str, Any]) -> Table:
 
 
 def classes(results: Mapping[str, Any]) -> list[Table]:
-    """The best head of each extractor, class by class."""
+    """List the best head of each extractor, class by class."""
     at = f"at {results['options'].get('specificity', 0.9):g}"
     return [
         Table(
@@ -169,7 +168,7 @@ def classes(results: Mapping[str, Any]) -> list[Table]:
 
 
 def learning(results: Mapping[str, Any]) -> Table:
-    """The points of the learning curves."""
+    """List the points of the learning curves."""
     return Table(
         "table-learning",
         f"{metric_title(results)} with fewer patients; mean ± standard deviation over the folds",
@@ -189,7 +188,7 @@ def learning(results: Mapping[str, Any]) -> Table:
 
 
 def files(results: Mapping[str, Any]) -> Table:
-    """The embedding files: what was found, failed and done."""
+    """List the embedding files: what was found, failed and done."""
     return Table(
         "table-files",
         "Embedding files: images found, with embeddings, failed (by code) and not come to",

@@ -66,8 +66,8 @@ def answer(results: Mapping[str, Any]) -> list[str]:
         if len(of) > 1
         else f"One extractor was scored: {head} comes first among its heads by {title}.",
         f"With the head chosen inside the training images of each fold, {shown(best)} has a"
-        f" {title} of {number(best['mean'])} (95 % interval {interval(best['interval'])}) on {whom};"
-        f" {results['folds']}.",
+        f" {title} of {number(best['mean'])} (95 % interval {interval(best['interval'])}) on"
+        f" {whom}; {results['folds']}.",
     ]
     return sentences + _against_the_others(results, winner, of) + _how_far(results)
 
@@ -95,7 +95,14 @@ def _against_the_others(
         (same, "It is practically the same as {}."),
         (open_, "It cannot be told apart from {} on these images."),
     ]
-    return [sentence.format(_listed(names)) for names, sentence in said if names]
+    sentences = [sentence.format(_listed(names)) for names, sentence in said if names]
+    controls = {shown(one) for one in of.values() if one["control"]}
+    if not of[winner]["control"] and controls & {*above, *same, *open_}:
+        sentences.append(
+            "Random weights were not shown to be worse: on these images pretraining cannot be shown"
+            " to help, and much of what separates the classes need not be disease."
+        )
+    return sentences
 
 
 def _how_far(results: Mapping[str, Any]) -> list[str]:
