@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cache
+from html import escape
 from importlib.util import find_spec
 from typing import Any
 
@@ -83,12 +84,12 @@ def library() -> str:
     return bundle.replace("</script", "<\\/script").replace("<!--", "<\\!--")
 
 
-def svg(spec: Spec) -> str:
-    """Draw a Vega-Lite spec as SVG; it may not load anything."""
+def svg(spec: Spec, alt: str) -> str:
+    """Draw a Vega-Lite spec as SVG, with words for who cannot see it; it may not load anything."""
     import vl_convert
 
     text: str = vl_convert.vegalite_to_svg(spec, config=CONFIG, allowed_base_urls=[])
-    return text
+    return text.replace("<svg ", f'<svg role="img" aria-label="{escape(alt)}" ', 1)
 
 
 def png(svg_text: str) -> bytes:

@@ -117,7 +117,7 @@ def report(
     if hash_ids:
         content, names = anonymous(content, saved, secrets.token_bytes(32))
     charts = pages.charts(content)
-    drawn = {chart.name: pages.svg(chart.spec) for chart in charts}
+    drawn = {chart.name: pages.svg(chart.spec, chart.alt) for chart in charts}
     text = pages.page(content, charts, drawn, _checklist(saved, names))
     try:
         page.parent.mkdir(parents=True, exist_ok=True)
