@@ -1,5 +1,15 @@
 """What `cxrfeat fit` found, as plain data that can be saved, read and shown again."""
 
+from cxrfeat.results.card import model_card
+from cxrfeat.results.checklist import (
+    ChecklistItem,
+    EmbeddingFacts,
+    RunFacts,
+    checklist_csv,
+    counts,
+    fill_checklist,
+    read_checklist,
+)
 from cxrfeat.results.data import (
     ClassReport,
     Comparison,
@@ -16,8 +26,10 @@ from cxrfeat.results.data import (
 from cxrfeat.results.tables import csv_text, latex_table, markdown_table, scores_csv
 
 __all__ = [
+    "ChecklistItem",
     "ClassReport",
     "Comparison",
+    "EmbeddingFacts",
     "EmbeddingFile",
     "ExtractorScore",
     "Finding",
@@ -25,10 +37,16 @@ __all__ = [
     "HeadReport",
     "Interval",
     "LearningCurve",
+    "RunFacts",
     "Score",
+    "checklist_csv",
+    "counts",
     "csv_text",
+    "fill_checklist",
     "json_text",
     "latex_table",
     "markdown_table",
+    "model_card",
+    "read_checklist",
     "scores_csv",
 ]

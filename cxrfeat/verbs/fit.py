@@ -41,6 +41,7 @@ from cxrfeat.results import (
     scores_csv,
 )
 from cxrfeat.verbs import report as reporting
+from cxrfeat.verbs.checklist import write_checklist_and_card
 from cxrfeat.verbs.run_folder import RunFolder, new_run
 from cxrfeat.verbs.used_files import used_files
 
@@ -198,7 +199,7 @@ def fit(
         found += _findings(study, design, validated, ranking, best, extractors, plan)
         names = (
             "scores.csv", "predictions.csv", "splits.json", "results.json", "table.md",
-            "table.tex", "model.skops",
+            "table.tex", "checklist.csv", "model.skops", "model_card.md",
         )  # fmt: skip
         result = FitResult(
             run=run.final,
@@ -222,7 +223,7 @@ def fit(
             files={
                 name: str(run.final / name)
                 for name in names
-                if name != "model.skops" or (run.partial / name).exists()
+                if not name.startswith("model") or (run.partial / "model.skops").exists()
             },
             versions=model.installed_versions(),
             embeddings=[
@@ -438,3 +439,4 @@ def _write(
     run.write("table.md", markdown_table(plain))
     run.write("table.tex", latex_table(plain))
     run.write("results.json", json_text(plain))
+    write_checklist_and_card(run, plain)

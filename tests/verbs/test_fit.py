@@ -45,7 +45,7 @@ def test_fit_works_as_typed_on_the_current_folder(embeddings: Path) -> None:
     assert result.images == N
     assert {path.name for path in result.run.iterdir()} == {
         "scores.csv", "predictions.csv", "splits.json", "results.json", "model.skops",
-        "table.md", "table.tex",
+        "table.md", "table.tex", "checklist.csv", "model_card.md",
     }  # fmt: skip
     assert fit(head=["dummy"]).run == Path("runs/fit-002")
 

@@ -1,0 +1,241 @@
+"""A model card in Markdown: what a saved model is, what it was fitted on, how well it did.
+
+After Mitchell M, Wu S, Zaldivar A, et al. Model cards for model reporting. FAT* 2019,
+doi:10.1145/3287560.3287596. What only the author can say stands as a marked blank.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from cxrfeat.results.checklist_rules import written
+
+BLANK = "**[to be filled in by the author:** {}**]**"
+"""How a blank is marked; nothing fills one but a person."""
+
+Lines = list[str]
+
+
+def model_card(about: Mapping[str, Any], results: Mapping[str, Any] | None = None) -> str:
+    """Write the card of a saved model.
+
+    Parameters
+    ----------
+    about
+        What the model file says about itself: the attributes of `cxrfeat.model.Model` without its
+        estimator. ``thresholds``, where there are any, go by class.
+    results
+        What ``results.json`` of its run holds. Intervals, classes one by one and findings are
+        only known from there.
+
+    Returns
+    -------
+    str
+        Markdown.
+    """
+    sections = {
+        "Model": _details(about),
+        "Intended use": _use(),
+        "Factors": _factors(results),
+        "Metrics": _metrics(about, results),
+        "Evaluation data": _evaluation(about, results),
+        "Training data": _training(about),
+        "Scores": _scores(about, results),
+        "Findings": _findings(results),
+        "Ethical considerations": _blank(
+            "approval, consent, de-identification, risks and who bears them"
+        ),
+        "Caveats and limits": _caveats(about),
+    }
+    title = f"# Model card: {about['head']} on {about['extractor']}"
+    parts = [title, "**For research only. Not for diagnosis.**"]
+    parts += [f"## {name}\n\n" + "\n".join(lines) for name, lines in sections.items()]
+    return "\n\n".join(parts) + "\n"
+
+
+def _details(about: Mapping[str, Any]) -> Lines:
+    spec = about["spec"]
+    versions = ", ".join(f"{name} {of}" for name, of in about.get("versions", {}).items())
+    rows = {
+        "classifier": about["head"],
+        "settings": written(about.get("training", {}).get("settings"), "not recorded"),
+        "features": f"{about['extractor']}, {about['dimension']} numbers an image, frozen",
+        "network": written(spec.get("backbone"), "see the spec"),
+        "weights": _weights(spec),
+        "layer and pooling": f"{written(spec.get('layer'))}, {written(spec.get('pooling'))}",
+        "image": _image(spec),
+        "fingerprint of the features": f"`{about['fingerprint']}`",
+        "output": f"a probability for each of: {', '.join(about['classes'])} ({about['kind']})",
+        "thresholds": _thresholds(about),
+        "versions": versions or "not recorded",
+    }
+    lines = _table(("", ""), rows.items())
+    return [*lines, "", *_blank("authors, contact, date, licence of the model, how to cite it")]
+
+
+def _weights(spec: Mapping[str, Any]) -> str:
+    weights = spec.get("weights")
+    if not isinstance(weights, Mapping):
+        return "see the spec"
+    name = str(weights.get("name"))
+    random = ", **random: never trained on a picture**" if name.startswith("random") else ""
+    return f"{name}{random}, sha256 of the tensors `{weights.get('sha256', 'not recorded')}`"
+
+
+def _image(spec: Mapping[str, Any]) -> str:
+    image = spec.get("image")
+    if not isinstance(image, Mapping):
+        return "see the spec"
+    size = " x ".join(str(side) for side in image.get("size", []))
+    crop, polarity = written(image.get("crop")), written(image.get("polarity"))
+    return f"{size} pixels, {written(image.get('resize'))}, crop: {crop}, {polarity}"
+
+
+def _thresholds(about: Mapping[str, Any]) -> str:
+    chosen = about.get("thresholds") or about.get("threshold")
+    if chosen:
+        return written(chosen)
+    if about["kind"] == "multilabel":
+        return "none chosen: a label is given from a probability of 0.5"
+    return "none chosen: the most probable class is given"
+
+
+def _use() -> Lines:
+    return [
+        "- For research: comparing feature extractors and classifiers on radiographs like those it"
+        " was fitted on.",
+        "- Not for diagnosis, triage or any decision about a person. It is no medical device and"
+        " was not tested as one.",
+        "- Not for images made into features in another way: the fingerprint above has to be the"
+        " same.",
+        "",
+        *_blank("the question it was made for, and its users"),
+    ]
+
+
+def _factors(results: Mapping[str, Any] | None) -> Lines:
+    left_out = (results or {}).get("options", {}).get("leave_out")
+    told = [f"Scores by {left_out}, each left out in turn, are in `results.json`.", ""]
+    return [
+        *(told if left_out else []),
+        *_blank("groups of patients, devices and sites that matter"),
+    ]
+
+
+def _metrics(about: Mapping[str, Any], results: Mapping[str, Any] | None) -> Lines:
+    if results is None:
+        return [
+            f"Recorded with the model: {', '.join(about.get('training', {}).get('scores', {}))}."
+        ]
+    return [
+        f"{results['metric']} ranked, tuned and chose. Scores are means over the folds; intervals"
+        " (95 %) come from drawing patients anew, or images where patients are not known.",
+    ]
+
+
+def _evaluation(about: Mapping[str, Any], results: Mapping[str, Any] | None) -> Lines:
+    folds = about.get("training", {}).get("folds", "not recorded")
+    if results is None:
+        return [f"{folds}."]
+    patients = written(results["patients"], "an unknown number of")
+    lines = [f"{folds}; {results['images']} images of {patients} patients."]
+    if results["options"].get("test"):
+        lines += ["", f"Outside test set: {written(results['options']['test'])}."]
+        lines += _blank("where it comes from, and in what it is another population")
+    return lines
+
+
+def _training(about: Mapping[str, Any]) -> Lines:
+    training = about.get("training", {})
+    patients = written(training.get("patients"), "an unknown number of")
+    lines = [
+        f"{written(training.get('images'), 'An unknown number of')} images of {patients} patients."
+    ]
+    if per_class := training.get("images_per_class"):
+        lines += ["", *_table(("class", "images"), per_class.items())]
+    return [*lines, "", *_blank("origin, dates, eligibility, reference standard, sex and age")]
+
+
+def _scores(about: Mapping[str, Any], results: Mapping[str, Any] | None) -> Lines:
+    score = _entry(about, results, "ranking")
+    if score is None:
+        known = about.get("training", {}).get("scores", {})
+        means = [(name, written(value)) for name, value in known.items()]
+        return [
+            *_table(("metric", "mean over the folds"), means),
+            "",
+            "Spread and intervals: not at hand.",
+        ]
+    report = _entry(about, results, "reports")
+    intervals = {} if report is None else report["intervals"]
+    rows = [
+        (name, written(mean), written(score["sd"][name], "one fold"),
+         written(intervals.get(name), "not computed"))
+        for name, mean in score["mean"].items()
+    ]  # fmt: skip
+    lines = _table(("metric", "mean", "standard deviation", "95 % interval"), rows)
+    if report is not None:
+        names = ("support", "auroc", "recall", "specificity", "precision", "npv")
+        of_class = [
+            (one["name"], *(written(one[name], "undefined") for name in names))
+            for one in report["classes"]
+        ]
+        header = ("class", "images", "AUROC", "sensitivity", "specificity", "PPV", "NPV")
+        lines += ["", *_table(header, of_class)]
+    return [*lines, *_unflattered(about, results)]
+
+
+def _unflattered(about: Mapping[str, Any], results: Mapping[str, Any] | None) -> Lines:
+    for entry in (results or {}).get("extractors", []):
+        if entry["extractor"] == about["extractor"] and results is not None:
+            return [
+                "",
+                f"With the classifier chosen inside the folds, so that the choice flatters nothing:"
+                f" {results['metric']} {written(entry['mean'], 'undefined')}, 95 % interval"
+                f" {written(entry['interval'])}.",
+            ]
+    return []
+
+
+def _findings(results: Mapping[str, Any] | None) -> Lines:
+    if results is None:
+        return ["Not at hand: they are in `results.json` of the run."]
+    lines = [f"- `{one['code']}`: {one['message']}" for one in results["findings"]]
+    lines += [f"- {note}" for note in results["notes"]]
+    return lines or ["None of the checks of `cxrfeat fit` found anything."]
+
+
+def _caveats(about: Mapping[str, Any]) -> Lines:
+    unknown = about.get("training", {}).get("patients") is None
+    lines = [
+        "- The scores are those of the folds; the model itself was fitted on all training images"
+        " and not tested again.",
+        "- The features come from a network that was made for photographs; what they pick up may"
+        " be the source of an image instead of a disease.",
+    ]
+    if unknown:
+        lines.append(
+            "- Patients are not known: images of one patient may have been on both sides of a fold,"
+            " which flatters every score."
+        )
+    return [*lines, "", *_blank("limits of the data and of the reference standard")]
+
+
+def _entry(
+    about: Mapping[str, Any], results: Mapping[str, Any] | None, table: str
+) -> Mapping[str, Any] | None:
+    """Find the model's row in a table of ``results.json``."""
+    wanted = (about["extractor"], about["head"])
+    entries: Iterable[Mapping[str, Any]] = (results or {}).get(table, [])
+    return next((e for e in entries if (e["extractor"], e["head"]) == wanted), None)
+
+
+def _blank(what: str) -> Lines:
+    return [BLANK.format(f" {what} ")]
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> Lines:
+    lines = [header, ["---"] * len(header), *rows]
+    cells = [[str(cell).replace("|", r"\|") for cell in line] for line in lines]
+    return [f"| {' | '.join(line)} |" for line in cells]

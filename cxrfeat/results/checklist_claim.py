@@ -1,0 +1,76 @@
+"""CLAIM, the Checklist for Artificial Intelligence in Medical Imaging, 2024 update: 44 items.
+
+Tejani AS, Klontzas ME, Gatti AA, et al. Radiology: Artificial Intelligence 2024;6(4):e240300,
+doi:10.1148/ryai.240300. Numbers as published, topics in words of our own.
+"""
+
+from __future__ import annotations
+
+from cxrfeat.results import checklist_parts as says
+from cxrfeat.results.checklist_rules import Part, Rule, author, automatic, partly
+
+CLAIM: tuple[Rule, ...] = (
+    partly("1", "kind of AI, in the title", says.HEAD),
+    partly("2", "abstract: design, methods, results, conclusions",
+           says.FOLDS, says.IMAGES, says.SCORE),
+    author("3", "background, intended use and role of the AI"),
+    author("4", "aims and hypotheses"),
+    author("5", "prospective or retrospective"),
+    author("6", "goal of the study"),
+    partly("7", "where the data come from",
+           "{h5: /embeddings.rows} images, features made {h5: created}", says.COLUMNS),
+    partly("8", "who was included and excluded", says.FOUND, says.NOTES),
+    automatic("9", "preprocessing of the images", says.READING),
+    partly("10", "choice of parts of the data or image", says.NOTES,
+           "crop {h5: spec.image.crop}"),
+    partly("11", "de-identification",
+           "beside the numbers the files hold image paths, labels and the columns (distinct values)"
+           " {h5: /meta|none}"),
+    partly("12", "missing data", says.FOUND, says.NOTES),
+    partly("13", "image acquisition", "distinct views {h5: /meta.view}"),
+    partly("14", "how the reference standard was obtained", says.CLASSES),
+    author("15", "why this reference standard"),
+    author("16", "who made the reference annotations"),
+    author("17", "annotation of the test set"),
+    author("18", "variability within and between raters"),
+    automatic("19", "how data came into partitions", says.FOLDS, says.FOLD_SIZES),
+    automatic("20", "level at which partitions are disjoint", says.FOLDS,
+              "patients: {results: patients|not known}", *says.ACROSS, needs=("patients",)),
+    partly("21", "intended size of the test set", says.IMAGES, says.FOLD_SIZES, says.DETECTABLE),
+    automatic("22", "the model in detail", says.EXTRACTOR, says.HEAD, says.OUTPUT),
+    automatic("23", "software and versions", says.SOFTWARE, says.ENVIRONMENT),
+    automatic("24", "initial parameters", says.WEIGHTS,
+              "seed of folds and classifiers {results: options.seed}"),
+    automatic("25", "training",
+              "the network stays as it is, images are not augmented; {results: winner.head} alone"
+              " is fitted", says.TUNING, says.FOLD_SIZES),
+    automatic("26", "how the final model was chosen", says.HEADS, says.CHOICE, says.FLATTERED),
+    automatic("27", "ensembles",
+              "no predictions are averaged; extractors side by side: {results: options.combine}"),
+    automatic("28", "measures of performance", says.METRICS_USED),
+    automatic("29", "significance and uncertainty",
+              says.INTERVAL_METHOD, says.COMPARISON_METHOD),
+    partly("30", "robustness and sensitivity", says.RANDOM, says.PERMUTED,
+           "repeats {results: options.repeats}"),
+    author("31", "explainability"),
+    automatic("32", "evaluation on internal data",
+              Part("{results: folds}", unless="options.test"),
+              Part(says.SCORE.text, unless="options.test"),
+              Part(says.UNFLATTERED.text, unless="options.test")),
+    partly("33", "testing on external data", *says.OUTSIDE),
+    author("34", "trial registration"),
+    partly("35", "patients or examinations included and excluded, in numbers",
+           says.FOUND, says.IMAGES, says.NOTES),
+    partly("36", "characteristics of the cases in each partition", says.PER_CLASS, says.FOLD_SIZES,
+           says.COLUMNS),
+    automatic("37", "performance and its uncertainty",
+              says.SCORE, says.ALL_INTERVALS, says.COMPARISONS),
+    automatic("38", "diagnostic performance and its precision",
+              says.DIAGNOSTIC, says.DIAGNOSTIC_INTERVALS),
+    partly("39", "failures analysed", says.CONFUSION),
+    partly("40", "limitations", says.FINDINGS, says.NOTES),
+    author("41", "meaning for practice, intended use"),
+    partly("42", "protocol and technical details", says.OPTIONS),
+    partly("43", "availability of software, model and data", says.CODE, says.MODEL_FILE),
+    author("44", "funding and the role of funders"),
+)  # fmt: skip
