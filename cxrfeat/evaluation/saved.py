@@ -66,6 +66,7 @@ def read_run(folder: Path) -> SavedRun:
         )
     results = read_results(folder / "results.json")
     splits = _json(folder / "splits.json")
+    table = read_table(folder / "predictions.csv")
     try:
         ids = [str(id_) for id_ in splits["ids"]]
         folds = [
@@ -78,9 +79,7 @@ def read_run(folder: Path) -> SavedRun:
             for entry in splits["folds"]
         ]
         patients = splits.get("patients")
-        truth, probabilities = _predictions(
-            read_table(folder / "predictions.csv"), results["classes"], ids, folds
-        )
+        truth, probabilities = _predictions(table, results["classes"], ids, folds)
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise FileFormatError(
             f"the files of {folder} do not belong together or are damaged ({error}): run cxrfeat"

@@ -23,10 +23,11 @@ class Column:
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell; `value` is what it sorts by, where it is a number."""
+    """One cell; `value` is what it sorts by, where it is a number; `folded` opens when asked."""
 
     text: str
     value: float | None = None
+    folded: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -245,13 +246,19 @@ def checklist(items: Sequence[ChecklistItem]) -> Table:
         _columns("Guideline", "Item", "Topic", "Status", "Answer", "Source", words=6),
         [
             [
-                _text(text)
-                for text in (
-                    *(item.guideline, item.item, item.topic, item.status),
-                    *(item.value or "–", item.source or "–"),
-                )
+                *(_text(text) for text in (item.guideline, item.item, item.topic, item.status)),
+                _text(item.value or "–"),
+                _places(item.source),
             ]
             for item in items
         ],
         sortable=True,
     )
+
+
+def _places(source: str) -> Cell:
+    """Fold a list of places that is too long to read."""
+    places = source.split("; ") if source else []
+    if len(places) < 4:
+        return Cell("; ".join(places) or "–")
+    return Cell(f"{len(places)} places", folded=places)

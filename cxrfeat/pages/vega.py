@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from html import escape
@@ -84,11 +85,21 @@ def library() -> str:
     return bundle.replace("</script", "<\\/script").replace("<!--", "<\\!--")
 
 
-def svg(spec: Spec, alt: str) -> str:
-    """Draw a Vega-Lite spec as SVG, with words for who cannot see it; it may not load anything."""
+def svg(name: str, spec: Spec, alt: str) -> str:
+    """Draw a Vega-Lite spec as SVG, with words for who cannot see it; it may not load anything.
+
+    The parts that the drawing refers to are named after `name`, so that several drawings can stand
+    on one page, and the same chart is the same text.
+    """
     import vl_convert
 
     text: str = vl_convert.vegalite_to_svg(spec, config=CONFIG, allowed_base_urls=[])
+    parts: dict[str, str] = {}
+    text = re.sub(
+        r"\b(?:clip|gradient_)\d+\b",
+        lambda found: parts.setdefault(found[0], f"{name}-part{len(parts)}"),
+        text,
+    )
     return text.replace("<svg ", f'<svg role="img" aria-label="{escape(alt)}" ', 1)
 
 

@@ -6,7 +6,7 @@ import os
 import secrets
 import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,11 @@ from cxrfeat.evaluation.bootstrap import PatientResamples
 from cxrfeat.evaluation.difficulty import Answers, answers, confidently_wrong, hardest, named
 from cxrfeat.evaluation.heads import FLOOR
 from cxrfeat.evaluation.projection import principal_plane
-from cxrfeat.evaluation.saved import SavedRun, read_run
+from cxrfeat.evaluation.saved import SavedRun, read_results, read_run
 from cxrfeat.pages import Content, Curve, Difficult, Picture, Plane
-from cxrfeat.results.checklist import ChecklistItem
-from cxrfeat.verbs.anonymous import Names, anonymous
+from cxrfeat.results import ChecklistItem, fill_checklist
+from cxrfeat.verbs.anonymous import anonymous
+from cxrfeat.verbs.checklist import checklist, run_facts
 from cxrfeat.verbs.thumbnails import find_folders, thumbnails
 
 PathLike = str | os.PathLike[str]
@@ -117,8 +118,8 @@ def report(
     if hash_ids:
         content, names = anonymous(content, saved, secrets.token_bytes(32))
     charts = pages.charts(content)
-    drawn = {chart.name: pages.svg(chart.spec, chart.alt) for chart in charts}
-    text = pages.page(content, charts, drawn, _checklist(saved, names))
+    drawn = {chart.name: pages.svg(chart.name, chart.spec, chart.alt) for chart in charts}
+    text = pages.page(content, charts, drawn, _checklist(folder, content))
     try:
         page.parent.mkdir(parents=True, exist_ok=True)
         page.write_text(text, encoding="utf-8")
@@ -151,9 +152,17 @@ def _write_figures(folder: Path, drawn: dict[str, str]) -> list[Path]:
     return written
 
 
-def _checklist(saved: SavedRun, names: Names | None) -> list[ChecklistItem]:
-    """Answers to reporting guidelines; there is no source of them yet."""
-    return []
+def _checklist(folder: Path, content: Content) -> list[ChecklistItem]:
+    """Answer reporting guidelines; anew, from what the page may say, where places are left out."""
+    if not content.hashed:
+        return checklist(folder)
+    results = dict(content.results)
+    facts = run_facts(folder, read_results(folder / "results.json"))
+    saved = facts.model
+    if saved is not None:
+        saved = {**saved, "training": {**saved["training"], "folds": results["folds"]}}
+    files = [replace(one, file=Path(one.file).name) for one in facts.embeddings]
+    return fill_checklist(replace(facts, results=results, model=saved, embeddings=files))
 
 
 def _content(

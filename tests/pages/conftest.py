@@ -50,7 +50,7 @@ def run_with_pictures(tmp_path_factory: pytest.TempPathFactory) -> FitResult:
     write_file(home / "embeddings" / "pixels.h5", X, y, **common)
     write_file(home / "embeddings" / "blind.h5", noise, y, weights="random-seed-0", **common)
     return fit(
-        home / "embeddings", head=["logreg", "lda", "dummy"], out=home / "runs" / "first",
+        home / "embeddings", head=["logreg", "lda", "dummy"], out=home / "runs" / "ward-7",
         learning_curve=True, seed=3,
     )  # fmt: skip
 

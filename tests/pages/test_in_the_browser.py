@@ -192,7 +192,8 @@ def test_text_stands_out_from_its_background(opened: Opened) -> None:
             const seen = new Set();
             const all = "p, td, th, a, li, span, b, button, code, figcaption";
             for (const node of document.querySelectorAll(all)) {
-                if (node.checkVisibility()) seen.add(getComputedStyle(node).color + "|" + background(node));
+                if (!node.checkVisibility()) continue;
+                seen.add(getComputedStyle(node).color + "|" + background(node));
             }
             return [...seen];
         })()"""
