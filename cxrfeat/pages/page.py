@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any
@@ -71,6 +72,7 @@ def page(
         version=content.version,
         sections=_sections(results),
         tables=_tables(content, checklist),
+        checklist_counts=_checklist_counts(checklist),
         **_words(content),
         **_images(content),
         **_provenance(content),
@@ -101,6 +103,19 @@ def _tables(content: Content, checklist: Sequence[ChecklistItem]) -> dict[str, A
         "versions": tables.versions(results, {"cxrfeat": content.version, **vega.versions()}),
         "checklist": tables.checklist(checklist),
     }
+
+
+def _checklist_counts(checklist: Sequence[ChecklistItem]) -> list[str]:
+    said = {
+        "automatic": "answered by the run",
+        "partly": "answered in part",
+        "author": "left to the author",
+    }
+    found = Counter((item.guideline, item.status) for item in checklist)
+    return [
+        f"{name}: " + ", ".join(f"{found[name, status]} {what}" for status, what in said.items())
+        for name in dict.fromkeys(item.guideline for item in checklist)
+    ]
 
 
 def _words(content: Content) -> dict[str, Any]:

@@ -187,6 +187,7 @@ def test_the_checklist_is_a_table_of_its_items(results: dict[str, Any]) -> None:
     rows = Tables(text).found["table-checklist"]
     assert rows[1] == ["CLAIM 2024", "12a", "a topic", "partly", "a value", "results.json: k"]
     assert rows[2][5].startswith("9 places")
+    assert "CLAIM 2024: 0 answered by the run, 2 answered in part, 0 left to the author" in text
     assert "place 8" in rows[2][5]
     assert "table-checklist" not in Tables(made_page(small(results))).found
 
