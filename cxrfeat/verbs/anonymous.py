@@ -13,6 +13,9 @@ from cxrfeat import tables
 from cxrfeat.evaluation.saved import SavedRun
 from cxrfeat.pages import Content
 
+PLACES: dict[str, Any] = {"embeddings": ["EMBEDDINGS"], "test": ["TEST"], "splits": "SPLITS"}
+"""Options that hold paths, and what stands for them."""
+
 
 @dataclass(frozen=True)
 class Names:
@@ -59,7 +62,6 @@ def anonymous(content: Content, saved: SavedRun, key: bytes) -> tuple[Content, N
             for picture in content.pictures
         ],
         source="source" if content.source else "",
-        command=_without_paths(content),
         hashed=True,
     )
     return hidden, names
@@ -69,33 +71,21 @@ def _sources(content: Content) -> list[str]:
     return sorted({picture.source for picture in content.pictures} - {""})
 
 
-def _without_paths(content: Content) -> str:
-    command = content.command
-    for option, stand_in in (("embeddings", "EMBEDDINGS"), ("test", "TEST"), ("splits", "SPLITS")):
-        given = content.results["options"].get(option)
-        for path in [given] if isinstance(given, str) else given or []:
-            command = command.replace(path, stand_in)
-    return command
-
-
 def _without_places(
     results: Mapping[str, Any], names: Names, sources: Mapping[str, str]
 ) -> dict[str, Any]:
     options = dict(results["options"])
     folds = results["folds"]
     if options.get("splits"):
-        folds = folds.replace(options["splits"], "a splits file")
+        folds = "folds of a splits file"
     if options.get("leave_out"):
         folds = f"each {options['leave_out']} left out in turn"
-    hidden_options = {
-        name: "(left out)" if name in ("embeddings", "test", "splits") and value else value
-        for name, value in options.items()
-    }
+    options |= {name: stand_in for name, stand_in in PLACES.items() if options.get(name)}
     return {
         **results,
         "run": "",
         "files": {},
-        "options": hidden_options,
+        "options": options,
         "folds": names.hide(folds),
         "findings": [
             {**finding, "message": names.hide(finding["message"]), "detail": {}}

@@ -117,6 +117,7 @@ def report(
     names = None
     if hash_ids:
         content, names = anonymous(content, saved, secrets.token_bytes(32))
+        content = replace(content, command=_command(dict(content.results)))
     charts = pages.charts(content)
     drawn = {chart.name: pages.svg(chart.name, chart.spec, chart.alt) for chart in charts}
     text = pages.page(content, charts, drawn, _checklist(folder, content))

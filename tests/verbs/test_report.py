@@ -102,6 +102,8 @@ def test_a_page_that_may_leave_the_house_names_nobody_and_no_place(home: Path) -
     for word in (*IDENTIFYING, *ids, *patients, str(home), home.parent.name, "ward-7", "runs/"):
         assert word not in own, word
     assert "Research use only" in text
+    assert "cxrfeat fit EMBEDDINGS --head logreg" in text
+    assert "--splits SPLITS --leave-out source" in text
 
 
 def vega_library() -> str:
