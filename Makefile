@@ -4,11 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-slow check format lint types layers clean
+.PHONY: demo test test-slow check format lint types layers browser clean
 
 $(VENV)/.demo: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(INSTALL) -e '.[tiny]'
+	$(INSTALL) -e '.[tiny,report]'
 	touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt
@@ -35,6 +35,14 @@ layers: $(VENV)/.dev
 
 test: $(VENV)/.dev check
 	$(BIN)/python -m pytest -n auto
+
+browser: ## the browser that opens pages in the tests; on Debian, as root, where there is none yet
+	@if command -v chromium || command -v chromium-browser; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && \
+		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+			chromium fonts-liberation; \
+	else echo "install the browser chromium; until then the tests that open pages are skipped"; fi
 
 test-slow: $(VENV)/.dev
 	$(BIN)/python -m pytest -n auto -m slow

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from cxrfeat.verbs.merge import merge as merge
     from cxrfeat.verbs.model_info import model_info as model_info
     from cxrfeat.verbs.predict import predict as predict
+    from cxrfeat.verbs.report import report as report
     from cxrfeat.verbs.verify import verify as verify
     from cxrfeat.verbs.weights import weights_add as weights_add
     from cxrfeat.verbs.weights import weights_check as weights_check
@@ -47,6 +48,7 @@ _PUBLIC = {
     "merge": "cxrfeat.verbs.merge",
     "model_info": "cxrfeat.verbs.model_info",
     "predict": "cxrfeat.verbs.predict",
+    "report": "cxrfeat.verbs.report",
     "verify": "cxrfeat.verbs.verify",
     "weights_add": "cxrfeat.verbs.weights",
     "weights_check": "cxrfeat.verbs.weights",

@@ -89,6 +89,15 @@ Frame = Annotated[
 ]
 
 
+Images = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Folder of the radiographs, for thumbnails on the page.  [default: looked for here "
+        "and beside the embeddings]"
+    ),
+]
+
+
 def _version(asked: bool) -> None:
     if asked:
         typer.echo(f"cxrfeat {__version__}")
@@ -323,6 +332,8 @@ def fit(
     jobs: Annotated[
         int | None, typer.Option(help="Folds worked on at a time.  [default: one per core]")
     ] = None,
+    report: Annotated[bool, typer.Option(help="Write report.html and figures, too.")] = True,
+    images: Images = None,
     json: Json = False,
 ) -> None:
     """Compare extractors by cross-validating classifiers on their embeddings.
@@ -353,6 +364,8 @@ def fit(
             learning_curve=learning_curve,
             seed=seed,
             jobs=jobs,
+            report=report,
+            images=images,
             progress=progress,
         )
     if json:
@@ -464,6 +477,35 @@ def explain(
     _print(result, json, display.explanation)
     if result.failures:
         raise typer.Exit(EXIT_SOME_FAILED)
+
+
+@app.command()
+@command
+def report(
+    run: Annotated[str, typer.Argument(help="The folder of a run, as `fit` wrote it.")],
+    out: Annotated[
+        str | None,
+        typer.Option(help="The page; figures go beside it.  [default: RUN/report.html]"),
+    ] = None,
+    images: Images = None,
+    no_images: Annotated[
+        bool, typer.Option("--no-images", help="Leave the radiographs out of the page.")
+    ] = False,
+    hash_ids: Annotated[
+        bool,
+        typer.Option(
+            "--hash-ids",
+            help="For a page that leaves the house: no ids, paths or sources, and no radiographs "
+            "unless --images names them.",
+        ),
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Write one self-contained HTML page about a run, and its charts as SVG and PNG."""
+    from cxrfeat.verbs.report import report as verb
+
+    made = verb(run, out=out, images=images, no_images=no_images, hash_ids=hash_ids)
+    _print(made, json, display.report)
 
 
 @app.command()

@@ -1,6 +1,6 @@
 """What the command line prints: progress on stderr, tables and sentences on stdout."""
 
-from cxrfeat.display.comparison import comparison, demonstration
+from cxrfeat.display.comparison import comparison, demonstration, report
 from cxrfeat.display.diagnosis import diagnosis
 from cxrfeat.display.explanation import explanation
 from cxrfeat.display.extraction import backbones, extraction, weights
@@ -27,6 +27,7 @@ __all__ = [
     "merged",
     "model_info",
     "predictions",
+    "report",
     "to_json",
     "verification",
     "weights",

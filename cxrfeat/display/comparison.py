@@ -13,6 +13,7 @@ from cxrfeat.display.screen import console, table
 if TYPE_CHECKING:
     from cxrfeat.results import FitResult, HeadReport
     from cxrfeat.verbs.demo import DemoResult
+    from cxrfeat.verbs.report import ReportResult
 
 
 def comparison(result: FitResult) -> None:
@@ -33,6 +34,8 @@ def comparison(result: FitResult) -> None:
     kept = f"; refitted on all its images as {saved}" if saved else ""
     screen.print(f"\nBest by {result.metric}: {winner['extractor']} with {winner['head']}{kept}")
     screen.print(f"Everything is in {result.run} ({result.seconds:.1f} s)")
+    if page := result.files.get("report.html"):
+        screen.print(f"To read: {page}")
     screen.print("For research only, not for diagnosis.")
 
 
@@ -97,6 +100,18 @@ def _report(report: HeadReport, screen: Console) -> None:
             *(str(count) for count in (report.confusion[k] if exclusive else [])),
         )
     screen.print(shown)
+
+
+def report(result: ReportResult) -> None:
+    """Print where the page is, and what it could not show."""
+    screen = console()
+    for note in result.notes:
+        screen.print(note)
+    screen.print(
+        f"{result.page} ({result.bytes / 1e6:.1f} MB, {result.thumbnails} radiographs); the same"
+        f" charts as {len(result.figures)} SVG and PNG files in {result.page.parent / 'figures'}"
+    )
+    screen.print("For research only, not for diagnosis.")
 
 
 def demonstration(result: DemoResult) -> None:

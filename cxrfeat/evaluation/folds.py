@@ -229,13 +229,21 @@ def fixed_split(split: npt.NDArray[np.str_]) -> tuple[list[Fold], str]:
 FORMAT = "cxrfeat-splits"
 
 
-def to_json(folds: Sequence[Fold], ids: Sequence[str], scheme: dict[str, Any]) -> str:
-    """Write folds so that they can be used again: positions into the list of ids they carry."""
+def to_json(
+    folds: Sequence[Fold], ids: Sequence[str], scheme: dict[str, Any], patients: Groups = None
+) -> str:
+    """Write folds so that they can be used again: positions into the list of ids they carry.
+
+    Patients are written as numbers, so that images of one patient can be told to be so without
+    saying whose they are.
+    """
+    numbers = None if patients is None else np.unique(patients, return_inverse=True)[1].tolist()
     document = {
         "format": FORMAT,
         "format_version": 1,
         "scheme": scheme,
         "ids": list(ids),
+        "patients": numbers,
         "folds": [
             {
                 "name": fold.name,

@@ -272,7 +272,9 @@ class Summary:
         """Header and rows of ``predictions.csv``: every image out of fold, for all pairs."""
         classes = self.study.classes
         header = ["id", "extractor", "head", "repeat", "fold", "label", "predicted"]
+        header += [] if self.exclusive else ["unknown"]
         header += [f"p_{name}" for name in classes]
+        unknown = np.isnan(self.truth)
         rows: list[list[object]] = []
         for (extractor, head), of_folds in self.outcomes.items():
             for fold, outcome in zip(self.folds, of_folds, strict=True):
@@ -282,6 +284,7 @@ class Summary:
                         [
                             self.study.ids[row], extractor, head, fold.repeat, fold.name,
                             _joined(classes, self.truth[row] == 1), _joined(classes, decision),
+                            *([] if self.exclusive else [_joined(classes, unknown[row])]),
                             *(f"{value:.6g}" if np.isfinite(value) else "" for value in p),
                         ]
                     )  # fmt: skip

@@ -13,6 +13,7 @@ from cxrfeat.results.checklist import (
 from cxrfeat.results.data import (
     ClassReport,
     Comparison,
+    EmbeddingFile,
     ExtractorScore,
     Finding,
     FitResult,
@@ -29,6 +30,7 @@ __all__ = [
     "ClassReport",
     "Comparison",
     "EmbeddingFacts",
+    "EmbeddingFile",
     "ExtractorScore",
     "Finding",
     "FitResult",

@@ -179,6 +179,46 @@ class LearningCurve:
 
 
 @dataclass(frozen=True)
+class EmbeddingFile:
+    """One embedding file that a run used, as it was then.
+
+    Attributes
+    ----------
+    name : str
+        Of the extractor.
+    path : str
+        Relative to the run's folder, ``/`` as separator.
+    outside : bool
+        Whether its images are the outside test set (``--test``).
+    rows, done, pending : int
+        Images that the file knows, has embeddings of, and has not come to.
+    failures : dict of str to int
+        Images that could not be used, per code of ``docs/images.md``.
+    dimension : int
+    control : bool
+        Whether the weights are random.
+    fingerprint : str
+    spec, environment : dict
+        How the embeddings were made, and the versions that made them.
+    created : str
+    """
+
+    name: str
+    path: str
+    outside: bool
+    rows: int
+    done: int
+    pending: int
+    failures: dict[str, int]
+    dimension: int
+    control: bool
+    fingerprint: str
+    spec: dict[str, Any]
+    environment: dict[str, Any]
+    created: str
+
+
+@dataclass(frozen=True)
 class Finding:
     """Something that a reader of the scores has to know.
 
@@ -220,6 +260,8 @@ class FitResult:
         ``extractor``, ``head`` and ``settings`` (one, or one per label) of the saved model.
     notes : list of str
         What was taken for what and what was left out, in sentences.
+    embeddings : list of EmbeddingFile
+        The files that were used.
     """
 
     run: Path
@@ -242,6 +284,7 @@ class FitResult:
     seconds: float
     files: dict[str, str]
     versions: dict[str, str]
+    embeddings: list[EmbeddingFile] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
         """Plain data for ``results.json`` and ``--json``; what is undefined is null."""

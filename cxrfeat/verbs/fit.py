@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from cxrfeat import __version__, model, store
-from cxrfeat.errors import InputError, UnknownNameError
+from cxrfeat.errors import CxrfeatError, InputError, UnknownNameError
 from cxrfeat.evaluation import comparison, findings
 from cxrfeat.evaluation import design as designing
 from cxrfeat.evaluation import folds as folding
@@ -41,8 +41,10 @@ from cxrfeat.results import (
     markdown_table,
     scores_csv,
 )
+from cxrfeat.verbs import report as reporting
 from cxrfeat.verbs.checklist import write_checklist_and_card
 from cxrfeat.verbs.run_folder import RunFolder, new_run
+from cxrfeat.verbs.used_files import used_files
 
 PathLike = str | os.PathLike[str]
 
@@ -68,6 +70,8 @@ def fit(
     learning_curve: bool = False,
     seed: int = 0,
     jobs: int | None = None,
+    report: bool = True,
+    images: PathLike | Sequence[PathLike] | None = None,
     progress: Callable[[FoldDone], None] | None = None,
 ) -> FitResult:
     """Compare extractors by cross-validating heads on their embeddings.
@@ -113,6 +117,10 @@ def fit(
         Of folds, heads, resamples and permutations.
     jobs
         Folds worked on at a time; one per core when left out.
+    report
+        Also write ``report.html`` and the figures, as `cxrfeat.report` does.
+    images
+        Folders of the radiographs, for the thumbnails of the page; looked for when left out.
     progress
         Called with a `FoldDone` after each fold of each extractor.
 
@@ -219,13 +227,33 @@ def fit(
                 if not name.startswith("model") or (run.partial / "model.skops").exists()
             },
             versions=model.installed_versions(),
+            embeddings=[
+                *used_files(embedding_paths(embeddings), run.final),
+                *used_files(embedding_paths(test or []), run.final, outside=True),
+            ],
         )
         _write(run, result, design, study, summary, options)
+        if report:
+            result = _with_page(run, result, images)
         run.finish()
     except BaseException:
         run.discard()
         raise
     return result
+
+
+def _with_page(
+    run: RunFolder, result: FitResult, images: PathLike | Sequence[PathLike] | None
+) -> FitResult:
+    """Write the page into the run; scores are not lost because it cannot be made."""
+    try:
+        made = reporting.report(run.partial, images=images)
+    except CxrfeatError as error:
+        again = f"then cxrfeat report {result.run} makes it"
+        return replace(result, notes=[*result.notes, f"no report.html: {error}; {again}"])
+    written = {path.relative_to(run.partial).as_posix() for path in (made.page, *made.figures)}
+    files = {name: str(run.final / name) for name in sorted(written)}
+    return replace(result, files={**result.files, **files})
 
 
 def embedding_paths(embeddings: PathLike | Sequence[PathLike]) -> list[Path]:
@@ -415,7 +443,8 @@ def _write(
 ) -> None:
     scheme = {"folds": design.sentence, **options}
     plain = result.as_json()
-    run.write("splits.json", folding.to_json(design.folds, study.ids, scheme))
+    patients = design.patients
+    run.write("splits.json", folding.to_json(design.folds, study.ids, scheme, patients))
     run.write("scores.csv", scores_csv(result.ranking, result.metric))
     run.write("predictions.csv", csv_text(*summary.predictions()))
     run.write("table.md", markdown_table(plain))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,11 @@ import pytest
 
 from cxrfeat.evaluation import findings
 from cxrfeat.evaluation.heads import FLOOR, HEADS
-from cxrfeat.verbs.fit import fit
+from cxrfeat.verbs.fit import fit as fit_with_page
 
 from .made import write_file
+
+fit = partial(fit_with_page, report=False)  # the page has tests of its own
 
 PATIENTS, COPIES, DIMENSION = 200, 3, 12
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,11 @@ import pytest
 
 from cxrfeat import model
 from cxrfeat.errors import CxrfeatError, FileFormatError, InputError, UnknownNameError
-from cxrfeat.verbs.fit import fit
+from cxrfeat.verbs.fit import fit as fit_with_page
 
 from ..evaluation.made import blobs, write_file
+
+fit = partial(fit_with_page, report=False)  # the page has tests of its own
 
 FAST = ["logreg", "lda", "dummy"]
 N = 90

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,11 @@ from cxrfeat import model
 from cxrfeat.errors import CxrfeatError, InputError, SpecMismatchError, UnknownNameError
 from cxrfeat.evaluation import design, findings
 from cxrfeat.results import latex_table, markdown_table
-from cxrfeat.verbs.fit import fit
+from cxrfeat.verbs.fit import fit as fit_with_page
 
 from ..evaluation.made import blobs, write_file
+
+fit = partial(fit_with_page, report=False)  # the page has tests of its own
 
 N = 90
 

@@ -1,0 +1,160 @@
+"""The map of the embeddings: every image a point, coloured by class, source or error."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cxrfeat.pages.content import Content, Plane
+from cxrfeat.pages.scores import panels
+from cxrfeat.pages.vega import PALETTE, Spec
+from cxrfeat.pages.words import shown
+
+COLOURS = {"label": "class", "source": "source", "error": "error"}
+"""What points can be coloured by: the field, and what it is called."""
+
+_SHAPES = ["circle", "square", "triangle-up", "diamond", "cross", "triangle-down"]
+
+
+def points(content: Content, plane: Plane) -> list[dict[str, Any]]:
+    """Every image of an extractor's map, as rows; `i` is the picture's number on the page."""
+    rows = []
+    for place, number in enumerate(plane.pictures):
+        picture = content.pictures[number]
+        predicted = plane.predicted[place]
+        error = "wrong" if plane.wrong[place] else "right" if predicted else "not tested"
+        rows.append(
+            {
+                "i": number,
+                "x": round(plane.x[place], 3),
+                "y": round(plane.y[place], 3),
+                "label": picture.label,
+                "source": picture.source or "unknown",
+                "error": error,
+            }
+        )
+    return rows
+
+
+def by_class(content: Content) -> tuple[Spec, str] | None:
+    """Map of the winner's embeddings coloured by class."""
+    return _map(content, "label")
+
+
+def by_source(content: Content) -> tuple[Spec, str] | None:
+    """Map coloured by source, where images have one."""
+    return _map(content, "source") if content.source else None
+
+
+def by_error(content: Content) -> tuple[Spec, str] | None:
+    """Map coloured by what the best head got wrong."""
+    return _map(content, "error")
+
+
+def _map(content: Content, colour: str) -> tuple[Spec, str] | None:
+    if not content.planes:
+        return None
+    plane = content.planes[0]
+    rows = points(content, plane)
+    name = shown({"extractor": plane.extractor, "control": plane.control})
+    wrong = sum(row["error"] == "wrong" for row in rows)
+    what = {"source": content.source}.get(colour, COLOURS[colour])
+    alt = (
+        f"Map of {len(rows)} images by the first two principal components of the embeddings of"
+        f" {name} ({plane.shares[0]:.0%} and {plane.shares[1]:.0%} of the variance), coloured by"
+        f" {what}; {wrong} images are wrong with {plane.head}."
+    )
+    return spec(rows, colour, plane, what), alt
+
+
+def spec(rows: list[dict[str, Any]], colour: str, plane: Plane, what: str) -> Spec:
+    """Build the chart of one map; the page changes its points and its colour by `colours`."""
+    return {
+        "data": {"name": "points", "values": rows},
+        "width": 620,
+        "height": 460,
+        "params": [
+            {"name": "chosen", "value": -1},
+            {
+                "name": "zoom",
+                "select": {"type": "interval", "zoom": "wheel![event.shiftKey]"},
+                "bind": "scales",
+                "views": ["dots"],
+            },
+        ],
+        "layer": [
+            {
+                "name": "dots",
+                "mark": {
+                    "type": "point",
+                    "filled": True,
+                    "size": 70,
+                    "opacity": 0.8,
+                    "stroke": "white",
+                    "strokeWidth": 0.5,
+                    "aria": False,  # thousands of points would drown a screen reader
+                    "tooltip": {"content": "data"},
+                    "cursor": "pointer",
+                },
+                "encoding": {**positions(rows, plane), **colouring(rows, colour, what)},
+            },
+            {
+                "transform": [{"filter": "datum.i === chosen"}],
+                "mark": {
+                    "type": "point",
+                    "size": 340,
+                    "strokeWidth": 3,
+                    "color": "#111111",
+                    "aria": False,
+                },
+                "encoding": positions(rows, plane),
+            },
+        ],
+        "usermeta": panels(240, 760, 40),
+    }
+
+
+def positions(rows: list[dict[str, Any]], plane: Plane) -> Spec:
+    """Where points lie; with the extent of all, which an empty layer cannot know."""
+    encoding = {}
+    for number, field in enumerate(("x", "y")):
+        values = [row[field] for row in rows]
+        margin = 0.04 * ((max(values) - min(values)) or 1)
+        encoding[field] = {
+            "field": field,
+            "type": "quantitative",
+            "title": f"component {number + 1} ({plane.shares[number]:.0%} of the variance)",
+            "scale": {
+                "domain": [min(values) - margin, max(values) + margin],
+                "zero": False,
+                "nice": False,
+            },
+            "axis": {"labels": False, "ticks": False, "grid": False},
+        }
+    return encoding
+
+
+def colouring(rows: list[dict[str, Any]], colour: str, what: str) -> Spec:
+    """Colour and shape by one field; errors stand out, everything else by the palette."""
+    values = sorted({row[colour] for row in rows})
+    range_ = [PALETTE[k % len(PALETTE)] for k in range(len(values))]
+    shapes = [_SHAPES[k % len(_SHAPES)] for k in range(len(values))]
+    if colour == "error":
+        values = [one for one in ("right", "wrong", "not tested") if one in values]
+        looks = {"right": "#8796a5", "wrong": "#b3001b", "not tested": "#d9c98a"}
+        range_ = [looks[one] for one in values]
+        shapes = [{"wrong": "diamond"}.get(one, "circle") for one in values]
+    legend = {"orient": "bottom", "title": what, "columns": 3}
+    return {
+        "color": {
+            "field": colour,
+            "type": "nominal",
+            "scale": {"domain": values, "range": range_},
+            "legend": legend,
+        },
+        "shape": {
+            "field": colour,
+            "type": "nominal",
+            "scale": {"domain": values, "range": shapes},
+            "legend": legend,
+        },
+    }

@@ -1,0 +1,277 @@
+"""The page: one HTML file that needs nothing else."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from typing import Any
+
+from cxrfeat.pages import embedding_map, tables, vega
+from cxrfeat.pages.charts import Chart
+from cxrfeat.pages.content import Content, Difficult, Plane
+from cxrfeat.pages.scores import FLOOR
+from cxrfeat.pages.words import answer, metric_title, number, shown
+from cxrfeat.results.checklist import ChecklistItem
+
+SECTIONS = {
+    "answer": "The answer",
+    "ranking": "Ranking",
+    "differences": "Paired differences",
+    "curves": "ROC and precision-recall",
+    "classes": "Class by class",
+    "learning": "Would more patients help?",
+    "images": "The images",
+    "data": "Data flow",
+    "findings": "Findings",
+    "repeat": "To repeat this",
+    "checklist": "Reporting checklist",
+}
+
+
+def page(
+    content: Content,
+    charts: Sequence[Chart],
+    drawn: Mapping[str, str],
+    checklist: Sequence[ChecklistItem] = (),
+) -> str:
+    """Write the page of a run.
+
+    Parameters
+    ----------
+    content : Content
+    charts : sequence of Chart
+        As `cxrfeat.pages.charts` gives them.
+    drawn : mapping of str to str
+        The same charts as SVG, by name: what is seen until, or without, scripts.
+    checklist : sequence of ChecklistItem
+        Answers to reporting guidelines.
+
+    Returns
+    -------
+    str
+        HTML that loads nothing.
+    """
+    from jinja2 import Environment, StrictUndefined
+    from markupsafe import Markup
+
+    results = content.results
+    template = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    ).from_string(_text("page.html"))
+    # Markup: our own files, SVG of the charting library, and JSON that cannot end its element.
+    return template.render(
+        style=Markup(_text("style.css")),
+        script=Markup(_text("page.js")),
+        library=Markup(vega.library()),
+        data=Markup(_data(content, charts)),
+        drawn={name: Markup(text) for name, text in drawn.items()},
+        charts={chart.name for chart in charts},
+        version=content.version,
+        sections=_sections(results),
+        tables=_tables(content, checklist),
+        checklist_counts=_checklist_counts(checklist),
+        **_words(content),
+        **_images(content),
+        **_provenance(content),
+    )
+
+
+def _text(name: str) -> str:
+    return resources.files("cxrfeat.pages").joinpath(name).read_text(encoding="utf-8")
+
+
+def _sections(results: Mapping[str, Any]) -> list[tuple[str, str]]:
+    absent = {
+        "differences": not results["comparisons"],
+        "learning": not results["curves"],
+    }
+    return [(id_, name) for id_, name in SECTIONS.items() if not absent.get(id_)]
+
+
+def _tables(content: Content, checklist: Sequence[ChecklistItem]) -> dict[str, Any]:
+    results = content.results
+    return {
+        "extractors": tables.extractors(results),
+        "ranking": tables.ranking(results),
+        "differences": tables.differences(results),
+        "classes": tables.classes(results),
+        "learning": tables.learning(results),
+        "files": tables.files(results),
+        "versions": tables.versions(results, {"cxrfeat": content.version, **vega.versions()}),
+        "checklist": tables.checklist(checklist),
+    }
+
+
+def _checklist_counts(checklist: Sequence[ChecklistItem]) -> list[str]:
+    said = {
+        "automatic": "answered by the run",
+        "partly": "answered in part",
+        "author": "left to the author",
+    }
+    found = Counter((item.guideline, item.status) for item in checklist)
+    return [
+        f"{name}: " + ", ".join(f"{found[name, status]} {what}" for status, what in said.items())
+        for name in dict.fromkeys(item.guideline for item in checklist)
+    ]
+
+
+def _words(content: Content) -> dict[str, Any]:
+    results = content.results
+    patients = results["patients"]
+    facts = [
+        f"{results['images']} images",
+        f"{patients} patients" if patients else "patients not known",
+        f"{len(results['classes'])} classes ({', '.join(results['classes'])})",
+        f"primary metric {metric_title(results)}, declared before looking",
+    ]
+    floors = {
+        score["extractor"]: score["mean"][results["metric"]]
+        for score in results["ranking"]
+        if score["head"] == FLOOR
+    }
+    floor = next(iter(floors.values()), None)
+    unit = "patients" if patients else "images"
+    return {
+        "title": content.title,
+        "facts": "; ".join(facts) + ".",
+        "answer": answer(results),
+        "pairs": [f"{pair['sentence']}." for pair in results["comparisons"]],
+        "floor": "" if floor is None else f"Guessing (dummy) has {number(floor)}: not drawn.",
+        "curve_words": (
+            "The best head of each extractor. Every fold's curve is of one model; curves are"
+            " averaged over the folds, predictions of different models are never pooled. Bands:"
+            f" 95 %, point by point, from {content.draws} draws of the {unit}."
+        ),
+        "learning": [
+            f"{curve['extractor']} with {curve['head']}: {curve['sentence']}."
+            for curve in results["curves"]
+        ],
+        "findings": results["findings"],
+        "run_notes": results["notes"],
+        "notes": content.notes,
+    }
+
+
+def _images(content: Content) -> dict[str, Any]:
+    winner = content.results["winner"]
+    name = f"{winner['extractor']} with {winner['head']}"
+    colours = [("label", "class"), ("error", "error of the best head")]
+    if content.source:
+        colours.insert(1, ("source", content.source))
+    return {
+        "planes": [shown({"extractor": p.extractor, "control": p.control}) for p in content.planes],
+        "colours": colours,
+        "hardest": [_difficult(content, one) for one in content.hardest],
+        "confidently_wrong": [_difficult(content, one) for one in content.confidently_wrong],
+        "hardest_words": (
+            "The lowest probability of the truth, on the average of the best heads of all"
+            f" pretrained extractors. What {name} said stands below."
+        ),
+        "wrong_words": f"Wrong out of fold with {name}, the most certain first.",
+        "side": 160,
+    }
+
+
+def _difficult(content: Content, one: Difficult) -> dict[str, Any]:
+    picture = content.pictures[one.picture]
+    return {
+        "picture": one.picture,
+        "name": picture.name,
+        "label": picture.label,
+        "jpeg": picture.jpeg is not None,
+        "agreement": number(one.agreement),
+        "predicted": one.predicted,
+    }
+
+
+def _provenance(content: Content) -> dict[str, Any]:
+    results = content.results
+    return {
+        "flow": _flow(results),
+        "command": content.command,
+        "seed": results["options"].get("seed", ""),
+        "settings": json.dumps(results["winner"]["settings"]),
+        "files": [
+            {
+                "name": entry["name"] + (" (outside)" if entry["outside"] else ""),
+                "fingerprint": entry["fingerprint"],
+                "spec": json.dumps(entry["spec"], indent=1, ensure_ascii=False),
+            }
+            for entry in results["embeddings"]
+        ],
+        "options": json.dumps(results["options"], indent=1, ensure_ascii=False),
+        "hashed": content.hashed,
+    }
+
+
+def _flow(results: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """From images found to images used: the largest file of each side says what was found."""
+    found = failed = pending = 0
+    for outside in (False, True):
+        of_side = [entry for entry in results["embeddings"] if entry["outside"] == outside]
+        if of_side:
+            found += max(entry["rows"] for entry in of_side)
+            failed += max(sum(entry["failures"].values()) for entry in of_side)
+            pending += max(entry["pending"] for entry in of_side)
+    used = results["images"]
+    steps = [(found, "images found"), (failed, "failed: could not be read or used")]
+    if pending:
+        steps.append((pending, "not come to"))
+    if rest := found - failed - pending - used:
+        steps.append((rest, "left out: no label, or not in every embedding file"))
+    steps.append((used, "images used"))
+    flow = [{"number": str(count), "says": says} for count, says in steps if results["embeddings"]]
+    flow = flow or [{"number": str(used), "says": "images used"}]
+    patients = results["patients"]
+    flow.append(
+        {"number": str(patients), "says": "patients"}
+        if patients
+        else {"number": "?", "says": "patients: no patient column"}
+    )
+    return flow
+
+
+def _data(content: Content, charts: Sequence[Chart]) -> str:
+    """Write what the script needs as JSON that cannot end its element."""
+    drawn = {
+        chart.name: {"spec": chart.spec, "alt": chart.alt}
+        for chart in charts
+        # The map is one chart on the page; its other colours come with each plane.
+        if not chart.name.startswith("map-") or chart.name == "map-class"
+    }
+    document = {
+        "config": vega.CONFIG,
+        "charts": drawn,
+        "classWord": "labels" if content.results["kind"] == "multilabel" else "class",
+        "sourceWord": content.source,
+        "pictures": [
+            {
+                "name": picture.name,
+                "label": picture.label,
+                "source": picture.source,
+                "jpeg": base64.b64encode(picture.jpeg).decode() if picture.jpeg else "",
+            }
+            for picture in content.pictures
+        ],
+        "planes": [_plane(content, plane) for plane in content.planes],
+    }
+    text = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+
+
+def _plane(content: Content, plane: Plane) -> dict[str, Any]:
+    points = embedding_map.points(content, plane)
+    return {
+        "name": f"{plane.extractor} with {plane.head}",
+        "points": points,
+        "positions": embedding_map.positions(points, plane),
+        "colourings": {
+            field: embedding_map.colouring(points, field, name)
+            for field, name in embedding_map.COLOURS.items()
+        },
+        "predicted": plane.predicted,
+        "agreement": [None if one is None else round(one, 4) for one in plane.agreement],
+    }

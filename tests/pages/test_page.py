@@ -1,0 +1,220 @@
+"""The page says what `results.json` says, and nothing that it was not given."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cxrfeat import pages
+from cxrfeat.pages import Content, Picture, Plane
+from cxrfeat.results import ChecklistItem, FitResult
+from cxrfeat.results.data import Finding
+
+
+class Tables(HTMLParser):
+    """Every table of a page by its id: rows of the text of their cells."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: dict[str, list[list[str]]] = {}
+        self.inside: list[list[str]] | None = None
+        self.cell = False
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "table":
+            self.inside = self.found.setdefault(dict(attrs).get("id") or "", [])
+        elif tag == "tr" and self.inside is not None:
+            self.inside.append([])
+        elif tag in ("td", "th") and self.inside is not None:
+            self.inside[-1].append("")
+            self.cell = True
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "table":
+            self.inside = None
+        elif tag in ("td", "th"):
+            self.cell = False
+
+    def handle_data(self, data: str) -> None:
+        if self.cell and self.inside:
+            self.inside[-1][-1] += data
+
+
+def digits(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+@pytest.fixture(scope="module")
+def results(run_with_pictures: FitResult) -> dict[str, Any]:
+    return json.loads((run_with_pictures.run / "results.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def text(run_with_pictures: FitResult) -> str:
+    return (run_with_pictures.run / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def tables(text: str) -> dict[str, list[list[str]]]:
+    return Tables(text).found
+
+
+def test_the_ranking_on_the_page_is_the_one_of_results_json(
+    tables: dict[str, list[list[str]]], results: dict[str, Any]
+) -> None:
+    header, *rows = tables["table-ranking"]
+    names = {"macro AUROC": "auroc", "macro AUPRC": "auprc", "balanced accuracy":
+             "balanced_accuracy", "accuracy": "accuracy", "macro F1": "f1", "MCC": "mcc",
+             "Brier score": "brier", "ECE": "ece"}  # fmt: skip
+    assert set(names) <= set(header)
+    assert len(rows) == len(results["ranking"]) == 6
+    for row, score in zip(rows, results["ranking"], strict=True):
+        cells = dict(zip(header, row, strict=True))
+        control = " (control)" if score["control"] else ""
+        assert (cells["Extractor"], cells["Head"]) == (score["extractor"] + control, score["head"])
+        low, high = score["interval"]
+        assert cells["95 % interval"] == f"{digits(low)} to {digits(high)}"
+        for title, name in names.items():
+            assert cells[title] == f"{digits(score['mean'][name])} ± {digits(score['sd'][name])}"
+
+
+def test_extractors_and_differences_are_those_of_results_json(
+    tables: dict[str, list[list[str]]], results: dict[str, Any]
+) -> None:
+    for row, one in zip(tables["table-extractors"][1:], results["extractors"], strict=True):
+        assert row[2] == f"{digits(one['mean'])} ± {digits(one['sd'])}"
+        assert row[3] == " to ".join(digits(limit) for limit in one["interval"])
+        assert row[4] == digits(results["permuted"][one["extractor"]])
+    for row, pair in zip(tables["table-differences"][1:], results["comparisons"], strict=True):
+        assert row[2] == pair["verdict"]
+        assert row[3] == digits(pair["difference"])
+        assert row[4] == " to ".join(digits(limit) for limit in pair["interval"])
+        probabilities = ("p", "p_holm", "better", "same", "worse")
+        assert row[5:] == [digits(pair[name]) for name in probabilities]
+
+
+def test_classes_confusion_and_learning_curve_are_those_of_results_json(
+    tables: dict[str, list[list[str]]], results: dict[str, Any], text: str
+) -> None:
+    for place, report in enumerate(results["reports"]):
+        for row, entry in zip(tables[f"table-classes-{place}"][1:], report["classes"], strict=True):
+            wanted = ("auroc", "auprc", "precision", "recall", "f1", "specificity", "npv")
+            assert row[1:8] == [digits(entry[name]) for name in wanted]
+            assert row[9] == str(entry["support"])
+    points = [point for curve in results["curves"] for point in curve["points"]]
+    for row, point in zip(tables["table-learning"][1:], points, strict=True):
+        assert row[4] == f"{digits(point['mean'])} ± {digits(point['sd'])}"
+    data = page_data(text)
+    drawn = data["charts"]["confusion"]["spec"]["data"]["values"]
+    flat = [count for report in results["reports"] for of in report["confusion"] for count in of]
+    assert [row["images"] for row in drawn] == flat
+
+
+def page_data(text: str) -> dict[str, Any]:
+    found = re.search(r'<script type="application/json" id="page-data">(.*?)</script>', text, re.S)
+    assert found
+    return json.loads(found[1])
+
+
+def test_the_answer_is_in_words_with_the_score_that_no_choice_flattered(
+    text: str, results: dict[str, Any]
+) -> None:
+    answer = re.search(r'<div class="answer">(.*?)</div>', text, re.S)
+    assert answer
+    best = next(
+        one for one in results["extractors"] if one["extractor"] == results["winner"]["extractor"]
+    )
+    assert f"{best['extractor']} with {results['winner']['head']} comes first" in answer[1]
+    assert f"macro AUROC of {digits(best['mean'])}" in answer[1]
+    for limit in best["interval"]:
+        assert digits(limit) in answer[1]
+    assert "60 images of 30 patients" in answer[1]
+
+
+def test_everything_to_repeat_the_run_is_there(text: str, results: dict[str, Any]) -> None:
+    assert re.search(r"cxrfeat fit \S*embeddings --head logreg --head lda --head dummy", text)
+    assert "--learning-curve --seed 3" in text
+    for entry in results["embeddings"]:
+        assert entry["fingerprint"] in text
+    for version in results["versions"].values():
+        assert version in text
+    for words in ("Research use only. Not for diagnosis.", "images found", "patients"):
+        assert words in text
+
+
+def test_nothing_on_the_page_points_outside(text: str) -> None:
+    own = re.sub(r"<script\b.*?</script>", "", text, flags=re.S)
+    places = set(re.findall(r"(?:https?:)?//[\w.-]+", own)) - {"http://www.w3.org"}
+    assert places == set()
+    assert not re.search(r"<(?:link|iframe|object|embed)\b|\ssrc=", own)
+    assert "default-src 'none'" in own
+
+
+def small(results: dict[str, Any], **changes: Any) -> Content:
+    return Content(results={**results, **changes}, title="t", version="0")
+
+
+def made_page(content: Content, checklist: tuple[ChecklistItem, ...] = ()) -> str:
+    charts = pages.charts(content)
+    return pages.page(content, charts, dict.fromkeys((one.name for one in charts), ""), checklist)
+
+
+def test_names_are_text_and_never_markup(results: dict[str, Any]) -> None:
+    evil = "</script><script>alert(1)</script>"
+    finding = {"code": "x", "message": evil, "detail": {}}
+    content = replace(
+        small(results, findings=[finding]),
+        pictures=[Picture(evil, evil, evil)],
+        planes=[Plane(evil, "h", False, (0.5, 0.2), [0], [0.0], [1.0], [evil], [True], [0.1])],
+    )
+    text = made_page(content)
+    assert evil not in text
+    assert "&lt;/script&gt;" in text
+    assert page_data(text)["pictures"][0]["name"] == evil
+
+
+def test_the_checklist_is_a_table_of_its_items(results: dict[str, Any]) -> None:
+    item = ChecklistItem("CLAIM 2024", "12a", "a topic", "partly", "a value", "results.json: k")
+    long = replace(item, item="12b", source="; ".join(f"place {n}" for n in range(9)))
+    text = made_page(small(results), (item, long))
+    rows = Tables(text).found["table-checklist"]
+    assert rows[1] == ["CLAIM 2024", "12a", "a topic", "partly", "a value", "results.json: k"]
+    assert rows[2][5].startswith("9 places")
+    assert "CLAIM 2024: 0 answered by the run, 2 answered in part, 0 left to the author" in text
+    assert "place 8" in rows[2][5]
+    assert "table-checklist" not in Tables(made_page(small(results))).found
+
+
+def test_findings_are_named_in_the_answer_and_told_in_full(results: dict[str, Any]) -> None:
+    found = [{"code": "control-not-beaten", "message": "random weights do as well", "detail": {}}]
+    text = made_page(small(results, findings=found))
+    assert "1 finding limits how far this can be trusted: control-not-beaten." in text
+    assert "random weights do as well" in text
+    assert "No finding speaks against" in made_page(small(results, findings=[]))
+    assert Finding("a", "b").detail == {}
+
+
+def test_a_chart_is_left_out_where_the_run_has_no_such_data(results: dict[str, Any]) -> None:
+    names = {chart.name for chart in pages.charts(small(results, curves=[], comparisons=[]))}
+    assert names == {"extractors", "ranking", "confusion", "reliability"}
+    text = made_page(small(results, curves=[], comparisons=[]))
+    assert "Would more patients help?" not in text
+
+
+def test_every_figure_is_there_as_svg_and_png(run_with_pictures: FitResult) -> None:
+    folder = run_with_pictures.run / "figures"
+    svg = {path.stem for path in folder.glob("*.svg")}
+    assert svg == {path.stem for path in folder.glob("*.png")}
+    assert {"roc", "ranking", "map-class", "map-source", "map-error"} <= svg
+    for path in folder.iterdir():
+        data = path.read_bytes()
+        assert data.startswith(b"<svg" if path.suffix == ".svg" else b"\x89PNG")
+        assert len(data) > 2_000
+        assert str(Path("figures") / path.name) in run_with_pictures.files
