@@ -8,7 +8,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c c
 
 $(VENV)/.demo: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(INSTALL) -e '.[tiny,report]'
+	$(INSTALL) -e '.[tiny,report,cpu]'
 	touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt

@@ -229,6 +229,12 @@ def test_fp16_is_refused_on_the_cpu_and_bf16_stays_within_a_hundredth() -> None:
         assert 1e-6 < relative_error(rough, exact) < 1e-2
 
 
+def test_a_precision_that_is_too_far_from_float32_says_so(monkeypatch) -> None:
+    monkeypatch.setitem(conversion.BOUNDS, "bf16", 1e-9)
+    notes = opened("resnet18", runtime="torch", precision="bf16").notes
+    assert any("differ from fp32 by" in note for note in notes)
+
+
 # --- the fastest
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +10,7 @@ from torch import fx
 
 from cxrfeat.errors import InputError, MissingExtraError
 from cxrfeat.features.runtimes import conversion
-from cxrfeat.features.runtimes.measuring import fastest
+from cxrfeat.features.runtimes.measuring import fastest, has_bfloat16
 from cxrfeat.features.runtimes.plain import LAYOUTS, Torch
 from cxrfeat.features.runtimes.recipe import Recipe, Runtime
 from cxrfeat.features.runtimes.side_by_side import Ncnn
@@ -65,7 +65,7 @@ def choose(
     if device.type != "cpu":
         if asked == "ncnn":
             raise InputError(f"ncnn runs on the CPU, not on {device.type}: use --device cpu")
-        return Chosen(Torch(module, recipe, device))
+        return _with_precision(Torch(module, recipe, device), module, recipe, backbone)
     candidates: dict[str, Callable[[], Runtime]] = {}
     refusal = ""
     if asked != "torch" and conversion.installed():
@@ -81,8 +81,35 @@ def choose(
             module, recipe, device, layout
         )
     runtime = fastest(module.code, recipe, candidates)
-    notes = (f"{backbone}: torch runs it, because {refusal}",) if refusal else ()
-    return Chosen(runtime, notes)
+    notes = [f"{backbone}: torch runs it, because {refusal}"] if refusal else []
+    if recipe.precision != "fp32" and not has_bfloat16():
+        notes.append(f"{backbone}: this processor has no {recipe.precision} of its own; fp32 may "
+                     "be as fast here")  # fmt: skip
+    return _with_precision(runtime, module, recipe, backbone, notes)
+
+
+def _with_precision(
+    runtime: Runtime,
+    module: fx.GraphModule,
+    recipe: Recipe,
+    backbone: str,
+    notes: Sequence[str] = (),
+) -> Chosen:
+    """Say so where a lower precision is farther from float32 than it should be.
+
+    ncnn was checked when it was converted; torch is checked here.
+    """
+    if recipe.precision == "fp32" or runtime.side_by_side:
+        return Chosen(runtime, tuple(notes))
+    error = conversion.error_of(runtime, module, recipe)
+    bound = conversion.BOUNDS["bf16"]
+    if not error <= bound:
+        notes = [
+            *notes,
+            f"{backbone}: in {recipe.precision} its embeddings differ from fp32 by {error:.1e} "
+            f"on drawn pictures, more than {bound:.0e}",
+        ]
+    return Chosen(runtime, tuple(notes))
 
 
 def _add_ncnn(

@@ -25,7 +25,8 @@ import numpy.typing as npt
 import torch
 from torch import fx
 
-from cxrfeat.features.runtimes.recipe import Images, Recipe
+from cxrfeat.features.pooling import pool
+from cxrfeat.features.runtimes.recipe import Images, Recipe, Runtime
 from cxrfeat.features.runtimes.side_by_side import Ncnn
 from cxrfeat.features.weights import first_line
 
@@ -199,6 +200,18 @@ def checking_images(size: int) -> Images:
     )[:, 0].numpy()
     grain = random.normal(0, 0.02, smooth.shape).astype(np.float32)
     return np.clip(smooth + grain, 0, 1).astype(np.float32)
+
+
+def error_of(runtime: Runtime, module: fx.GraphModule, recipe: Recipe) -> float:
+    """Return the largest relative error of a runtime's embeddings against torch in float32."""
+    images = checking_images(recipe.size)
+    with torch.inference_mode():
+        maps = [torch.from_numpy(one) for one in _torch_maps(module, recipe, images)]
+        expected = pool(maps, recipe.pooling).numpy()
+    return max(
+        _relative_error([ours], [other])
+        for ours, other in zip(runtime(images), expected, strict=True)
+    )
 
 
 def _torch_maps(
