@@ -3,7 +3,8 @@
 One story a file: `backbones` says which networks there are, `truncate` finds the layer that is
 pooled, `weights` finds and checks the tensors
 (`download` and `carrying` bring them), `pooling` turns maps into vectors, `runtimes` run
-the network fast, `extractor` puts them together, and `maps` gives what is pooled.
+the network fast, `extractor` puts them together, and `maps`
+tells where in a picture the cells of a map lie.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from cxrfeat.features.carrying import (
 )
 from cxrfeat.features.examining import can_download, devices, examine_weights
 from cxrfeat.features.extractor import BATCH, Extractor, open_extractor
-from cxrfeat.features.maps import grids, maps_and_embeddings
+from cxrfeat.features.maps import grids
 from cxrfeat.features.pooling import POOLINGS
 from cxrfeat.features.runtimes import PRECISIONS, RUNTIMES
 from cxrfeat.features.weights import WeightsChoice, assign_weights
@@ -44,6 +45,5 @@ __all__ = [
     "fetch_weights",
     "grids",
     "locate_weights",
-    "maps_and_embeddings",
     "open_extractor",
 ]

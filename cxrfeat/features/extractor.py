@@ -104,13 +104,10 @@ class Extractor:
         """Whether the weights are random: a control, not a pretrained extractor."""
         return self.weights_name.startswith("random")
 
-    def prepared(self, images: npt.NDArray[np.float32]) -> tuple[fx.GraphModule, torch.Tensor]:
-        """Return the truncated network, and normalised images (B, S, S) as it takes them.
-
-        Both are torch's, in float32 on the CPU, whatever runs the network otherwise.
-        """
-        grey = np.ascontiguousarray(images, np.float32)
-        return self._module, torch.from_numpy(self._recipe.normalise(grey))
+    @property
+    def network(self) -> fx.GraphModule:
+        """The truncated network in torch, on the CPU, whatever runs it."""
+        return self._module
 
     def __repr__(self) -> str:
         return (
@@ -131,14 +128,36 @@ class Extractor:
         ndarray of float32, shape (B, D)
             The same bits for an image whatever batch it is in, on one machine and runtime.
         """
+        if not len(images):
+            return np.empty((0, self.dimension), np.float32)
+        return self._runtime(self._checked(images))
+
+    def with_maps(
+        self, images: npt.NDArray[np.float32]
+    ) -> tuple[npt.NDArray[np.float32], list[npt.NDArray[np.float32]]]:
+        """Embed a batch, and return the maps that these very embeddings are pooled from.
+
+        Parameters
+        ----------
+        images : ndarray of float32, shape (B, S, S), B at least 1
+
+        Returns
+        -------
+        embeddings : ndarray of float32, shape (B, D)
+            To the bit what calling the extractor gives.
+        maps : list of ndarray of float32, shapes (B, C, H, W)
+            One for each that is pooled: the final map, or with pooling "multi" that of every
+            stage. A network that classifies from a token gives one of shape (B, C).
+        """
+        return self._runtime.with_maps(self._checked(images))
+
+    def _checked(self, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         if images.ndim != 3 or images.shape[1:] != (self.image_size, self.image_size):
             raise InputError(
                 f"{self.backbone} takes images of shape (B, {self.image_size}, {self.image_size}), "
                 f"not {images.shape}"
             )
-        if not len(images):
-            return np.empty((0, self.dimension), np.float32)
-        return self._runtime(np.ascontiguousarray(images, np.float32))
+        return np.ascontiguousarray(images, np.float32)
 
     def batch_size(self) -> int:
         """Return how many images to give at once: on an accelerator, what is fastest and fits."""

@@ -1,4 +1,4 @@
-"""The maps that an extractor pools, and where their cells lie in the picture."""
+"""Where the cells of the maps that an extractor pools lie in the picture."""
 
 from __future__ import annotations
 
@@ -6,49 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, fx
 
 from cxrfeat.evidence import Grid
 from cxrfeat.features.extractor import Extractor
-from cxrfeat.features.pooling import pool
-from cxrfeat.features.runtimes import PRECISIONS
 
 AVERAGED = ("avg", "multi")
 """Poolings that average maps, so that what is linear in the embedding is a sum over the maps."""
-
-
-def maps_and_embeddings(
-    extractor: Extractor, images: npt.NDArray[np.float32]
-) -> tuple[list[npt.NDArray[np.float32]], npt.NDArray[np.float32]]:
-    """Return the maps before pooling, and the embeddings pooled from these very maps.
-
-    Parameters
-    ----------
-    images : ndarray of float32, shape (B, S, S)
-        As `Extractor` takes them.
-
-    Returns
-    -------
-    maps : list of ndarray of float32, shapes (B, C, H, W)
-        One for each that is pooled: the final map, or with pooling "multi" that of every stage.
-        A network that classifies from a token gives one of shape (B, C).
-    embeddings : ndarray of float32, shape (B, D)
-    """
-    if len(images) == 1:  # as in `Extractor`: no batch of one
-        maps, embeddings = maps_and_embeddings(extractor, np.concatenate([images, images]))
-        return [one[:1] for one in maps], embeddings[:1]
-    with torch.inference_mode():
-        network, batch = extractor.prepared(images)
-        precision = extractor.spec["precision"]
-        with torch.autocast(
-            batch.device.type, dtype=PRECISIONS[precision], enabled=precision != "fp32"
-        ):
-            pooled_from = [one.float() for one in network(batch)]
-        embeddings = pool(pooled_from, extractor.spec["pooling"]).cpu().numpy()
-        return [one.contiguous().cpu().numpy() for one in pooled_from], embeddings
 
 
 def grids(extractor: Extractor) -> list[Grid] | None:
@@ -71,9 +36,8 @@ def grids(extractor: Extractor) -> list[Grid] | None:
         return None
     side = extractor.image_size
     with torch.inference_mode():
-        network, batch = extractor.prepared(np.zeros((1, side, side), dtype=np.float32))
-        tracked = _Tracked(network, side)
-        maps = tracked.run(batch)
+        tracked = _Tracked(extractor.network, side)
+        maps = tracked.run(torch.zeros(1, 3, side, side))
     if any(one.ndim != 4 for one in maps):
         return None
     return tracked.at_output

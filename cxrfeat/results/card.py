@@ -93,12 +93,11 @@ def _image(spec: Mapping[str, Any]) -> str:
 
 
 def _thresholds(about: Mapping[str, Any]) -> str:
-    chosen = about.get("thresholds") or about.get("threshold")
-    if chosen:
-        return written(chosen)
-    if about["kind"] == "multilabel":
-        return "none chosen: a label is given from a probability of 0.5"
-    return "none chosen: the most probable class is given"
+    chosen = about.get("thresholds")
+    if about["kind"] == "multiclass":
+        also = f"; for the wanted specificity: {written(chosen)}" if chosen else ""
+        return f"the most probable class is given{also}"
+    return written(chosen) if chosen else "a label is given from a probability of 0.5"
 
 
 def _use() -> Lines:

@@ -110,11 +110,11 @@ class Mapper:
     ) -> list[Explanation]:
         """Weigh the maps before pooling [Zhou et al. 2016]; an average is a sum over H W."""
         pairs = [
-            features.maps_and_embeddings(extractor, batch)
+            extractor.with_maps(batch)
             for extractor, batch in zip(self.extractors, squares, strict=True)
         ]
-        facts = self._facts(np.concatenate([rows for _, rows in pairs], axis=1), wanted)
-        maps = list(chain.from_iterable(maps for maps, _ in pairs))
+        facts = self._facts(np.concatenate([rows for rows, _ in pairs], axis=1), wanted)
+        maps = list(chain.from_iterable(maps for _, maps in pairs))
         weighed = _weighed(maps, linear.weights[:, [fact.explained for fact in facts]])
         grids = list(chain.from_iterable(self.grids))
         return [

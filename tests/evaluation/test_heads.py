@@ -17,6 +17,7 @@ from cxrfeat.evaluation.metrics import METRICS
 from cxrfeat.evaluation.refit import refit
 from cxrfeat.evaluation.shared import SharedFold
 from cxrfeat.evaluation.tuning import Outcome, Plan, score_fold
+from cxrfeat.spec import fingerprint
 
 from .made import blobs
 
@@ -148,7 +149,7 @@ def test_a_saved_head_gives_the_same_probabilities_after_loading(
         kind="multiclass",
         extractor="made",
         spec={"backbone": "made"},
-        fingerprint="0" * 64,
+        fingerprint=fingerprint({"backbone": "made"}),
         dimension=20,
         training={"settings": [one.setting for one in tuned]},
     )

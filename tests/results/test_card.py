@@ -76,7 +76,11 @@ def test_a_model_without_its_run_has_a_card_with_less(fitted: FitResult) -> None
 def test_thresholds_and_random_weights_are_said(fitted: FitResult) -> None:
     saved = about(fitted.run / "model.skops")
     assert saved is not None
-    card = model_card({**saved, "thresholds": {"clear": 0.25, "opaque": 0.5}})
+    chosen = {"clear": 0.25, "opaque": 0.5}
+    card = model_card({**saved, "thresholds": chosen})
+    assert "| thresholds | the most probable class is given; " in card
+    assert "for the wanted specificity: clear 0.250, opaque 0.500 |" in card
+    card = model_card({**saved, "kind": "multilabel", "thresholds": chosen})
     assert "| thresholds | clear 0.250, opaque 0.500 |" in card
     spec = {**saved["spec"], "weights": {"name": "random-seed-0"}}
     assert "never trained on a picture" in model_card({**saved, "spec": spec})

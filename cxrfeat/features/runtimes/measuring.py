@@ -36,6 +36,16 @@ def processor() -> str:
     return f"{name}, {torch.backends.cpu.get_cpu_capability()}"
 
 
+def has_bfloat16() -> bool:
+    """Whether the processor computes in bfloat16; where the system does not tell, it may."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return True
+    told = [line for line in lines if line.startswith(("flags", "Features"))]
+    return not told or "bf16" in told[0]
+
+
 def fastest(graph: str, recipe: Recipe, candidates: Mapping[str, Callable[[], Runtime]]) -> Runtime:
     """Return the fastest of several runtimes for a network on this machine.
 

@@ -15,7 +15,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from cxrfeat.cores import available_cores
 from cxrfeat.errors import InputError
 from cxrfeat.features.pooling import pool
-from cxrfeat.features.runtimes.recipe import Images, Recipe, Rows
+from cxrfeat.features.runtimes.recipe import Images, Maps, Recipe, Rows
 
 # Kernels are chosen by the shape of a batch, and other kernels round differently (1e-6). On the
 # CPU every block has this many images, so that a row never depends on its batch.
@@ -69,19 +69,32 @@ class Torch:
 
     def __call__(self, images: Images) -> Rows:
         """Embed grey images (B, S, S)."""
-        if self._device.type == "cpu":
-            return np.concatenate(
-                [self._block(images[i : i + BLOCK]) for i in range(0, len(images), BLOCK)]
-            )
-        rows, self._largest = halving(self._forward, images, self._largest)
-        return np.concatenate(rows)
+        return np.concatenate(self._run(images, self._pooled))
 
-    def _block(self, images: Images) -> Rows:
+    def with_maps(self, images: Images) -> tuple[Rows, Maps]:
+        """Embed grey images, and return the maps as well."""
+        parts = self._run(images, lambda maps: (self._pooled(maps), [one.cpu() for one in maps]))
+        of_each_map = zip(*(maps for _, maps in parts), strict=True)
+        return np.concatenate([rows for rows, _ in parts]), [np.concatenate(m) for m in of_each_map]
+
+    def _pooled(self, maps: list[Tensor]) -> Rows:
+        rows: Rows = pool(maps, self._recipe.pooling).cpu().numpy()
+        return rows
+
+    def _run(self, images: Images, use: Callable[[list[Tensor]], R]) -> list[R]:
+        """Run images in parts; return what `use` makes of the maps of each part."""
+        if self._device.type == "cpu":
+            blocks = [images[i : i + BLOCK] for i in range(0, len(images), BLOCK)]
+            return [use(self._block(block)) for block in blocks]
+        parts, self._largest = halving(lambda p: use(self._forward(p)), images, self._largest)
+        return parts
+
+    def _block(self, images: Images) -> list[Tensor]:
         missing = BLOCK - len(images)
         full = np.concatenate([images, np.zeros((missing, *images.shape[1:]), np.float32)])
-        return self._forward(full)[: len(images)]
+        return [one[: len(images)] for one in self._forward(full)]
 
-    def _forward(self, images: Images) -> Rows:
+    def _forward(self, images: Images) -> list[Tensor]:
         with torch.inference_mode():
             batch = self._on_device(images)
             normalised = ((batch[:, None] - self._mean) / self._std).contiguous(
@@ -90,9 +103,7 @@ class Torch:
             with torch.autocast(
                 self._device.type, dtype=self._dtype, enabled=self._recipe.precision != "fp32"
             ):
-                maps = self._module(normalised)
-            rows: Rows = pool(maps, self._recipe.pooling).cpu().numpy()
-            return rows
+                return [one.float() for one in self._module(normalised)]
 
     def _on_device(self, images: Images) -> Tensor:
         """Send one grey channel, not three; from pinned memory the copy overlaps computing."""

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 Images = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.float32]
+Maps = list[npt.NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -58,4 +59,8 @@ class Runtime(Protocol):
 
     def __call__(self, images: Images) -> Rows:
         """Embed grey images (B, S, S): float32 rows (B, D), the same bits in any batch."""
+        ...
+
+    def with_maps(self, images: Images) -> tuple[Rows, Maps]:
+        """Return the same rows, and the maps that they are pooled from, (B, C, H, W) each."""
         ...

@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from cxrfeat.cores import available_cores
 from cxrfeat.features.pooling import pool
-from cxrfeat.features.runtimes.recipe import Images, Recipe, Rows
+from cxrfeat.features.runtimes.recipe import Images, Maps, Recipe, Rows
 
 
 class Ncnn:
@@ -64,13 +63,23 @@ class Ncnn:
             return self._embed(images[0])
         return np.concatenate(list(self._cores.map(self._embed, images)))
 
+    def with_maps(self, images: Images) -> tuple[Rows, Maps]:
+        """Embed grey images, and return the maps as well."""
+        done = list(self._cores.map(self.maps, images))
+        rows = np.concatenate([self._pooled(maps) for maps in done])
+        return rows, [np.stack(of_each) for of_each in zip(*done, strict=True)]
+
     def _embed(self, image: Images) -> Rows:
-        maps = [torch.from_numpy(one[None]) for one in self.maps(image)]
+        return self._pooled(self.maps(image))
+
+    def _pooled(self, maps: Maps) -> Rows:
         with torch.inference_mode():
-            rows: Rows = pool(maps, self._recipe.pooling).numpy()
+            rows: Rows = pool(
+                [torch.from_numpy(one[None]) for one in maps], self._recipe.pooling
+            ).numpy()
         return rows
 
-    def maps(self, image: Images) -> list[npt.NDArray[np.float32]]:
+    def maps(self, image: Images) -> Maps:
         """Run one grey image (S, S) up to the maps, (C, H, W) each, or (C,) for a token."""
         normalised = np.ascontiguousarray(self._recipe.normalise(image[None])[0])
         extractor = self._net.create_extractor()
