@@ -288,6 +288,10 @@ def test_the_fastest_runtime_is_taken_and_kept(timed, cache) -> None:
     assert timed(ncnn=0.1, NCHW=1.0, channels_last=3.0) == "ncnn"
 
 
+def test_a_small_lead_is_noise(timed) -> None:
+    assert timed(ncnn=1.0, NCHW=0.9, channels_last=0.95) == "ncnn"
+
+
 def test_the_first_runtime_is_taken_where_nothing_can_be_kept(timed, cache) -> None:
     cache.write_text("in the way")
     assert timed(ncnn=2.0, NCHW=1.0) == "ncnn"
