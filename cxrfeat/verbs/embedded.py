@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -48,14 +48,27 @@ class _Collected:
         self.sha256: dict[str, str] = {}
         self.failures: dict[str, Failure] = {}
 
-    def write(self, ids: Sequence[str], rows: Rows, sha256: Sequence[str], **_: object) -> None:
+    def write(
+        self,
+        ids: Sequence[str],
+        vectors: Rows,
+        sha256: Sequence[str],
+        stats: Sequence[tuple[int, int]] | None = None,
+    ) -> None:
         """Keep the rows of some images."""
-        self.rows.update(zip(ids, rows, strict=True))
+        self.rows.update(zip(ids, vectors, strict=True))
         self.sha256.update(zip(ids, sha256, strict=True))
 
-    def fail(self, id_: str, code: str, reason: str, *_: object) -> None:
+    def fail(
+        self,
+        id: str,
+        code: str,
+        reason: str,
+        sha256: str = "",
+        stat: tuple[int, int] | None = None,
+    ) -> None:
         """Keep why an image has no row."""
-        self.failures[id_] = Failure(id_, code, reason)
+        self.failures[id] = Failure(id, code, reason)
 
     def commit(self) -> None:
         """Nothing to do in memory."""
@@ -91,11 +104,7 @@ def from_images(
     if len(set(options.values())) > 1:
         raise InputError("the model's extractors read another frame of a file each: use one frame")
     collected = {name: _Collected() for name in specs}
-    targets = [
-        # In memory there is nothing to lock, to flush or to continue.
-        Target(name, opened[name], cast(store.StoreWriter, collected[name]), set(found.ids))
-        for name in specs
-    ]
+    targets = [Target(name, opened[name], collected[name], set(found.ids)) for name in specs]
     seen = fill(
         targets,
         paths,
@@ -115,7 +124,11 @@ def from_images(
         [first.sha256[id_] for id_ in ids],
         _side_by_side([[one.rows[id_] for id_ in ids] for one in collected.values()], loaded),
         [failures[id_] for id_ in found.ids if id_ in failures],
-        [*(note for note in found.notes if "passed over" in note), *seen.notes()],
+        [
+            *(note for note in found.notes if "passed over" in note),
+            *(note for extractor in opened.values() for note in extractor.notes),
+            *seen.notes(),
+        ],
     )
 
 

@@ -216,7 +216,7 @@ def extract(
     paths = dict(zip(found.ids, found.paths, strict=True))
     hashes, stats = current_hashes([folder / f"{stem}.h5" for stem in extractors], paths, workers)
     with ExitStack() as stack:
-        targets = []
+        targets, writers = [], []
         for stem, extractor in extractors.items():
             writer = store.open_writer(
                 folder / f"{stem}.h5",
@@ -231,6 +231,7 @@ def extract(
                 storage=storage,
             )
             stack.enter_context(writer)
+            writers.append(writer)
             targets.append(Target(stem, extractor, writer, set(writer.pending)))
         seen = fill(
             targets,
@@ -241,7 +242,10 @@ def extract(
             max_failures=max_failures,
             progress=progress,
         )
-    files = [_summary(target, folder / f"{target.name}.h5") for target in targets]
+    files = [
+        _summary(target, writer.changes, folder / f"{target.name}.h5")
+        for target, writer in zip(targets, writers, strict=True)
+    ]
     failures = failures_in(file.path for file in files)
     return ExtractResult(
         files=files,
@@ -305,7 +309,7 @@ def _spec(extractor: features.Extractor, options: ReadingOptions) -> dict[str, A
     return {**extractor.spec, "image": images.reading_spec(extractor.image_size, options)}
 
 
-def _summary(target: Target, path: Path) -> ExtractedFile:
+def _summary(target: Target, changes: store.Changes, path: Path) -> ExtractedFile:
     with store.load(path) as embeddings:
         return ExtractedFile(
             name=target.name,
@@ -316,9 +320,9 @@ def _summary(target: Target, path: Path) -> ExtractedFile:
             dimension=target.extractor.dimension,
             rows=len(embeddings),
             computed=target.computed,
-            reused=target.writer.changes.reused,
+            reused=changes.reused,
             failed=int((embeddings.status == store.FAILED).sum()),
-            changes=target.writer.changes,
+            changes=changes,
             fingerprint=embeddings.fingerprint,
         )
 

@@ -16,11 +16,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from cxrfeat import features, images, store
+from cxrfeat import features, images
 from cxrfeat.errors import ImageError
 from cxrfeat.images import ReadingOptions
 from cxrfeat.verbs.reading import read_in_order
@@ -49,13 +50,42 @@ class Progress:
     failed: int
 
 
+class Sink(Protocol):
+    """Where rows go: an embedding file, or memory."""
+
+    def write(
+        self,
+        ids: Sequence[str],
+        vectors: Rows,
+        sha256: Sequence[str],
+        stats: Sequence[tuple[int, int]] | None = None,
+    ) -> object:
+        """Take the embeddings of some images, shape (k, D)."""
+        ...
+
+    def fail(
+        self,
+        id: str,
+        code: str,
+        reason: str,
+        sha256: str = "",
+        stat: tuple[int, int] | None = None,
+    ) -> None:
+        """Take why an image has none."""
+        ...
+
+    def commit(self) -> None:
+        """Make everything taken so far last."""
+        ...
+
+
 @dataclass
 class Target:
-    """One extractor with the file it fills."""
+    """One extractor with what it fills."""
 
     name: str
     extractor: features.Extractor
-    writer: store.StoreWriter
+    sink: Sink
     pending: set[str] = field(default_factory=set)
     computed: int = 0
 
@@ -241,7 +271,7 @@ def _through_networks(
 def _write(target: Target, batch: list[_Read]) -> None:
     good = [item for item in batch if item.error is None]
     if good:
-        target.writer.write(
+        target.sink.write(
             [item.id for item in good],
             np.stack([item.rows[target.name] for item in good]),
             [item.sha256 for item in good],
@@ -251,5 +281,5 @@ def _write(target: Target, batch: list[_Read]) -> None:
     for item in batch:
         if item.error is not None:
             error = item.error
-            target.writer.fail(item.id, error.code, error.reason, item.sha256, item.stat)
-    target.writer.commit()
+            target.sink.fail(item.id, error.code, error.reason, item.sha256, item.stat)
+    target.sink.commit()
