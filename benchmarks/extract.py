@@ -135,7 +135,8 @@ def start(options: argparse.Namespace, folder: Path) -> None:
         seconds = []
         for _ in range(options.rounds + 1):
             out = tempfile.mkdtemp(dir=folder)
-            command = [sys.executable, "-m", "cxrfeat.cli", "extract", str(images), "--out", out]
+            run = "from cxrfeat.cli import main; main()"
+            command = [sys.executable, "-c", run, "extract", str(images), "--out", out]
             command += ["--backbone", network, "--device", options.device]
             for source in sources(options, network):
                 command += ["--weights", source]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import platform
 from typing import Any
 
@@ -15,7 +16,7 @@ from cxrfeat.errors import InputError, UnknownNameError
 from cxrfeat.features.backbones import Input, check_name
 from cxrfeat.features.pooling import POOLINGS, dimension
 from cxrfeat.features.runtimes import PRECISIONS, RUNTIMES, Recipe, choose, fastest_batch, processor
-from cxrfeat.features.truncate import Truncated, truncate
+from cxrfeat.features.truncate import Truncated, truncate, without_values
 from cxrfeat.features.weights import WeightsChoice, load, require_all, tensors_sha256
 
 # Raised when the same image would get another embedding than before.
@@ -85,7 +86,7 @@ class Extractor:
         }
         self._pooling = pooling
         self._device = device
-        self._module = truncated.module
+        self._network = without_values(truncated.module)
         self._recipe = Recipe(expected.size, expected.mean, expected.std, pooling, precision)
         chosen = choose(
             truncated.module,
@@ -106,8 +107,8 @@ class Extractor:
 
     @property
     def network(self) -> fx.GraphModule:
-        """The truncated network in torch, on the CPU, whatever runs it."""
-        return self._module
+        """The truncated network's structure in torch; its tensors lie on the meta device."""
+        return self._network
 
     def __repr__(self) -> str:
         return (
@@ -236,9 +237,14 @@ def open_extractor(
         expected = Input(image_size, expected.mean, expected.std)
     truncated = truncate(loaded.network, expected.size, stages=pooling == "multi")
     require_all(loaded, truncated.module)
+    weights_name = loaded.name
+    # The classifier, half a gigabyte of VGG's, has to go before the runtime takes its memory; what
+    # traced the network still refers to it in a circle.
+    del loaded
+    gc.collect()
     return Extractor(
         backbone=backbone,
-        weights_name=loaded.name,
+        weights_name=weights_name,
         truncated=truncated,
         expected=expected,
         pooling=pooling,

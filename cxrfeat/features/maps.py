@@ -37,7 +37,7 @@ def grids(extractor: Extractor) -> list[Grid] | None:
     side = extractor.image_size
     with torch.inference_mode():
         tracked = _Tracked(extractor.network, side)
-        maps = tracked.run(torch.zeros(1, 3, side, side))
+        maps = tracked.run(torch.zeros(1, 3, side, side, device="meta"))
     if any(one.ndim != 4 for one in maps):
         return None
     return tracked.at_output

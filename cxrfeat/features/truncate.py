@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import fx, nn
@@ -22,6 +23,8 @@ from cxrfeat.errors import InputError
 
 # What torchvision (and the packaged networks) call the part that turns features into classes.
 HEAD_NAMES = ("classifier", "fc", "head", "heads", "_fc")
+
+Network = TypeVar("Network", bound=nn.Module)
 
 _NO_STAGES = (
     "pooling 'multi' needs stages of feature maps, which this network lacks: use --pool avg"
@@ -66,8 +69,7 @@ def truncate(network: nn.Module, size: int, *, stages: bool = False) -> Truncate
     """
     tracer = NodePathTracer()
     graph = tracer.trace(network)
-    # Shapes are found without computing anything, on a copy without values.
-    empty = fx.GraphModule(copy.deepcopy(network).to("meta"), graph)
+    empty = fx.GraphModule(without_values(network), graph)
     try:
         with torch.inference_mode():
             ShapeProp(empty).propagate(torch.zeros(1, 3, size, size, device="meta"))
@@ -91,6 +93,15 @@ def truncate(network: nn.Module, size: int, *, stages: bool = False) -> Truncate
         [names.get(node, node.name) for node in kept],
         [tuple(_shape(node))[1:] for node in kept],
     )
+
+
+def without_values(network: Network) -> Network:
+    """Copy a network's structure alone: shapes pass through it without computing or memory."""
+    tensors = [*network.parameters(), *network.buffers()]
+    empty = {id(tensor): torch.empty_like(tensor, device="meta") for tensor in tensors}
+    for parameter in network.parameters():
+        empty[id(parameter)] = nn.Parameter(empty[id(parameter)], requires_grad=False)
+    return copy.deepcopy(network, empty)
 
 
 def _final_map(graph: fx.Graph, names: dict[fx.Node, str]) -> fx.Node:

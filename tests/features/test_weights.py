@@ -72,14 +72,12 @@ def test_the_hash_is_of_the_tensors_not_of_the_file(tmp_path) -> None:
 
 
 def test_real_vgg16_weights_load_and_need_no_classifier(vgg16_weights) -> None:
-    extractor = open_extractor(
-        "vgg16", weights=WeightsChoice("file", str(vgg16_weights)), device="cpu"
-    )
-    first = extractor._module.get_submodule("features.0").weight
+    choice = WeightsChoice("file", str(vgg16_weights))
+    first = load("vgg16", choice).network.get_submodule("features.0").weight
     torch.testing.assert_close(
         first.contiguous(), load_file(vgg16_weights)["features.0.weight"], rtol=0, atol=0
     )
-    assert extractor.dimension == 512
+    assert open_extractor("vgg16", weights=choice, device="cpu").dimension == 512
 
 
 def test_random_weights_are_seeded_and_called_random() -> None:

@@ -7,7 +7,7 @@ is what makes it fast for VGG. An image goes through alone, so that a row cannot
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,14 @@ import torch
 from cxrfeat.cores import available_cores
 from cxrfeat.features.pooling import pool
 from cxrfeat.features.runtimes.recipe import Images, Maps, Recipe, Rows
+
+
+@cache
+def _allocators() -> tuple[Any, Any]:
+    """Share working memory among all networks of the process; each would keep its own."""
+    import ncnn
+
+    return ncnn.PoolAllocator(), ncnn.PoolAllocator()
 
 
 class Ncnn:
@@ -48,6 +56,7 @@ class Ncnn:
         options.use_fp16_packed = options.use_fp16_storage = options.use_fp16_arithmetic = False
         options.use_bf16_storage = recipe.precision == "bf16"
         options.num_threads = 1
+        options.blob_allocator, options.workspace_allocator = _allocators()
         if self._net.load_param(str(folder / "network.param")):
             raise RuntimeError("ncnn does not know a layer of this network")
         if self._net.load_model(str(folder / "network.bin")):
