@@ -184,7 +184,7 @@ def drawn(folder: Path) -> list[Path]:
 
 def describe(options: argparse.Namespace, images: Path | None) -> None:
     from cxrfeat.cores import available_cores
-    from cxrfeat.features.runtimes import processor
+    from cxrfeat.features.runtimes.processor import processor
 
     print(
         f"{available_cores()} cores, {processor()}, {platform.system()}; {options.count} images a "
@@ -235,13 +235,14 @@ def network_of(asked: dict):
     import torch
 
     from cxrfeat.features import assign_weights
+    from cxrfeat.features.locating import find
     from cxrfeat.features.truncate import truncate
     from cxrfeat.features.weights import load
 
     name = asked["networks"][0]
-    loaded = load(name, assign_weights([name], asked["weights"])[name])
+    source = find(name, assign_weights([name], asked["weights"])[name])
     torch.set_num_threads(os.cpu_count() or 1)
-    return truncate(loaded.network, loaded.input.size).module, loaded.input
+    return truncate(load(name, source).network, source.input.size).module, source.input
 
 
 class Files:

@@ -1,10 +1,11 @@
 """Frozen feature extractors: the only package that imports torch.
 
-One story a file: `backbones` says which networks there are, `truncate` finds the layer that is
-pooled, `weights` finds and checks the tensors
-(`download` and `carrying` bring them), `pooling` turns maps into vectors, `runtimes` run
-the network fast, `extractor` puts them together, and `maps`
-tells where in a picture the cells of a map lie.
+One story a file: `backbones` says which networks there are (`registry` knows torchvision's),
+`locating` finds their weights (`download` and `carrying` bring them), and `extractor` is what the
+rest of cxrfeat uses. Opening one for the first time takes torch: `opening` goes from `building`
+the network, the `weights` put into it and `truncate`, which finds the layer that is pooled, to one
+of the `runtimes`; `pooling` turns maps into vectors. What is `kept` then opens again without torch.
+`maps` tells where in a picture the cells of a map lie.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ from cxrfeat.features.carrying import (
     fetch_weights,
     locate_weights,
 )
-from cxrfeat.features.examining import can_download, devices, examine_weights
+from cxrfeat.features.devices import devices
+from cxrfeat.features.examining import can_download, examine_weights
 from cxrfeat.features.extractor import BATCH, Extractor, open_extractor
-from cxrfeat.features.maps import grids
+from cxrfeat.features.locating import WeightsChoice, assign_weights
 from cxrfeat.features.pooling import POOLINGS
 from cxrfeat.features.runtimes import PRECISIONS, RUNTIMES
-from cxrfeat.features.weights import WeightsChoice, assign_weights
 
 __all__ = [
     "BATCH",
@@ -43,7 +44,6 @@ __all__ = [
     "devices",
     "examine_weights",
     "fetch_weights",
-    "grids",
     "locate_weights",
     "open_extractor",
 ]

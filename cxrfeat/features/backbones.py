@@ -7,36 +7,18 @@ elsewhere are entries of `PACKAGED`.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-import torch
-from torch import nn
-from torchvision import models
+from cxrfeat.errors import UnknownNameError
+from cxrfeat.features.registry import Input, Pretrained, networks
 
-from cxrfeat.errors import MissingExtraError, UnknownNameError
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-
-
-@dataclass(frozen=True)
-class Input:
-    """What a network expects: pixels scaled to 0..1, minus `mean`, over `std`, per channel.
-
-    `mean` and `std` are in the network's own channel order. A radiograph is grey, and the same
-    picture goes into every channel, so nothing else about the order matters.
-    """
-
-    size: int
-    mean: tuple[float, float, float] = IMAGENET_MEAN
-    std: tuple[float, float, float] = IMAGENET_STD
+if TYPE_CHECKING:
+    from torch import nn
 
 
 @dataclass(frozen=True)
@@ -95,13 +77,6 @@ PACKAGED: dict[str, Packaged] = {
     ),
 }
 
-# torchvision's own loaders pass these together with pretrained weights; without them the same
-# tensors would give another network (`transform_input`) or a warning (`init_weights`).
-BUILD_ARGUMENTS: dict[str, dict[str, Any]] = {
-    "googlenet": {"transform_input": True, "aux_logits": True, "init_weights": False},
-    "inception_v3": {"transform_input": True, "aux_logits": True, "init_weights": False},
-}
-
 
 @dataclass(frozen=True)
 class Backbone:
@@ -136,7 +111,7 @@ class Backbone:
 @cache
 def backbone_names() -> list[str]:
     """Return every name that ``--backbone`` takes."""
-    return sorted([*models.list_models(module=models), *PACKAGED])
+    return sorted([*networks(), *PACKAGED])
 
 
 def check_name(name: str) -> None:
@@ -145,73 +120,17 @@ def check_name(name: str) -> None:
         raise UnknownNameError("backbone", name, backbone_names(), "(see: cxrfeat backbones)")
 
 
-def weights_enum(name: str) -> dict[str, Any]:
-    """Return torchvision's weights of a network by name, the pinned default first.
-
-    IMAGENET1K_V1 where there is one: V2 was trained for accuracy with label smoothing and
-    mixing, which costs transfer.
-    """
-    if name in PACKAGED:
-        return {}
-    entries = {entry.name: entry for entry in models.get_model_weights(name)}
-    return dict(sorted(entries.items(), key=lambda item: item[0] != "IMAGENET1K_V1"))
+def named_weights(name: str) -> dict[str, Pretrained]:
+    """Return torchvision's weights of a network by name, the pinned default first."""
+    return {} if name in PACKAGED else networks()[name].weights
 
 
-def expected_input(name: str, weights_name: str | None = None) -> Input:
+def expected_input(name: str, weights_name: str = "") -> Input:
     """Return the preprocessing that belongs to a network's weights (default: the pinned ones)."""
     if name in PACKAGED:
         return PACKAGED[name].input
-    entries = weights_enum(name)
-    preset = (entries[weights_name] if weights_name else next(iter(entries.values()))).transforms()
-    return Input(int(preset.crop_size[0]), tuple(preset.mean), tuple(preset.std))
-
-
-def build(name: str, seed: int = 0, size: int | None = None, *, empty: bool = False) -> nn.Module:
-    """Build a network with seeded random weights, in evaluation mode.
-
-    Parameters
-    ----------
-    name : str
-    seed : int
-    size : int, optional
-        Side of the images in pixels, for networks that are built for one size (vision
-        transformers); default: what the pinned weights expect.
-    empty : bool
-        Without values, for weights that are loaded next: drawing random ones takes a second or
-        two for VGG. Networks with
-         buffers of their own, which no weights file holds, are built whole.
-
-    Raises
-    ------
-    UnknownNameError
-        If there is no such backbone.
-    MissingExtraError
-        If its package is not installed.
-    """
-    check_name(name)
-    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)
-        torch.manual_seed(seed)
-        if name in PACKAGED:
-            packaged = PACKAGED[name]
-            if any(find_spec(package) is None for package in packaged.packages):
-                raise MissingExtraError(f"backbone '{name}'", packaged.extra)
-            network = packaged.build()
-        else:
-            arguments = dict(BUILD_ARGUMENTS.get(name, {}))
-            if name.startswith("vit_"):
-                arguments["image_size"] = size or expected_input(name).size
-            with torch.device("meta" if empty else "cpu"):
-                network = models.get_model(name, weights=None, **arguments)
-            if empty and _has_other_buffers(network):
-                network = models.get_model(name, weights=None, **arguments)
-    return network.eval().requires_grad_(False)
-
-
-def _has_other_buffers(network: nn.Module) -> bool:
-    """Tell whether a network computes buffers that are not part of its weights."""
-    kept = network.state_dict().keys()
-    return any(name not in kept for name, _ in network.named_buffers())
+    weights = named_weights(name)
+    return (weights[weights_name] if weights_name else next(iter(weights.values()))).input
 
 
 def describe(names: list[str] | None = None) -> list[Backbone]:
@@ -231,13 +150,12 @@ def describe(names: list[str] | None = None) -> list[Backbone]:
                 )
             )
             continue
-        entries = weights_enum(name)
-        meta = next(iter(entries.values())).meta
+        listed = networks()[name]
         described.append(
             Backbone(
-                *(name, DIMENSIONS.get(name, 0), meta["_ops"], meta["num_params"]),
+                *(name, DIMENSIONS.get(name, 0), listed.gflops, listed.parameters),
                 expected_input(name).size,
-                [*entries, "random"],
+                [*listed.weights, "random"],
             )
         )
     return described

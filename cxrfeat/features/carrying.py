@@ -10,19 +10,16 @@ from pathlib import Path
 from cxrfeat.errors import InputError, WeightsError
 from cxrfeat.features.backbones import PACKAGED, check_name, expected_input
 from cxrfeat.features.download import download
-from cxrfeat.features.truncate import truncate
-from cxrfeat.features.weights import (
+from cxrfeat.features.locating import (
     SUFFIXES,
     WeightsChoice,
     check_hash,
     file_sha256,
-    load,
+    find,
     local_file,
     named_url,
     read_sidecar,
-    require_all,
     search_folders,
-    tensors_sha256,
 )
 
 
@@ -162,15 +159,19 @@ def check_weights(path: Path) -> WeightsFile:
     WeightsError
         If a tensor is missing, of another shape, or has no place in the network.
     """
+    from cxrfeat.features.truncate import truncate
+    from cxrfeat.features.weights import load, require_all, tensors_sha256
+
     if not path.is_file():
         raise WeightsError(f"there is no file {path}")
     backbone = str(read_sidecar(path)["backbone"])
     check_name(backbone)
-    loaded = load(backbone, WeightsChoice("file", str(path)))
-    kept = truncate(loaded.network, loaded.input.size).module
+    source = find(backbone, WeightsChoice("file", str(path)))
+    loaded = load(backbone, source)
+    kept = truncate(loaded.network, source.input.size).module
     require_all(loaded, kept)
     return WeightsFile(
-        backbone, loaded.name, path.name, path, path.stat().st_size, tensors_sha256(kept)
+        backbone, source.name, path.name, path, path.stat().st_size, tensors_sha256(kept)
     )
 
 

@@ -1,20 +1,11 @@
-"""What this machine offers the extractors: devices, weights in order, a way to download."""
+"""What this machine offers the extractors: weights in order, a way to download them."""
 
 from __future__ import annotations
-
-import torch
 
 from cxrfeat.features.backbones import PACKAGED
 from cxrfeat.features.carrying import WeightsFile, locate_weights
 from cxrfeat.features.download import connect
-from cxrfeat.features.weights import WeightsChoice, check_hash, named_url, read_sidecar
-
-
-def devices() -> list[str]:
-    """Name what ``--device`` can mean here, the CPU first."""
-    found = ["cpu"]
-    found += [f"cuda ({torch.cuda.get_device_name(i)})" for i in range(torch.cuda.device_count())]
-    return [*found, "mps"] if torch.backends.mps.is_available() else found
+from cxrfeat.features.locating import WeightsChoice, check_hash, named_url, read_sidecar
 
 
 def examine_weights(backbone: str, choice: WeightsChoice) -> WeightsFile:

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-import gc
 import platform
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-import torchvision
-from torch import fx
 
+from cxrfeat.cores import available_cores
 from cxrfeat.errors import InputError, UnknownNameError
-from cxrfeat.features.backbones import Input, check_name
-from cxrfeat.features.pooling import POOLINGS, dimension
-from cxrfeat.features.runtimes import PRECISIONS, RUNTIMES, Recipe, choose, fastest_batch, processor
-from cxrfeat.features.truncate import Truncated, truncate, without_values
-from cxrfeat.features.weights import WeightsChoice, load, require_all, tensors_sha256
+from cxrfeat.evidence import Grid
+from cxrfeat.features import kept
+from cxrfeat.features.backbones import PACKAGED, check_name
+from cxrfeat.features.devices import DEVICES, device_type
+from cxrfeat.features.locating import Source, WeightsChoice, file_sha256, find
+from cxrfeat.features.pooling import AVERAGED, POOLINGS
+from cxrfeat.features.runtimes import PRECISIONS, RUNTIMES, Recipe, Runtime, converted
+from cxrfeat.features.runtimes.processor import processor
+from cxrfeat.features.runtimes.side_by_side import Ncnn
 
 # Raised when the same image would get another embedding than before.
 PREPROCESSING_VERSION = 1
@@ -25,7 +29,31 @@ PREPROCESSING_VERSION = 1
 # Images at a time on the CPU, where more of them are not faster.
 BATCH = 32
 
-DEVICES = ("auto", "cpu", "cuda", "mps")
+
+@dataclass(frozen=True)
+class Description:
+    """What an extractor is, whatever runs it.
+
+    Attributes
+    ----------
+    backbone : str
+    weights_name : str
+    image_size : int
+        Side of the images, in pixels.
+    dimension : int
+        Length of an embedding.
+    spec : dict
+        What decides the meaning of the embeddings, but for how images are read.
+    notes : tuple of str
+        What its user should know about how it runs.
+    """
+
+    backbone: str
+    weights_name: str
+    image_size: int
+    dimension: int
+    spec: dict[str, Any]
+    notes: tuple[str, ...] = ()
 
 
 class Extractor:
@@ -53,66 +81,27 @@ class Extractor:
         What its user should know about how it runs.
     """
 
-    def __init__(
-        self,
-        *,
-        backbone: str,
-        weights_name: str,
-        truncated: Truncated,
-        expected: Input,
-        pooling: str,
-        precision: str,
-        device: torch.device,
-        runtime: str,
-    ) -> None:
-        self.backbone = backbone
-        self.weights_name = weights_name
-        self.image_size = expected.size
-        self.dimension = dimension(truncated.shapes, pooling)
-        sha256 = tensors_sha256(truncated.module)
-        self.spec: dict[str, Any] = {
-            "backbone": backbone,
-            "layer": truncated.layers if len(truncated.layers) > 1 else truncated.layers[0],
-            "pooling": pooling,
-            "dimension": self.dimension,
-            "weights": {"name": weights_name, "sha256": sha256},
-            "preprocessing": {
-                "version": PREPROCESSING_VERSION,
-                "channels": "grey, repeated three times",
-                "mean": list(expected.mean),
-                "std": list(expected.std),
-            },
-            "precision": precision,
-        }
-        self._pooling = pooling
+    def __init__(self, description: Description, runtime: Runtime, device: str) -> None:
+        self.description = description
+        self.backbone = description.backbone
+        self.weights_name = description.weights_name
+        self.image_size = description.image_size
+        self.dimension = description.dimension
+        self.spec = description.spec
+        self.notes = description.notes
+        self.side_by_side = runtime.side_by_side
+        self._runtime = runtime
         self._device = device
-        self._network = without_values(truncated.module)
-        self._recipe = Recipe(expected.size, expected.mean, expected.std, pooling, precision)
-        chosen = choose(
-            truncated.module,
-            self._recipe,
-            backbone=backbone,
-            tensors_sha256=sha256,
-            device=device,
-            asked=runtime,
-        )
-        self._runtime = chosen.runtime
-        self.side_by_side = chosen.runtime.side_by_side
-        self.notes = chosen.notes
 
     @property
     def is_control(self) -> bool:
         """Whether the weights are random: a control, not a pretrained extractor."""
         return self.weights_name.startswith("random")
 
-    @property
-    def network(self) -> fx.GraphModule:
-        """The truncated network's structure in torch; its tensors lie on the meta device."""
-        return self._network
-
     def __repr__(self) -> str:
         return (
-            f"Extractor({self.backbone}, weights={self.weights_name}, pooling={self._pooling}, "
+            f"Extractor({self.backbone}, weights={self.weights_name}, "
+            f"pooling={self.spec['pooling']}, "
             f"{self.image_size} px -> {self.dimension}, {self._runtime.name})"
         )
 
@@ -162,10 +151,25 @@ class Extractor:
 
     def batch_size(self) -> int:
         """Return how many images to give at once: on an accelerator, what is fastest and fits."""
-        if self._device.type == "cpu":
+        if self._device == "cpu":
             return BATCH
+        from cxrfeat.features.runtimes.measuring import fastest_batch
+
         blank = np.zeros((1, self.image_size, self.image_size), np.float32)
         return fastest_batch(lambda size: self(np.repeat(blank, size, axis=0)))
+
+    def grids(self) -> list[Grid] | None:
+        """Say where in the picture the cells of each pooled map lie; None where they do not tell.
+
+        That is so for poolings that do not average, and for networks without a (C, H, W) map.
+        """
+        if self.spec["pooling"] not in AVERAGED:
+            return None
+        from cxrfeat.features.maps import grids
+        from cxrfeat.features.opening import structure
+
+        network = structure(self.backbone, self.image_size, self.spec["pooling"])
+        return grids(network, self.image_size)
 
     def environment(self) -> dict[str, str]:
         """Return the versions that a reader may want to know, but that decide nothing."""
@@ -173,8 +177,8 @@ class Extractor:
             "python": platform.python_version(),
             "platform": platform.platform(),
             "processor": processor(),
-            "torch": torch.__version__,
-            "torchvision": torchvision.__version__,
+            "torch": version("torch"),
+            "torchvision": version("torchvision"),
             "runtime": self._runtime.name,
         }
 
@@ -216,6 +220,12 @@ def open_extractor(
         For names we do not have, or a size or precision that cannot be used.
     WeightsError
         For weights that are missing, damaged or of another network.
+
+    Notes
+    -----
+    Where ncnn runs a network, what it runs is kept, and so is what stands in the spec. Opening it
+    again checks the sha256 of the weights file and of what is kept, and needs no torch, whose
+    import alone takes longer than the first hundred images.
     """
     check_name(backbone)
     for what, name, known in (
@@ -226,49 +236,61 @@ def open_extractor(
     ):
         if name not in known:
             raise UnknownNameError(what, name, known)
-    place = choose_device(device)
-    if precision == "fp16" and place.type == "cpu":
+    if image_size is not None and image_size < 32:
+        raise InputError(f"image size {image_size} is too small: use 32 pixels or more")
+    place = device_type(device)
+    if precision == "fp16" and place == "cpu":
         raise InputError("precision fp16 needs a GPU: use --precision bf16 or fp32 on the CPU")
-    loaded = load(backbone, weights or WeightsChoice())
-    expected = loaded.input
-    if image_size is not None:
-        if image_size < 32:
-            raise InputError(f"image size {image_size} is too small: use 32 pixels or more")
-        expected = Input(image_size, expected.mean, expected.std)
-    truncated = truncate(loaded.network, expected.size, stages=pooling == "multi")
-    require_all(loaded, truncated.module)
-    weights_name = loaded.name
-    # The classifier, half a gigabyte of VGG's, has to go before the runtime takes its memory; what
-    # traced the network still refers to it in a circle.
-    del loaded
-    gc.collect()
-    return Extractor(
-        backbone=backbone,
-        weights_name=weights_name,
-        truncated=truncated,
-        expected=expected,
-        pooling=pooling,
-        precision=precision,
-        device=place,
-        runtime=runtime,
+    source = find(backbone, weights or WeightsChoice())
+    given = source.input
+    recipe = Recipe(image_size or given.size, given.mean, given.std, pooling, precision)
+    path = _kept_at(backbone, source, recipe, runtime)
+    if place == "cpu" and (known_already := _recalled(path, recipe)):
+        return known_already
+    from cxrfeat.features.opening import opened  # imports torch
+
+    extractor = opened(backbone, source, recipe, place, runtime)
+    _remember(path, extractor)
+    return extractor
+
+
+def _kept_at(backbone: str, source: Source, recipe: Recipe, runtime: str) -> Path:
+    """Return where an extractor is kept: under everything that decides what it is."""
+    packages = PACKAGED[backbone].packages if backbone in PACKAGED else ()
+    key = kept.key_of(
+        kept.makers(),
+        backbone,
+        *(version(package) for package in packages),
+        source.name,
+        source.seed,
+        file_sha256(source.path) if source.path else "",
+        recipe,
+        runtime,
+        processor(),
+        available_cores(),
+        *converted.versions(),
     )
+    return kept.cache_folder() / "extractors" / f"{key}.json"
 
 
-def choose_device(device: str) -> torch.device:
-    """Turn ``--device`` into a torch device; "auto" takes CUDA, then Apple's GPU, then the CPU.
+def _remember(path: Path, extractor: Extractor) -> None:
+    if isinstance(extractor._runtime, Ncnn):
+        content = {"runs": extractor._runtime.folder.name, **asdict(extractor.description)}
+        kept.write(path, content)
 
-    Raises
-    ------
-    InputError
-        If the named device is not there.
-    """
-    available = {
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-        "cpu": True,
-    }
-    if device == "auto":
-        device = next(name for name, there in available.items() if there)
-    if not available[device]:
-        raise InputError(f"device '{device}' is not available here: use --device auto or cpu")
-    return torch.device(device)
+
+def _recalled(path: Path, recipe: Recipe) -> Extractor | None:
+    """Return the extractor that is kept there; None where anything about it is not as it was."""
+    content = kept.read(path)
+    try:
+        folder = converted.folder_of(content.pop("runs"))
+        description = Description(**{**content, "notes": tuple(content["notes"])})
+    except (AttributeError, LookupError, TypeError):
+        return None
+    found = converted.read(folder)
+    if found is None or found.refusal(recipe.precision):
+        return None
+    try:
+        return Extractor(description, Ncnn(folder, found.outputs, recipe), "cpu")
+    except (ImportError, RuntimeError):
+        return None

@@ -1,4 +1,4 @@
-"""Where the cells of the maps that an extractor pools lie in the picture."""
+"""Where in the picture the cells of a network's maps lie."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ import torch
 from torch import Tensor, fx
 
 from cxrfeat.evidence import Grid
-from cxrfeat.features.extractor import Extractor
-
-AVERAGED = ("avg", "multi")
-"""Poolings that average maps, so that what is linear in the embedding is a sum over the maps."""
 
 
-def grids(extractor: Extractor) -> list[Grid] | None:
-    """Say where the cells of each pooled map lie; None where they do not tell.
+def grids(network: fx.GraphModule, side: int) -> list[Grid] | None:
+    """Say where the cells of a network's maps lie; None if it has none of shape (C, H, W).
 
-    That is so for poolings that do not average, and for networks without a (C, H, W) map.
+    Parameters
+    ----------
+    network : GraphModule
+        Truncated; its tensors lie on the meta device.
+    side : int
+        Of the picture, in pixels.
 
     Notes
     -----
@@ -32,11 +33,8 @@ def grids(extractor: Extractor) -> list[Grid] | None:
     Araujo A, Norris W, Sim J. Computing receptive fields of convolutional neural networks.
     Distill 2019.
     """
-    if extractor.spec["pooling"] not in AVERAGED:
-        return None
-    side = extractor.image_size
     with torch.inference_mode():
-        tracked = _Tracked(extractor.network, side)
+        tracked = _Tracked(network, side)
         maps = tracked.run(torch.zeros(1, 3, side, side, device="meta"))
     if any(one.ndim != 4 for one in maps):
         return None

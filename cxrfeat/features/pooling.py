@@ -3,40 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
-import torch
-from torch import Tensor
+import numpy as np
+import numpy.typing as npt
 
 from cxrfeat.errors import InputError
 
+# A map here is an array of numpy or a tensor of torch, on whatever device it lies: both have
+# these methods, and what is left after pooling is small.
 
-def average(maps: Sequence[Tensor]) -> Tensor:
+
+def average(maps: Sequence[Any]) -> list[Any]:
     """Average the final map over its area: (B, C, H, W) -> (B, C)."""
-    return maps[-1].mean(dim=(2, 3))
+    return [_over_area(maps[-1]).mean(axis=2)]
 
 
-def maximum(maps: Sequence[Tensor]) -> Tensor:
+def maximum(maps: Sequence[Any]) -> list[Any]:
     """Take the largest value of the final map: (B, C, H, W) -> (B, C)."""
-    return maps[-1].amax(dim=(2, 3))
+    area = _over_area(maps[-1])
+    return [area.max(axis=2) if isinstance(area, np.ndarray) else area.amax(dim=2)]
 
 
-def average_and_maximum(maps: Sequence[Tensor]) -> Tensor:
+def average_and_maximum(maps: Sequence[Any]) -> list[Any]:
     """Join average and maximum: (B, C, H, W) -> (B, 2 C)."""
-    return torch.cat([average(maps), maximum(maps)], dim=1)
+    return [*average(maps), *maximum(maps)]
 
 
-def every_stage(maps: Sequence[Tensor]) -> Tensor:
+def every_stage(maps: Sequence[Any]) -> list[Any]:
     """Join the averages of every stage's last map: (B, C1 + C2 + ...)."""
-    return torch.cat([m.mean(dim=(2, 3)) for m in maps], dim=1)
+    return [_over_area(one).mean(axis=2) for one in maps]
 
 
-def flatten(maps: Sequence[Tensor]) -> Tensor:
+def flatten(maps: Sequence[Any]) -> list[Any]:
     """Keep every value of the final map: (B, C, H, W) -> (B, C H W), as torch flattens."""
-    # contiguous: a channels_last map would flatten in the same order, but as a view it cannot.
-    return maps[-1].contiguous().flatten(1)
+    return [maps[-1].reshape(len(maps[-1]), -1)]
 
 
-POOLINGS: dict[str, Callable[[Sequence[Tensor]], Tensor]] = {
+def _over_area(one: Any) -> Any:
+    return one.reshape(*one.shape[:2], -1)
+
+
+POOLINGS: dict[str, Callable[[Sequence[Any]], list[Any]]] = {
     "avg": average,
     "max": maximum,
     "avgmax": average_and_maximum,
@@ -44,21 +52,28 @@ POOLINGS: dict[str, Callable[[Sequence[Tensor]], Tensor]] = {
     "flatten": flatten,
 }
 
+AVERAGED = ("avg", "multi")
+"""Poolings that average maps, so that what is linear in the embedding is a sum over the maps."""
 
-def pool(maps: Sequence[Tensor], pooling: str) -> Tensor:
-    """Pool the maps of a truncated network in float32.
+
+def pool(maps: Sequence[Any], pooling: str) -> npt.NDArray[np.float32]:
+    """Pool the maps of a truncated network, where they lie.
 
     Parameters
     ----------
-    maps : sequence of Tensor
+    maps : sequence of ndarray or Tensor, float32
         (B, C, H, W) each, the final one last; or one (B, C) that the network pooled itself.
     pooling : str
         A key of `POOLINGS`.
+
+    Returns
+    -------
+    ndarray of float32, shape (B, D)
     """
-    maps = [m.float() for m in maps]
-    if maps[-1].ndim == 2:
-        return maps[-1]
-    return POOLINGS[pooling](maps)
+    parts = [maps[-1]] if maps[-1].ndim == 2 else POOLINGS[pooling](maps)
+    return np.concatenate(
+        [part if isinstance(part, np.ndarray) else part.cpu().numpy() for part in parts], axis=1
+    )
 
 
 def dimension(shapes: Sequence[tuple[int, ...]], pooling: str) -> int:
@@ -69,12 +84,10 @@ def dimension(shapes: Sequence[tuple[int, ...]], pooling: str) -> int:
     InputError
         If the network classifies from a token, so that there is no map to pool.
     """
-    if len(shapes[-1]) == 1:
-        if pooling != "avg":
-            raise InputError(
-                f"pooling '{pooling}' needs a feature map, and this network has none (it "
-                "classifies from a token): use --pool avg, which keeps the vector of that token"
-            )
-        return shapes[-1][0]
-    with torch.inference_mode():
-        return int(pool([torch.zeros(1, *shape) for shape in shapes], pooling).shape[1])
+    if len(shapes[-1]) == 1 and pooling != "avg":
+        raise InputError(
+            f"pooling '{pooling}' needs a feature map, and this network has none (it "
+            "classifies from a token): use --pool avg, which keeps the vector of that token"
+        )
+    blank = [np.zeros((1, *shape), np.float32) for shape in shapes]
+    return int(pool(blank, pooling).shape[1])

@@ -173,7 +173,7 @@ def open_mapper(
         raise InputError(f"--budget {budget}: at least {FEWEST_OCCLUSIONS} occlusions are needed")
     score = score_of(model.estimator)
     extractors = list(reopen_all(parts_of(model), weights=weights, device=device).values())
-    grids = [features.grids(extractor) for extractor in extractors]
+    grids = [extractor.grids() for extractor in extractors]
     placed = [of_one for of_one in grids if of_one is not None]
     linear = collapse(model.estimator, model.dimension) if len(placed) == len(grids) else None
     if linear is not None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from cxrfeat import features, images
 from cxrfeat.errors import FileFormatError, SpecMismatchError, WeightsError
-from cxrfeat.features.weights import SUFFIXES, search_folders
+from cxrfeat.features.locating import SUFFIXES, search_folders
 from cxrfeat.images import RADIOGRAPHY, ReadingOptions
 from cxrfeat.spec import canonical_json, difference
 

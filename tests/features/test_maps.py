@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from cxrfeat.features import Extractor, WeightsChoice, grids, open_extractor
-from cxrfeat.features.backbones import build
+from cxrfeat.features import Extractor, WeightsChoice, open_extractor
+from cxrfeat.features.building import build
 from cxrfeat.features.maps import _Tracked
 from cxrfeat.features.truncate import truncate
 
@@ -44,7 +44,7 @@ def test_maps_come_with_the_very_embeddings_of_the_extractor(
     [("vgg16", 15.5, 32, 7), ("resnet50", 0, 32, 7), ("densenet121", 14, 32, 7)],
 )
 def test_centres_of_known_networks(name: str, start: float, step: float, cells: int) -> None:
-    (grid,) = grids(random_extractor(name)) or []
+    (grid,) = random_extractor(name).grids() or []
     assert (grid.start, grid.step, grid.cells, grid.side) == (start, step, cells, 224)
 
 
@@ -84,6 +84,6 @@ def test_a_cell_looks_around_its_centre(name: str, side: int) -> None:
 
 
 def test_poolings_and_networks_without_places_have_no_grid() -> None:
-    assert grids(random_extractor("resnet18", "max", 64)) is None
-    assert grids(random_extractor("resnet18", "flatten", 64)) is None
-    assert grids(random_extractor("vit_b_32")) is None
+    assert random_extractor("resnet18", "max", 64).grids() is None
+    assert random_extractor("resnet18", "flatten", 64).grids() is None
+    assert random_extractor("vit_b_32").grids() is None

@@ -13,8 +13,10 @@ from safetensors.torch import load_file, save_file
 from cxrfeat import features
 from cxrfeat.errors import InputError, UnknownNameError, WeightsError
 from cxrfeat.features import WeightsChoice, assign_weights, open_extractor
-from cxrfeat.features.backbones import build, weights_enum
-from cxrfeat.features.weights import load, read_sidecar, tensors_sha256
+from cxrfeat.features.backbones import named_weights
+from cxrfeat.features.building import build
+from cxrfeat.features.locating import find, read_sidecar
+from cxrfeat.features.weights import load, tensors_sha256
 
 # Small and quick to build; its tensors stand in for a real download.
 NAME = "squeezenet1_1"
@@ -49,7 +51,7 @@ def offline(tmp_path, monkeypatch):
 
 def test_the_three_default_backbones_use_imagenet1k_v1() -> None:
     for name in ("vgg16", "vgg19", "resnet50"):
-        assert next(iter(weights_enum(name))) == "IMAGENET1K_V1"
+        assert next(iter(named_weights(name))) == "IMAGENET1K_V1"
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
@@ -66,14 +68,14 @@ def test_the_hash_is_of_the_tensors_not_of_the_file(tmp_path) -> None:
     hashes = set()
     for suffix in (".pth", ".safetensors"):
         path = write_weights(tmp_path, suffix=suffix)
-        hashes.add(tensors_sha256(load(NAME, WeightsChoice("file", str(path))).network))
+        hashes.add(tensors_sha256(load(NAME, find(NAME, WeightsChoice("file", str(path)))).network))
     assert len(hashes) == 1
     assert tensors_sha256(build(NAME, 6)) not in hashes
 
 
 def test_real_vgg16_weights_load_and_need_no_classifier(vgg16_weights) -> None:
     choice = WeightsChoice("file", str(vgg16_weights))
-    first = load("vgg16", choice).network.get_submodule("features.0").weight
+    first = load("vgg16", find("vgg16", choice)).network.get_submodule("features.0").weight
     torch.testing.assert_close(
         first.contiguous(), load_file(vgg16_weights)["features.0.weight"], rtol=0, atol=0
     )
@@ -103,17 +105,17 @@ def test_building_leaves_torchs_random_state_alone() -> None:
 def test_weights_of_another_network_are_refused_by_their_sidecar(tmp_path) -> None:
     path = write_weights(tmp_path, "squeezenet1_0")
     with pytest.raises(WeightsError, match=r"holds weights of squeezenet1_0.*--backbone squeeze"):
-        load(NAME, WeightsChoice("file", str(path)))
+        load(NAME, find(NAME, WeightsChoice("file", str(path))))
 
 
 def test_weights_of_another_network_are_refused_by_their_tensors(tmp_path) -> None:
     path = write_weights(tmp_path)
     torch.save(build("squeezenet1_0").state_dict(), path)
     with pytest.raises(WeightsError, match=r"another network than SqueezeNet.*size mismatch"):
-        load(NAME, WeightsChoice("file", str(path)))
+        load(NAME, find(NAME, WeightsChoice("file", str(path))))
     torch.save({**build(NAME).state_dict(), "extra.weight": torch.zeros(1)}, path)
     with pytest.raises(WeightsError, match=r"'extra\.weight'"):
-        load(NAME, WeightsChoice("file", str(path)))
+        load(NAME, find(NAME, WeightsChoice("file", str(path))))
 
 
 def test_a_missing_tensor_below_the_pooled_layer_is_refused(tmp_path) -> None:
@@ -140,10 +142,10 @@ def test_a_file_with_objects_is_refused_and_nothing_runs(tmp_path) -> None:
     with path.open("wb") as file:
         pickle.dump({"features.0.weight": _Touch(tmp_path / "ran")}, file)
     with pytest.raises(WeightsError, match=r"squeezenet1_1\.pth"):
-        load(NAME, WeightsChoice("file", str(path)))
+        load(NAME, find(NAME, WeightsChoice("file", str(path))))
     torch.save({"features.0.weight": _Touch(tmp_path / "ran")}, path)
     with pytest.raises(WeightsError, match="besides tensors"):
-        load(NAME, WeightsChoice("file", str(path)))
+        load(NAME, find(NAME, WeightsChoice("file", str(path))))
     assert not (tmp_path / "ran").exists()
 
 
@@ -153,7 +155,7 @@ def test_a_truncated_file_is_refused(tmp_path, suffix, keep) -> None:
     path = write_weights(tmp_path, suffix=suffix)
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(WeightsError, match=path.name):
-        load(NAME, WeightsChoice("file", str(path)))
+        load(NAME, find(NAME, WeightsChoice("file", str(path))))
 
 
 @pytest.mark.parametrize(
@@ -182,7 +184,7 @@ def test_a_file_without_sidecar_names_the_command_that_writes_one(tmp_path) -> N
     path = write_weights(tmp_path)
     path.with_suffix(".json").unlink()
     with pytest.raises(WeightsError, match="cxrfeat weights add"):
-        load(NAME, WeightsChoice("file", str(path)))
+        load(NAME, find(NAME, WeightsChoice("file", str(path))))
     added = features.add_weights(path, NAME, None, None, None)
     assert added.sha256
     assert not open_extractor(NAME, weights=WeightsChoice("file", str(path))).is_control

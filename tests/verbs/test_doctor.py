@@ -15,8 +15,8 @@ from safetensors.torch import save_file
 import cxrfeat
 from cxrfeat.errors import UnknownNameError
 from cxrfeat.features import WeightsChoice, locate_weights
-from cxrfeat.features.backbones import build
-from cxrfeat.features.weights import file_sha256
+from cxrfeat.features.building import build
+from cxrfeat.features.locating import file_sha256
 from cxrfeat.verbs import doctor as examining
 from cxrfeat.verbs.doctor import Check, doctor
 from cxrfeat.verbs.machine import usable_memory

@@ -9,13 +9,13 @@ import torch
 from torch import fx
 
 from cxrfeat.errors import InputError, MissingExtraError
-from cxrfeat.features.runtimes import conversion
-from cxrfeat.features.runtimes.measuring import fastest, has_bfloat16
+from cxrfeat.features import kept
+from cxrfeat.features.runtimes import conversion, converted
+from cxrfeat.features.runtimes.measuring import fastest
 from cxrfeat.features.runtimes.plain import LAYOUTS, Torch
+from cxrfeat.features.runtimes.processor import has_bfloat16
 from cxrfeat.features.runtimes.recipe import Recipe, Runtime
 from cxrfeat.features.runtimes.side_by_side import Ncnn
-
-RUNTIMES = ("auto", "torch", "ncnn")
 
 
 @dataclass(frozen=True)
@@ -68,10 +68,10 @@ def choose(
         return _with_precision(Torch(module, recipe, device), module, recipe, backbone)
     candidates: dict[str, Callable[[], Runtime]] = {}
     refusal = ""
-    if asked != "torch" and conversion.installed():
+    if asked != "torch" and converted.installed():
         refusal = _add_ncnn(candidates, module, tensors_sha256, recipe)
     if asked == "ncnn":
-        if not conversion.installed():
+        if not converted.installed():
             raise MissingExtraError("runtime 'ncnn'", "cpu")
         if refusal:
             raise InputError(f"{backbone}: {refusal}; use --runtime torch")
@@ -102,7 +102,7 @@ def _with_precision(
     if recipe.precision == "fp32" or runtime.side_by_side:
         return Chosen(runtime, tuple(notes))
     error = conversion.error_of(runtime, module, recipe)
-    bound = conversion.BOUNDS["bf16"]
+    bound = converted.BOUNDS["bf16"]
     if not error <= bound:
         notes = [
             *notes,
@@ -123,7 +123,7 @@ def _add_ncnn(
         folder, made = conversion.converted(module, tensors_sha256, recipe)
     except OSError as error:
         reason = error.strerror or error
-        return f"what ncnn runs cannot be kept in {conversion.cache_folder()} ({reason})"
+        return f"what ncnn runs cannot be kept in {kept.cache_folder()} ({reason})"
     refusal = made.refusal(recipe.precision)
     if not refusal:
         candidates["ncnn"] = lambda: Ncnn(folder, made.outputs, recipe)

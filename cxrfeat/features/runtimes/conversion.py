@@ -1,13 +1,12 @@
 """Convert a network for ncnn once per weights, check it against torch, and keep it.
 
 A conversion is kept under a key made of the network's graph, the sha256 of its tensors, the image
-size, and the versions of converter and runtime. Whatever is read back from the cache is checked
-against its sha256; whatever differs from torch by more than the bound is never used.
+size, and the versions of converter and runtime. Whatever differs from torch by more than the bound
+is never used.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -15,9 +14,7 @@ import signal
 import subprocess
 import tempfile
 import warnings
-from dataclasses import asdict, dataclass
-from importlib.metadata import version
-from importlib.util import find_spec
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -25,73 +22,23 @@ import numpy.typing as npt
 import torch
 from torch import fx
 
+from cxrfeat.features import kept
+from cxrfeat.features.locating import first_line
 from cxrfeat.features.pooling import pool
+from cxrfeat.features.runtimes.converted import (
+    BOUNDS,
+    Conversion,
+    file_hashes,
+    folder_of,
+    read,
+    versions,
+)
 from cxrfeat.features.runtimes.recipe import Images, Recipe, Runtime
 from cxrfeat.features.runtimes.side_by_side import Ncnn
-from cxrfeat.features.weights import first_line
 
-BOUNDS = {"fp32": 1e-5, "bf16": 1e-2}
-"""Largest relative error of a map against torch in float32, by precision."""
-
-PACKAGES = ("ncnn", "pnnx")
 CHECKED_IMAGES = 3
-_FILES = ("network.param", "network.bin")
 _MINUTES = 10
 _STOPPED = {signal.SIGINT, signal.SIGTERM, signal.SIGKILL, signal.SIGXFSZ}
-
-
-@dataclass(frozen=True)
-class Conversion:
-    """A network as ncnn takes it.
-
-    Attributes
-    ----------
-    outputs : int
-        Number of maps.
-    sha256 : list of str
-        Of the files.
-    error : dict of str to float
-        Relative error against torch by precision, the largest over images and maps.
-    unusable : str
-        Why ncnn cannot run this network; "" if it can.
-    """
-
-    outputs: int
-    sha256: list[str]
-    error: dict[str, float]
-    unusable: str = ""
-
-    def refusal(self, precision: str) -> str:
-        """Say why this conversion is not used for a precision; "" if it is."""
-        if self.unusable:
-            return self.unusable
-        if precision not in BOUNDS:
-            return f"ncnn does not run in {precision}"
-        if not self.error[precision] <= BOUNDS[precision]:
-            return (
-                f"ncnn in {precision} differs from torch by {self.error[precision]:.1e}, "
-                f"more than {BOUNDS[precision]:.0e}"
-            )
-        return ""
-
-
-def installed() -> bool:
-    """Whether converter and runtime are there (the extra ``cpu``)."""
-    return all(find_spec(package) is not None for package in PACKAGES)
-
-
-def cache_folder() -> Path:
-    """Where conversions are kept: $CXRFEAT_CACHE, or the user's cache folder."""
-    if configured := os.environ.get("CXRFEAT_CACHE"):
-        return Path(configured)
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "cxrfeat"
-
-
-def key_of(*parts: str) -> str:
-    """Return a name for what these parts decide."""
-    versions = [f"{package} {version(package)}" for package in PACKAGES if find_spec(package)]
-    return hashlib.sha256("\n".join([*parts, *versions]).encode()).hexdigest()[:32]
 
 
 def converted(
@@ -113,9 +60,9 @@ def converted(
     OSError
         The cache cannot be written.
     """
-    folder = cache_folder() / "ncnn" / key_of(module.code, tensors_sha256, str(recipe.size))
-    if kept := _read(folder):
-        return folder, kept
+    folder = folder_of(kept.key_of(module.code, tensors_sha256, recipe.size, *versions()))
+    if found := read(folder):
+        return folder, found
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".new-") as temporary:
         new = Path(temporary) / folder.name
@@ -126,23 +73,9 @@ def converted(
         try:
             os.replace(new, folder)
         except OSError:  # another process was faster; what it made is the same
-            if _read(folder) is None:
+            if read(folder) is None:
                 raise
     return folder, conversion
-
-
-def _read(folder: Path) -> Conversion | None:
-    try:
-        about = Conversion(**json.loads((folder / "about.json").read_text()))
-        if not about.unusable and _hashes(folder) != about.sha256:
-            return None
-    except (OSError, ValueError, TypeError):
-        return None
-    return about
-
-
-def _hashes(folder: Path) -> list[str]:
-    return [hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in _FILES]
 
 
 def _convert(module: fx.GraphModule, recipe: Recipe, folder: Path) -> Conversion:
@@ -161,8 +94,8 @@ def _convert(module: fx.GraphModule, recipe: Recipe, folder: Path) -> Conversion
                 for i, image in enumerate(images)
             )
         except RuntimeError as error:
-            return Conversion(outputs, _hashes(folder), {}, str(error))
-    return Conversion(outputs, _hashes(folder), errors)
+            return Conversion(outputs, file_hashes(folder), {}, str(error))
+    return Conversion(outputs, file_hashes(folder), errors)
 
 
 def _run_pnnx(module: fx.GraphModule, size: int, folder: Path) -> int:
@@ -205,9 +138,7 @@ def checking_images(size: int) -> Images:
 def error_of(runtime: Runtime, module: fx.GraphModule, recipe: Recipe) -> float:
     """Return the largest relative error of a runtime's embeddings against torch in float32."""
     images = checking_images(recipe.size)
-    with torch.inference_mode():
-        maps = [torch.from_numpy(one) for one in _torch_maps(module, recipe, images)]
-        expected = pool(maps, recipe.pooling).numpy()
+    expected = pool(_torch_maps(module, recipe, images), recipe.pooling)
     return max(
         _relative_error([ours], [other])
         for ours, other in zip(runtime(images), expected, strict=True)

@@ -7,45 +7,24 @@ The choice is kept, because two runtimes round differently: the same machine tak
 
 from __future__ import annotations
 
-import json
 import math
 import os
-import platform
 import time
 from collections.abc import Callable, Mapping
+from importlib.metadata import version
 from pathlib import Path
 
-import torch
-
 from cxrfeat.cores import available_cores
-from cxrfeat.features.runtimes.conversion import cache_folder, checking_images, key_of
+from cxrfeat.features import kept
+from cxrfeat.features.runtimes.conversion import checking_images
+from cxrfeat.features.runtimes.converted import versions
 from cxrfeat.features.runtimes.plain import BLOCK
+from cxrfeat.features.runtimes.processor import processor
 from cxrfeat.features.runtimes.recipe import Images, Recipe, Runtime
 
 ROUNDS, HOPELESS = 3, 2.0
 MARGIN = 1.2
 """How much faster than the first another one must be: less than that may be noise."""
-
-
-def processor() -> str:
-    """Return the processor's name and what it can do, as far as the system tells."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return f"{platform.processor()} {platform.machine()}"
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    name = names[0] if names else platform.machine()
-    return f"{name}, {torch.backends.cpu.get_cpu_capability()}"
-
-
-def has_bfloat16() -> bool:
-    """Whether the processor computes in bfloat16; where the system does not tell, it may."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return True
-    told = [line for line in lines if line.startswith(("flags", "Features"))]
-    return not told or "bf16" in told[0]
 
 
 def fastest(graph: str, recipe: Recipe, candidates: Mapping[str, Callable[[], Runtime]]) -> Runtime:
@@ -64,13 +43,13 @@ def fastest(graph: str, recipe: Recipe, candidates: Mapping[str, Callable[[], Ru
     -------
     Runtime
     """
-    kept = cache_folder() / "fastest" / f"{_key(graph, recipe, candidates)}.json"
+    path = kept.cache_folder() / "fastest" / f"{_key(graph, recipe, candidates)}.json"
     try:
-        return candidates[json.loads(kept.read_text())["fastest"]]()
-    except (OSError, ValueError, LookupError, TypeError):
+        return candidates[kept.read(path)["fastest"]]()
+    except (LookupError, TypeError):
         pass
     first = next(iter(candidates))
-    if not _writable(kept.parent):
+    if not _writable(path.parent):
         return candidates[first]()
     images = checking_images(recipe.size)[[0, 1, 2, 0]]
     assert len(images) == BLOCK
@@ -82,16 +61,13 @@ def fastest(graph: str, recipe: Recipe, candidates: Mapping[str, Callable[[], Ru
         if seconds[name] == min(seconds.values()) and seconds[name] * MARGIN < seconds[first]:
             best, chosen = runtime, name
     rates = {name: round(len(images) / each, 3) for name, each in seconds.items()}
-    text = json.dumps({"fastest": chosen, "images_per_second": rates, "on": processor()}, indent=1)
-    temporary = kept.with_name(f".{kept.name}.{os.getpid()}")
-    temporary.write_text(text + "\n")
-    os.replace(temporary, kept)
+    kept.write(path, {"fastest": chosen, "images_per_second": rates, "on": processor()})
     return best
 
 
 def _key(graph: str, recipe: Recipe, candidates: Mapping[str, object]) -> str:
-    machine = (processor(), str(available_cores()), torch.__version__)
-    return key_of(graph, str(recipe.size), recipe.precision, *machine, *candidates)
+    machine = (processor(), available_cores(), version("torch"), *versions())
+    return kept.key_of(graph, recipe.size, recipe.precision, *machine, *candidates)
 
 
 def _writable(folder: Path) -> bool:

@@ -21,11 +21,7 @@ from cxrfeat.features.runtimes.recipe import Images, Maps, Recipe, Rows
 # CPU every block has this many images, so that a row never depends on its batch.
 BLOCK = 4
 
-PRECISIONS: dict[str, torch.dtype] = {
-    "fp32": torch.float32,
-    "bf16": torch.bfloat16,
-    "fp16": torch.float16,
-}
+TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 LAYOUTS = {"NCHW": torch.contiguous_format, "channels_last": torch.channels_last}
 
 R = TypeVar("R")
@@ -58,7 +54,7 @@ class Torch:
         self._recipe = recipe
         self._device = device
         self._format = LAYOUTS[layout]
-        self._dtype = PRECISIONS[recipe.precision]
+        self._dtype = TYPES[recipe.precision]
         self._module = folded(module).to(device).to(memory_format=self._format)
         shape = (1, 3, 1, 1)
         self._mean = torch.tensor(recipe.mean, dtype=torch.float32).reshape(shape).to(device)
@@ -69,17 +65,19 @@ class Torch:
 
     def __call__(self, images: Images) -> Rows:
         """Embed grey images (B, S, S)."""
-        return np.concatenate(self._run(images, self._pooled))
+        return np.concatenate(self._run(images, lambda maps: pool(maps, self._recipe.pooling)))
 
     def with_maps(self, images: Images) -> tuple[Rows, Maps]:
         """Embed grey images, and return the maps as well."""
-        parts = self._run(images, lambda maps: (self._pooled(maps), [one.cpu() for one in maps]))
+        parts = self._run(
+            images,
+            lambda maps: (
+                pool(maps, self._recipe.pooling),
+                [one.cpu().contiguous().numpy() for one in maps],
+            ),
+        )
         of_each_map = zip(*(maps for _, maps in parts), strict=True)
         return np.concatenate([rows for rows, _ in parts]), [np.concatenate(m) for m in of_each_map]
-
-    def _pooled(self, maps: list[Tensor]) -> Rows:
-        rows: Rows = pool(maps, self._recipe.pooling).cpu().numpy()
-        return rows
 
     def _run(self, images: Images, use: Callable[[list[Tensor]], R]) -> list[R]:
         """Run images in parts; return what `use` makes of the maps of each part."""

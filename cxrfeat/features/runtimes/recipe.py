@@ -12,6 +12,9 @@ Images = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.float32]
 Maps = list[npt.NDArray[np.float32]]
 
+PRECISIONS = ("fp32", "bf16", "fp16")
+RUNTIMES = ("auto", "torch", "ncnn")
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -25,7 +28,8 @@ class Recipe:
         One for each channel, of pixels in [0, 1].
     pooling : str
         A key of `POOLINGS`.
-    precision : "fp32", "bf16" or "fp16"
+    precision : str
+        One of `PRECISIONS`.
     """
 
     size: int

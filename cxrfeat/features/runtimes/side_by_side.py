@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from cxrfeat.cores import available_cores
 from cxrfeat.features.pooling import pool
@@ -47,6 +46,7 @@ class Ncnn:
         import ncnn
 
         self.name = f"ncnn {version('ncnn')}, cpu"
+        self.folder = folder
         self._ncnn = ncnn
         self._outputs = outputs
         self._recipe = recipe
@@ -82,11 +82,7 @@ class Ncnn:
         return self._pooled(self.maps(image))
 
     def _pooled(self, maps: Maps) -> Rows:
-        with torch.inference_mode():
-            rows: Rows = pool(
-                [torch.from_numpy(one[None]) for one in maps], self._recipe.pooling
-            ).numpy()
-        return rows
+        return pool([one[None] for one in maps], self._recipe.pooling)
 
     def maps(self, image: Images) -> Maps:
         """Run one grey image (S, S) up to the maps, (C, H, W) each, or (C,) for a token."""
