@@ -159,13 +159,13 @@ def check_weights(path: Path) -> WeightsFile:
     WeightsError
         If a tensor is missing, of another shape, or has no place in the network.
     """
-    from cxrfeat.features.truncate import truncate
-    from cxrfeat.features.weights import load, require_all, tensors_sha256
-
     if not path.is_file():
         raise WeightsError(f"there is no file {path}")
     backbone = str(read_sidecar(path)["backbone"])
     check_name(backbone)
+    from cxrfeat.features.truncate import truncate  # imports torch
+    from cxrfeat.features.weights import load, require_all, tensors_sha256
+
     source = find(backbone, WeightsChoice("file", str(path)))
     loaded = load(backbone, source)
     kept = truncate(loaded.network, source.input.size).module

@@ -18,7 +18,6 @@ from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
-import skops.io
 
 from cxrfeat.dataset import LabelKind
 from cxrfeat.errors import CxrfeatError, FileFormatError, InputError, StorageError
@@ -144,8 +143,8 @@ def save(path: str | os.PathLike[str], model: Model) -> None:
         "reference": None if model.reference is None else dict(model.reference),
         "probe": None if model.probe is None else dict(model.probe),
     }
-    content = skops.io.dumps(document)
-    if strange := set(skops.io.get_untrusted_types(data=content)) - set(TRUSTED):
+    content = _skops().dumps(document)
+    if strange := set(_skops().get_untrusted_types(data=content)) - set(TRUSTED):
         raise InputError(
             f"head '{model.head}' holds {', '.join(sorted(strange))}, which a model file must"
             " not hold; use a scikit-learn classifier"
@@ -213,7 +212,7 @@ def load(path: str | os.PathLike[str]) -> Model:
         with warnings.catch_warnings():
             # scikit-learn warns of every other version; `_compared` says what that means here.
             warnings.simplefilter("ignore")
-            document = skops.io.loads(content, trusted=list(TRUSTED))
+            document = _skops().loads(content, trusted=list(TRUSTED))
             check_bounds(document["estimator"], about["dimension"])
             model = Model(
                 estimator=document["estimator"],
@@ -262,7 +261,7 @@ def _about(path: Path, schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _refuse_untrusted(path: Path, content: bytes) -> None:
-    if strange := set(skops.io.get_untrusted_types(data=content)) - set(TRUSTED):
+    if strange := set(_skops().get_untrusted_types(data=content)) - set(TRUSTED):
         raise FileFormatError(
             f"{path} holds {', '.join(sorted(strange)[:3])}, which is not trusted: it was not"
             " loaded; make models with cxrfeat fit"
@@ -308,3 +307,10 @@ def _made_with(versions: Mapping[str, str]) -> str:
     if all(versions[name] == here.get(name) for name in names):
         return ""
     return "; it was made with " + ", ".join(f"{name} {versions[name]}" for name in names)
+
+
+def _skops() -> Any:
+    """Import skops where it is needed: it takes seconds, because it lists all of scikit-learn."""
+    import skops.io
+
+    return skops.io

@@ -9,7 +9,8 @@ from torch import nn
 
 from cxrfeat.features import Extractor, WeightsChoice, open_extractor
 from cxrfeat.features.building import build
-from cxrfeat.features.maps import _Tracked
+from cxrfeat.features.maps import _Tracked, grids
+from cxrfeat.features.opening import structure
 from cxrfeat.features.truncate import truncate
 
 
@@ -44,7 +45,7 @@ def test_maps_come_with_the_very_embeddings_of_the_extractor(
     [("vgg16", 15.5, 32, 7), ("resnet50", 0, 32, 7), ("densenet121", 14, 32, 7)],
 )
 def test_centres_of_known_networks(name: str, start: float, step: float, cells: int) -> None:
-    (grid,) = random_extractor(name).grids() or []
+    (grid,) = grids(structure(name, 224, "avg"), 224) or []
     assert (grid.start, grid.step, grid.cells, grid.side) == (start, step, cells, 224)
 
 
@@ -86,4 +87,4 @@ def test_a_cell_looks_around_its_centre(name: str, side: int) -> None:
 def test_poolings_and_networks_without_places_have_no_grid() -> None:
     assert random_extractor("resnet18", "max", 64).grids() is None
     assert random_extractor("resnet18", "flatten", 64).grids() is None
-    assert random_extractor("vit_b_32").grids() is None
+    assert grids(structure("vit_b_32", 224, "avg"), 224) is None

@@ -15,7 +15,7 @@ from cxrfeat.features import POOLINGS, Extractor, WeightsChoice, open_extractor
 from cxrfeat.features.backbones import expected_input
 from cxrfeat.features.building import build
 from cxrfeat.features.pooling import pool
-from cxrfeat.features.runtimes import conversion, measuring
+from cxrfeat.features.runtimes import conversion, converted, measuring
 from cxrfeat.features.runtimes.plain import LAYOUTS, Torch, folded, halving
 from cxrfeat.features.runtimes.recipe import Recipe
 from cxrfeat.features.truncate import truncate
@@ -206,7 +206,7 @@ def test_a_network_that_the_converter_cannot_take_runs_with_torch_and_is_remembe
 
 
 def test_without_the_extra_torch_runs_and_asking_for_ncnn_names_it(monkeypatch) -> None:
-    monkeypatch.setattr(conversion, "installed", lambda: False)
+    monkeypatch.setattr(converted, "find_spec", lambda name: None)
     assert opened().environment()["runtime"].startswith("torch")
     with pytest.raises(MissingExtraError, match="cpu"):
         opened(runtime="ncnn")

@@ -203,12 +203,12 @@ def test_a_damaged_cached_file_is_named(offline) -> None:
     cache.mkdir(parents=True)
     (cache / "squeezenet1_1-b8a52dc0.pth").write_bytes(b"half a download")
     with pytest.raises(WeightsError, match=r"damaged.*remove it"):
-        load(NAME, WeightsChoice())
+        find(NAME, WeightsChoice())
 
 
 def test_without_network_one_line_names_the_file_the_place_and_the_other_ways(offline) -> None:
     with pytest.raises(WeightsError) as caught:
-        load("vgg19", WeightsChoice(folders=(offline / "usb",)))
+        find("vgg19", WeightsChoice(folders=(offline / "usb",)))
     message = str(caught.value)
     assert "\n" not in message
     for part in (
@@ -222,9 +222,9 @@ def test_folders_are_searched_for_files_with_a_sidecar(offline, monkeypatch) -> 
     folder = offline / "carried"
     folder.mkdir()
     write_weights(folder)
-    assert load(NAME, WeightsChoice(folders=(folder,))).name == NAME
+    assert find(NAME, WeightsChoice(folders=(folder,))).name == NAME
     monkeypatch.setenv("CXRFEAT_WEIGHTS", str(folder))
-    assert load(NAME, WeightsChoice()).name == NAME
+    assert find(NAME, WeightsChoice()).name == NAME
 
 
 def test_packaged_weights_need_no_network(offline) -> None:
@@ -262,7 +262,7 @@ def test_weights_for_a_backbone_that_is_not_extracted_are_refused(tmp_path) -> N
 
 def test_a_name_that_the_backbone_has_no_weights_of_lists_those_it_has() -> None:
     with pytest.raises(UnknownNameError, match="IMAGENET1K_V1"):
-        load("vgg19", WeightsChoice("named", "IMAGENET1K_V9"))
+        find("vgg19", WeightsChoice("named", "IMAGENET1K_V9"))
 
 
 def test_wrong_names_bring_the_nearest_valid_ones() -> None:

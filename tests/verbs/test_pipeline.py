@@ -70,6 +70,7 @@ def test_networks_of_both_kinds_share_one_reading(tmp_path, monkeypatch) -> None
     both = [NETWORK, "squeezenet1_0"]
     for name in both:
         cxrfeat.extract(folder, out=tmp_path / name, backbone=[name], runtime="torch", **OPTIONS)
+    monkeypatch.setenv("CXRFEAT_CACHE", str(tmp_path / "cache"))
     original = conversion.converted
 
     def converted(module, sha256, recipe):
