@@ -225,7 +225,7 @@ def open_extractor(
     -----
     Where ncnn runs a network, what it runs is kept, and so is what stands in the spec. Opening it
     again checks the sha256 of the weights file and of what is kept, and needs no torch, whose
-    import alone takes longer than the first hundred images.
+    import takes seconds.
     """
     check_name(backbone)
     for what, name, known in (
