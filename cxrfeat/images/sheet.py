@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from cxrfeat.errors import StorageError
 
 _GAP, _LINE, _FONT = 8, 13, 11
+_Font = ImageFont.ImageFont | ImageFont.FreeTypeFont
 _INK, _ALARM, _PAPER = (30, 30, 30), (190, 30, 30), (255, 255, 255)
 
 
@@ -49,7 +50,7 @@ def draw_sheet(
     side
         Side of a tile's picture in pixels.
     title
-        A line above everything.
+        Above everything, in as many lines as it takes.
 
     Raises
     ------
@@ -60,17 +61,19 @@ def draw_sheet(
     text = _LINE * max(len(tile.lines) + len(tile.warnings) for tile in tiles)
     width, height = side + _GAP, side + text + 2 * _GAP
     rows = -(-len(tiles) // across)
-    above = _LINE + _GAP if title else 0
+    font = ImageFont.load_default(_FONT)
+    head = _wrapped(title, font, across * width - _GAP)
+    above = _LINE * len(head) + _GAP if head else 0
     sheet = Image.new("RGB", (across * width + _GAP, above + rows * height + _GAP), _PAPER)
     pen = ImageDraw.Draw(sheet)
-    font = ImageFont.load_default(_FONT)
-    pen.text((_GAP, _GAP), _shortened(title, pen, font, sheet.width - _GAP), fill=_INK, font=font)
+    for number, line in enumerate(head):
+        pen.text((_GAP, _GAP + number * _LINE), line, fill=_INK, font=font)
     for place, tile in enumerate(tiles):
         left, top = _GAP + place % across * width, above + _GAP + place // across * height
         _paste(sheet, tile.pixels, left, top, side)
         lines = [(line, _INK) for line in tile.lines] + [(w, _ALARM) for w in tile.warnings]
         for number, (line, ink) in enumerate(lines):
-            shown = _shortened(line, pen, font, side)
+            shown = _shortened(line, font, side)
             pen.text((left, top + side + 2 + number * _LINE), shown, fill=ink, font=font)
     try:
         sheet.save(path)
@@ -88,16 +91,22 @@ def _paste(
     sheet.paste(grey, (left, top))
 
 
-def _shortened(
-    line: str,
-    pen: ImageDraw.ImageDraw,
-    font: ImageFont.ImageFont | ImageFont.FreeTypeFont,
-    side: int,
-) -> str:
+def _wrapped(text: str, font: _Font, width: int) -> list[str]:
+    """Break a text into lines that fit, between words."""
+    lines: list[str] = []
+    for word in text.split():
+        if lines and font.getlength(f"{lines[-1]} {word}") <= width:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    return lines
+
+
+def _shortened(line: str, font: _Font, side: int) -> str:
     """Cut a caption that is too wide in its beginning, where paths are alike."""
     line = "".join(c if c.isprintable() else "?" for c in line)
-    if pen.textlength(line, font=font) <= side:
+    if font.getlength(line) <= side:
         return line
-    while line and pen.textlength("…" + line, font=font) > side:
+    while line and font.getlength("…" + line) > side:
         line = line[1:]
     return "…" + line
