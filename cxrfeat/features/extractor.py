@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import platform
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +15,7 @@ from cxrfeat.errors import InputError, UnknownNameError
 from cxrfeat.evidence import Grid
 from cxrfeat.features import kept
 from cxrfeat.features.backbones import PACKAGED, check_name
+from cxrfeat.features.description import Description
 from cxrfeat.features.devices import DEVICES, device_type
 from cxrfeat.features.locating import Source, WeightsChoice, file_sha256, find
 from cxrfeat.features.pooling import AVERAGED, POOLINGS
@@ -23,37 +23,8 @@ from cxrfeat.features.runtimes import PRECISIONS, RUNTIMES, Recipe, Runtime, con
 from cxrfeat.features.runtimes.processor import processor
 from cxrfeat.features.runtimes.side_by_side import Ncnn
 
-# Raised when the same image would get another embedding than before.
-PREPROCESSING_VERSION = 1
-
 # Images at a time on the CPU, where more of them are not faster.
 BATCH = 32
-
-
-@dataclass(frozen=True)
-class Description:
-    """What an extractor is, whatever runs it.
-
-    Attributes
-    ----------
-    backbone : str
-    weights_name : str
-    image_size : int
-        Side of the images, in pixels.
-    dimension : int
-        Length of an embedding.
-    spec : dict
-        What decides the meaning of the embeddings, but for how images are read.
-    notes : tuple of str
-        What its user should know about how it runs.
-    """
-
-    backbone: str
-    weights_name: str
-    image_size: int
-    dimension: int
-    spec: dict[str, Any]
-    notes: tuple[str, ...] = ()
 
 
 class Extractor:
@@ -165,8 +136,7 @@ class Extractor:
         """
         if self.spec["pooling"] not in AVERAGED:
             return None
-        from cxrfeat.features.maps import grids
-        from cxrfeat.features.opening import structure
+        from cxrfeat.features.maps import grids, structure  # imports torch
 
         network = structure(self.backbone, self.image_size, self.spec["pooling"])
         return grids(network, self.image_size)
@@ -249,9 +219,10 @@ def open_extractor(
         return known_already
     from cxrfeat.features.opening import opened  # imports torch
 
-    extractor = opened(backbone, source, recipe, place, runtime)
-    _remember(path, extractor)
-    return extractor
+    description, chosen = opened(backbone, source, recipe, place, runtime)
+    if isinstance(chosen, Ncnn):
+        kept.write(path, {"runs": chosen.folder.name, **asdict(description)})
+    return Extractor(description, chosen, place)
 
 
 def _kept_at(backbone: str, source: Source, recipe: Recipe, runtime: str) -> Path:
@@ -271,12 +242,6 @@ def _kept_at(backbone: str, source: Source, recipe: Recipe, runtime: str) -> Pat
         *converted.versions(),
     )
     return kept.cache_folder() / "extractors" / f"{key}.json"
-
-
-def _remember(path: Path, extractor: Extractor) -> None:
-    if isinstance(extractor._runtime, Ncnn):
-        content = {"runs": extractor._runtime.folder.name, **asdict(extractor.description)}
-        kept.write(path, content)
 
 
 def _recalled(path: Path, recipe: Recipe) -> Extractor | None:

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, fx
 
 from cxrfeat.evidence import Grid
+from cxrfeat.features.building import build
+from cxrfeat.features.truncate import truncate, without_values
 
 
 def grids(network: fx.GraphModule, side: int) -> list[Grid] | None:
@@ -39,6 +41,12 @@ def grids(network: fx.GraphModule, side: int) -> list[Grid] | None:
     if any(one.ndim != 4 for one in maps):
         return None
     return tracked.at_output
+
+
+def structure(backbone: str, size: int, pooling: str) -> fx.GraphModule:
+    """Return a truncated network without its tensors."""
+    network = build(backbone, size=size, empty=True)
+    return without_values(truncate(network, size, stages=pooling == "multi").module)
 
 
 class _Tracked(fx.Interpreter):

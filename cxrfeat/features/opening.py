@@ -1,24 +1,24 @@
-"""Make an extractor with torch: build, load, cut off, and choose what runs it."""
+"""Open a network with torch: build, load, cut off, and choose what runs it."""
 
 from __future__ import annotations
 
 import gc
 
 import torch
-from torch import fx
 
-from cxrfeat.features.building import build
-from cxrfeat.features.extractor import PREPROCESSING_VERSION, Description, Extractor
+from cxrfeat.features.description import PREPROCESSING_VERSION, Description
 from cxrfeat.features.locating import Source
 from cxrfeat.features.pooling import dimension
-from cxrfeat.features.runtimes import Recipe
+from cxrfeat.features.runtimes import Recipe, Runtime
 from cxrfeat.features.runtimes.choosing import choose
-from cxrfeat.features.truncate import truncate, without_values
+from cxrfeat.features.truncate import truncate
 from cxrfeat.features.weights import load, require_all, tensors_sha256
 
 
-def opened(backbone: str, source: Source, recipe: Recipe, device: str, runtime: str) -> Extractor:
-    """Make an extractor.
+def opened(
+    backbone: str, source: Source, recipe: Recipe, device: str, runtime: str
+) -> tuple[Description, Runtime]:
+    """Return what the extractor is, and what runs it.
 
     Parameters
     ----------
@@ -67,10 +67,4 @@ def opened(backbone: str, source: Source, recipe: Recipe, device: str, runtime: 
         "precision": recipe.precision,
     }
     description = Description(backbone, source.name, recipe.size, length, spec, chosen.notes)
-    return Extractor(description, chosen.runtime, device)
-
-
-def structure(backbone: str, size: int, pooling: str) -> fx.GraphModule:
-    """Return a truncated network without its tensors."""
-    network = build(backbone, size=size, empty=True)
-    return without_values(truncate(network, size, stages=pooling == "multi").module)
+    return description, chosen.runtime

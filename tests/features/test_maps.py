@@ -9,8 +9,7 @@ from torch import nn
 
 from cxrfeat.features import Extractor, WeightsChoice, open_extractor
 from cxrfeat.features.building import build
-from cxrfeat.features.maps import _Tracked, grids
-from cxrfeat.features.opening import structure
+from cxrfeat.features.maps import _Tracked, grids, structure
 from cxrfeat.features.truncate import truncate
 
 

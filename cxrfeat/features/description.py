@@ -1,0 +1,35 @@
+"""What an extractor is, as plain data: what is kept of it, and what stands in a file's spec."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+# Raised when the same image would get another embedding than before.
+PREPROCESSING_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Description:
+    """What an extractor is, whatever runs it.
+
+    Attributes
+    ----------
+    backbone : str
+    weights_name : str
+    image_size : int
+        Side of the images, in pixels.
+    dimension : int
+        Length of an embedding.
+    spec : dict
+        What decides the meaning of the embeddings, but for how images are read.
+    notes : tuple of str
+        What its user should know about how it runs.
+    """
+
+    backbone: str
+    weights_name: str
+    image_size: int
+    dimension: int
+    spec: dict[str, Any]
+    notes: tuple[str, ...] = ()
