@@ -2,10 +2,11 @@
 
 One story a file: `backbones` says which networks there are (`registry` knows torchvision's),
 `locating` finds their weights (`download` and `carrying` bring them), and `extractor` is what the
-rest of cxrfeat uses, its `description` what stands in the spec. Opening one for the first time takes torch: `opening` goes from `building`
-the network, the `weights` put into it and `truncate`, which finds the layer that is pooled, to one
-of the `runtimes`; `pooling` turns maps into vectors. What is `kept` then opens again without torch.
-`maps` tells where in a picture the cells of a map lie.
+rest of cxrfeat uses, its `description` what stands in the spec. Opening one for the first time
+takes torch: `opening` goes from `building` the network, the `weights` put into it and `truncate`,
+which finds the layer that is pooled, to one of the `runtimes`; `pooling` turns maps into vectors.
+What is `kept` then opens again without torch. `maps` tells where in a picture the cells of a map
+lie.
 """
 
 from __future__ import annotations
