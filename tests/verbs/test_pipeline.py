@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from pathlib import Path
 
 import h5py
@@ -15,6 +16,8 @@ import pytest
 from PIL import Image
 
 import cxrfeat
+from cxrfeat import display
+from cxrfeat.evaluation.crossvalidate import FoldDone
 from cxrfeat.verbs import filling
 
 OPTIONS = {"weights": ["random"], "image_size": 64, "device": "cpu"}
@@ -132,8 +135,13 @@ def test_reading_never_runs_far_ahead_of_writing(tmp_path, monkeypatch, runtime:
 @pytest.mark.parametrize("runtime", ["torch", "ncnn"])
 def test_ctrl_c_keeps_what_is_finished_and_the_next_run_goes_on(tmp_path, runtime: str) -> None:
     folder, out = draw(tmp_path / "images", 1500), tmp_path / "e"
+    # A shell's background job, which CI may be, ignores the signal unless told otherwise.
+    code = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "from cxrfeat.cli import main; main()"
+    )
     command = [
-        *(sys.executable, "-c", "from cxrfeat.cli import main; main()", "extract", str(folder)),
+        *(sys.executable, "-c", code, "extract", str(folder)),
         *("--out", str(out), "--backbone", NETWORK, "--weights", "random", "--image-size", "64"),
         *("--device", "cpu", "--runtime", runtime, "--batch-size", "8", "--json"),
     ]
@@ -153,6 +161,31 @@ def test_ctrl_c_keeps_what_is_finished_and_the_next_run_goes_on(tmp_path, runtim
     result = cxrfeat.extract(folder, out=out, backbone=[NETWORK], runtime=runtime, **OPTIONS)
     assert result.files[0].reused == kept
     assert result.files[0].computed == 1500 - kept
+
+
+@pytest.mark.parametrize("shown", ["extraction_progress", "fit_progress"])
+def test_a_ctrl_c_that_python_lost_stops_with_the_next_piece_of_work(monkeypatch, shown) -> None:
+    """Raised in the callback of a weak reference, an exception goes no further."""
+    lost = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda told: lost.append(told.exc_type))
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    events = {
+        "extraction_progress": filling.Progress(1, 2, 0),
+        "fit_progress": FoldDone("vgg16", "1", 1, 2),
+    }
+    try:
+        with getattr(display, shown)() as show:
+            show(events[shown])
+            thing = type("Thing", (), {})()
+            watched = weakref.ref(thing, lambda _: signal.raise_signal(signal.SIGINT))
+            del thing
+            assert watched() is None
+            assert lost == [KeyboardInterrupt]
+            with pytest.raises(KeyboardInterrupt):
+                show(events[shown])
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def done_rows(out: Path) -> int:
