@@ -97,6 +97,13 @@ Images = Annotated[
     ),
 ]
 
+IncludeGone = Annotated[
+    bool,
+    typer.Option(
+        "--include-gone", help="Also take rows whose image was not there at the last extract."
+    ),
+]
+
 
 def _version(asked: bool) -> None:
     if asked:
@@ -312,6 +319,7 @@ def fit(
         list[str] | None,
         typer.Option(help="Extractors to use side by side as one more, e.g. vgg16+resnet50."),
     ] = None,
+    include_gone: IncludeGone = False,
     calibrate: Annotated[
         str | None, typer.Option(help="sigmoid or isotonic, on held-out training images.")
     ] = None,
@@ -356,6 +364,7 @@ def fit(
             splits=splits,
             test=test,
             combine=combine,
+            include_gone=include_gone,
             calibrate=calibrate,
             metric=metric,
             rope=rope,
@@ -587,12 +596,13 @@ def export(
         str | None,
         typer.Option(help="A file that does not exist yet.  [default: beside FILE, its name]"),
     ] = None,
+    include_gone: IncludeGone = False,
     json: Json = False,
 ) -> None:
     """Write embeddings, ids, labels, columns and provenance for other programs."""
     from cxrfeat.verbs.export import export as verb
 
-    _print(verb(file, to=to, out=out), json, display.exported)
+    _print(verb(file, to=to, out=out, include_gone=include_gone), json, display.exported)
 
 
 @app.command()

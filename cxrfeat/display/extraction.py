@@ -48,8 +48,9 @@ def extraction(result: ExtractResult) -> None:
 def describe_changes(changes: Any) -> str:
     """Say what a file gained or lost beside the rows that were computed."""
     words = {
+        "moved": "moved and not computed again",
         "changed": "changed and computed again",
-        "vanished_kept": "no longer there, rows kept (--prune drops them)",
+        "gone": "gone: their rows are kept, and left out of fit and export (--prune drops them)",
         "dropped": "no longer there, rows dropped",
         "failed_kept": "failed before and left as they are (--retry-failed tries again)",
         "retried": "failed before and tried again",

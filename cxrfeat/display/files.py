@@ -20,7 +20,8 @@ def file_info(info: FileInfo) -> None:
     screen = console()
     lines = {
         "file": f"{info.path} ({info.bytes / 1e6:,.1f} MB, {info.storage}, made {info.created})",
-        "rows": f"{info.rows}: {info.done} done, {info.pending} pending, {info.failed} failed",
+        "rows": f"{info.rows}: {info.done} done, {info.pending} pending, {info.failed} failed"
+        + (f", {info.gone} gone" if info.gone else ""),
         "dimension": str(info.dimension),
         "fingerprint": info.fingerprint,
     }
@@ -76,13 +77,16 @@ def merged(result: Merged) -> None:
         screen.print(f"{path}: {rows} rows")
     screen.print(
         f"{result.path}: {result.rows} rows: {result.done} done, {result.pending} pending, "
-        f"{result.failed} failed; {result.shared} were in more than one file and agree"
+        f"{result.failed} failed, {result.gone} gone; "
+        f"{result.shared} were in more than one file and agree"
     )
 
 
 def exported(result: Exported) -> None:
     """Print what `export` wrote."""
     left_out = f"; {result.left_out} pending or failed left out" if result.left_out else ""
+    if result.gone:
+        left_out += f"; {result.gone} gone left out (--include-gone)"
     console().print(
         f"{result.path}: {result.rows} embeddings of length {result.dimension}{left_out}"
     )

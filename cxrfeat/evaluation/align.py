@@ -32,6 +32,8 @@ class _EmbeddingFile(Protocol):
     @property
     def status(self) -> npt.NDArray[np.uint8]: ...
     @property
+    def gone(self) -> npt.NDArray[np.bool_]: ...
+    @property
     def sha256(self) -> list[str]: ...
     @property
     def classes(self) -> list[str]: ...
@@ -116,11 +118,12 @@ def is_control(spec: Mapping[str, Any]) -> bool:
     return str(name).startswith("random")
 
 
-def align(files: Sequence[_EmbeddingFile]) -> Study:
+def align(files: Sequence[_EmbeddingFile], *, include_gone: bool = False) -> Study:
     """Join embedding files by image id.
 
-    Kept are the images that are done in every file and have a label, in the order of the first
-    file. The others are counted in the notes.
+    Kept are the images that are done in every file, are gone in none and have a label, in the
+    order of the first file. The others are counted in the notes. `include_gone` keeps those as
+    well that were not among the images of the last extract.
 
     Raises
     ------
@@ -135,15 +138,16 @@ def align(files: Sequence[_EmbeddingFile]) -> Study:
         raise InputError(
             f"{first.path} has no labels: extract with class folders or with --labels TABLE"
         )
-    rows = [_done_rows(file) for file in files]
+    rows = [_done_rows(file, include_gone) for file in files]
     common = [id_ for id_ in rows[0] if all(id_ in other for other in rows[1:])]
     if not common:
         raise InputError(
             f"{_names(files)} have no image in common: extract them over the same images"
             if len(files) > 1
-            else f"{first.path} has no finished row: run cxrfeat extract on it again"
+            else f"{first.path} has no finished row of an image that is still there: run cxrfeat"
+            " extract on it again"
         )
-    notes = _notes_on_missing(files, rows, len(common))
+    notes = _notes_on_missing(files, rows, len(common), include_gone)
     _refuse_other_images(files, rows, common)
     for file in files:
         _refuse_other_labels(labelled, file, common)
@@ -189,17 +193,28 @@ def _refuse_equal_names(files: Sequence[_EmbeddingFile]) -> None:
         seen[file.name] = file.path
 
 
-def _done_rows(file: _EmbeddingFile) -> dict[str, int]:
-    status = file.status
-    return {id_: row for row, id_ in enumerate(file.ids) if status[row] == DONE}
+def _done_rows(file: _EmbeddingFile, include_gone: bool) -> dict[str, int]:
+    taken = file.status == DONE
+    if not include_gone:
+        taken &= ~file.gone
+    return {file.ids[row]: row for row in np.flatnonzero(taken).tolist()}
 
 
 def _notes_on_missing(
-    files: Sequence[_EmbeddingFile], rows: Sequence[Mapping[str, int]], common: int
+    files: Sequence[_EmbeddingFile],
+    rows: Sequence[Mapping[str, int]],
+    common: int,
+    include_gone: bool,
 ) -> list[str]:
     notes = []
     for file, done in zip(files, rows, strict=True):
-        if unfinished := len(file.ids) - len(done):
+        gone = 0 if include_gone else int(np.count_nonzero(file.gone))
+        if gone:
+            notes.append(
+                f"{gone} images of {file.name} were left out: gone, not among those of the last"
+                " extract (--include-gone takes them)"
+            )
+        if unfinished := len(file.ids) - len(done) - gone:
             notes.append(f"{unfinished} images of {file.name} were left out: failed or not done")
         if elsewhere := len(done) - common:
             notes.append(f"{elsewhere} images of {file.name} were left out: not in every file")

@@ -209,18 +209,22 @@ def _provenance(content: Content) -> dict[str, Any]:
 
 def _flow(results: Mapping[str, Any]) -> list[dict[str, Any]]:
     """From images found to images used: the largest file of each side says what was found."""
-    found = failed = pending = 0
+    found = failed = pending = gone = 0
     for outside in (False, True):
         of_side = [entry for entry in results["embeddings"] if entry["outside"] == outside]
         if of_side:
             found += max(entry["rows"] for entry in of_side)
             failed += max(sum(entry["failures"].values()) for entry in of_side)
             pending += max(entry["pending"] for entry in of_side)
+            if not results["options"].get("include_gone"):
+                gone += max(entry.get("gone", 0) for entry in of_side)
     used = results["images"]
     steps = [(found, "images found"), (failed, "failed: could not be read or used")]
     if pending:
         steps.append((pending, "not come to"))
-    if rest := found - failed - pending - used:
+    if gone:
+        steps.append((gone, "gone: not among the images of the last extract"))
+    if rest := found - failed - pending - gone - used:
         steps.append((rest, "left out: no label, or not in every embedding file"))
     steps.append((used, "images used"))
     flow = [{"number": str(count), "says": says} for count, says in steps if results["embeddings"]]

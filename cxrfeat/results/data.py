@@ -191,9 +191,13 @@ class EmbeddingFile:
     outside : bool
         Whether its images are the outside test set (``--test``).
     rows, done, pending : int
-        Images that the file knows, has embeddings of, and has not come to.
+        Images that the file knows, has embeddings of, and has not come to; gone ones are in
+        `rows` alone.
     failures : dict of str to int
         Images that could not be used, per code of ``docs/images.md``.
+    gone : int
+        Images that were not among those of the last extract; left out but for
+        ``--include-gone``.
     dimension : int
     control : bool
         Whether the weights are random.
@@ -210,6 +214,7 @@ class EmbeddingFile:
     done: int
     pending: int
     failures: dict[str, int]
+    gone: int
     dimension: int
     control: bool
     fingerprint: str

@@ -79,6 +79,8 @@ class Embeddings:
     ids : list of str
     status : ndarray of uint8, shape (N,)
         0 pending, 1 done, 2 failed.
+    gone : ndarray of bool, shape (N,)
+        Rows whose image was not among those of the last extract.
     classes : list of str
     kind : "multiclass" or "multilabel"
     labels : ndarray of float32, shape (N, L), or None
@@ -120,6 +122,14 @@ class Embeddings:
         self.kind: LabelKind = table.kind
         self.labels = table.labels
         self.meta = table.meta
+        self.gone: npt.NDArray[np.bool_] = (
+            np.zeros(len(self.ids), dtype=bool) if table.gone is None else table.gone != 0
+        )
+
+    @property
+    def done(self) -> npt.NDArray[np.bool_]:
+        """The rows that hold an embedding and whose image is not gone, shape (N,)."""
+        return (self.status == DONE) & ~self.gone
 
     @property
     def groups(self) -> npt.NDArray[np.str_] | None:
@@ -168,13 +178,18 @@ class Embeddings:
         positions = np.where(positions < 0, positions + len(self), positions)
         return self._read(positions.reshape(-1)).reshape(*positions.shape, self.dimension)
 
-    def numpy(self, ids: Sequence[str] | None = None) -> npt.NDArray[np.float32]:
+    def numpy(
+        self, ids: Sequence[str] | None = None, *, include_gone: bool = False
+    ) -> npt.NDArray[np.float32]:
         """Read embeddings into memory.
 
         Parameters
         ----------
         ids
-            Whose embeddings, in this order; every row that is done, in file order, by default.
+            Whose embeddings, in this order, gone or not; by default those of `done`, in file
+            order.
+        include_gone
+            Without `ids`: also rows whose image was not among those of the last extract.
 
         Returns
         -------
@@ -186,7 +201,8 @@ class Embeddings:
             For an id that is not in the file or has no embedding.
         """
         if ids is None:
-            return self._read(np.flatnonzero(self.status == DONE))
+            chosen = self.status == DONE if include_gone else self.done
+            return self._read(np.flatnonzero(chosen))
         rows = np.array([self._row(name) for name in ids], dtype=np.int64)
         for row in rows[self.status[rows] != DONE].tolist():
             why = self.errors[row] or "still pending"
@@ -209,10 +225,11 @@ class Embeddings:
         self.close()
 
     def __repr__(self) -> str:
-        done = int(np.count_nonzero(self.status == DONE))
+        gone = int(np.count_nonzero(self.gone))
         return (
-            f"<Embeddings '{self.name}': {done} of {len(self)} rows done, "
-            f"dimension {self.dimension}, {self.storage}>"
+            f"<Embeddings '{self.name}': {np.count_nonzero(self.done)} of {len(self)} rows done, "
+            + (f"{gone} gone, " if gone else "")
+            + f"dimension {self.dimension}, {self.storage}>"
         )
 
     def _row(self, name: str) -> int:

@@ -48,6 +48,9 @@ class Table:
         Unique, in file order.
     classes, kind, labels, meta
         As in `cxrfeat.dataset.Dataset`.
+    gone : ndarray of uint8, shape (N,), or None
+        1 where the image was not among those of the last extract; None where nothing says.
+        It is not compared by `same_as`, because it can be written in place.
     """
 
     ids: list[str]
@@ -55,6 +58,7 @@ class Table:
     kind: LabelKind = "multiclass"
     labels: npt.NDArray[np.float32] | None = None
     meta: dict[str, npt.NDArray[np.str_]] = field(default_factory=dict)
+    gone: npt.NDArray[np.uint8] | None = None
 
     def same_as(self, other: Table) -> bool:
         """Whether a file of `other` need not be written anew to hold this."""
@@ -118,6 +122,9 @@ def create(path: Path, header: Header, table: Table) -> h5py.File:
         _allocate(file, "status", (rows,), np.dtype("u1"), fill=PENDING)
         _allocate(file, "error", (rows,), h5py.string_dtype("utf-8", ERROR_BYTES))
         _allocate(file, "stat", (rows, 2), np.dtype("<i8"), fill=-1)
+        _allocate(file, "gone", (rows,), np.dtype("u1"), fill=0)
+        if table.gone is not None:
+            file["gone"][...] = table.gone
         if header.storage == "float16":
             _allocate(file, "rounding", (rows,), np.dtype("<f4"), fill=np.nan)
         _write_text(file, "id", table.ids)

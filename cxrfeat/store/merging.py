@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from cxrfeat.errors import FileFormatError, InputError
 from cxrfeat.store.embeddings import Embeddings
-from cxrfeat.store.layout import DONE, FAILED, Header, Table
+from cxrfeat.store.layout import DONE, FAILED, PENDING, Header, Table
 from cxrfeat.store.lock import FileLock
 from cxrfeat.store.opening import damage_named, find_damaged_columns
 from cxrfeat.store.rows import checksums
@@ -21,6 +21,8 @@ from cxrfeat.store.shape import copy_rows, replace_file, require_same
 
 _BEST = {DONE: 2, FAILED: 1}  # a row that is done beats one that failed beats one that is pending
 _SHOWN = 5
+
+Rows = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,9 @@ class Merged:
     sources : dict of str to int
         Rows of each file that was merged.
     rows, done, failed, pending : int
-        Of the new file.
+        Of the new file; the last three of images that are not gone.
+    gone : int
+        Rows whose image is gone in every file that has it.
     shared : int
         Ids that more than one file had, all of them in agreement.
     """
@@ -44,6 +48,7 @@ class Merged:
     done: int
     failed: int
     pending: int
+    gone: int
     shared: int
 
 
@@ -51,7 +56,8 @@ def merge(paths: Sequence[Path | str], out: Path | str) -> Merged:
     """Join files of one fingerprint into a new one; rows are matched by id.
 
     Where several files have an id, they must agree on its sha256, embedding, labels and columns;
-    a row that is done is taken before one that failed or is pending.
+    a row that is done is taken before one that failed or is pending. A row whose image is gone
+    counts only where no other file has the image.
 
     Parameters
     ----------
@@ -94,14 +100,15 @@ def merge(paths: Sequence[Path | str], out: Path | str) -> Merged:
 
         replace_file(out, header, table, fill)
     with Embeddings(out) as merged:
-        count = np.bincount(merged.status, minlength=3)
+        count = np.bincount(merged.status[~merged.gone], minlength=3)
     return Merged(
         path=out,
         sources={str(part.path): len(part) for part in parts},
         rows=len(ids),
         done=int(count[DONE]),
         failed=int(count[FAILED]),
-        pending=len(ids) - int(count[DONE]) - int(count[FAILED]),
+        pending=int(count[PENDING]),
+        gone=len(ids) - int(count.sum()),
         shared=sum(len(part) for part in parts) - len(ids),
     )
 
@@ -125,7 +132,10 @@ def _choose(parts: list[Embeddings]) -> tuple[dict[str, int], dict[str, int]]:
                 owner[name], row[name] = index, here
                 continue
             other, there = parts[owner[name]], row[name]
-            if not _agree(other, there, part, here):
+            if other.gone[there] != part.gone[here]:
+                if other.gone[there]:
+                    owner[name], row[name] = index, here
+            elif not _agree(other, there, part, here):
                 conflicts.append(name)
             elif _BEST.get(part.status[here], 0) > _BEST.get(other.status[there], 0):
                 owner[name], row[name] = index, here
@@ -148,48 +158,64 @@ def _agree(a: Embeddings, i: int, b: Embeddings, j: int) -> bool:
 def _join_tables(parts: list[Embeddings], ids: list[str]) -> Table:
     table = Table(ids)
     position = {name: row for row, name in enumerate(ids)}
-    places = [np.array([position[name] for name in part.ids], dtype=np.int64) for part in parts]
+    there = {name for part in parts for name in np.array(part.ids, dtype=object)[~part.gone]}
+    # What a file says of an image that is gone there does not count where another has the image.
+    counting = [
+        np.array([not gone or name not in there for name, gone in zip(p.ids, p.gone, strict=True)])
+        for p in parts
+    ]
+    rows = [np.flatnonzero(counts) for counts in counting]
+    places = [
+        np.array([position[part.ids[row]] for row in here], dtype=np.int64)
+        for part, here in zip(parts, rows, strict=True)
+    ]
+    table.gone = np.array([name not in there for name in ids], dtype=np.uint8)
     for name in dict.fromkeys(name for part in parts for name in part.meta):
         column = np.full(len(ids), "", dtype=object)
-        for part, place in zip(parts, places, strict=True):
+        for part, here, place in zip(parts, rows, places, strict=True):
             if name in part.meta:
-                theirs = part.meta[name].astype(object)
+                theirs = part.meta[name][here].astype(object)
                 differ = (column[place] != "") & (theirs != "") & (column[place] != theirs)
-                _refuse(f"column '{name}'", part, differ)
+                _refuse(f"column '{name}'", part, here[differ])
                 column[place] = np.where(theirs != "", theirs, column[place])
         table.meta[name] = column.astype(np.str_)
-    labelled = [(p, place) for p, place in zip(parts, places, strict=True) if p.labels is not None]
+    labelled = [
+        (part, here, place)
+        for part, here, place in zip(parts, rows, places, strict=True)
+        if part.labels is not None
+    ]
     if labelled:
         _join_labels(table, labelled)
     return table
 
 
-def _join_labels(table: Table, labelled: list[tuple[Embeddings, npt.NDArray[np.int64]]]) -> None:
+def _join_labels(table: Table, labelled: list[tuple[Embeddings, Rows, Rows]]) -> None:
     table.kind = labelled[0][0].kind
-    for part, _ in labelled:
+    for part, _, _ in labelled:
         if part.kind != table.kind:
             raise InputError(
                 f"'{part.path}' has {part.kind} labels, '{labelled[0][0].path}' {table.kind}: "
                 "extract with the same table of labels"
             )
-    table.classes = list(dict.fromkeys(name for part, _ in labelled for name in part.classes))
+    table.classes = list(dict.fromkeys(name for part, _, _ in labelled for name in part.classes))
     labels = np.full((len(table.ids), len(table.classes)), np.nan, dtype=np.float32)
-    for part, place in labelled:
+    for part, here, place in labelled:
         assert part.labels is not None
-        theirs = np.full((len(part), len(table.classes)), np.nan, dtype=np.float32)
+        stated = part.labels[here]
+        theirs = np.full((len(here), len(table.classes)), np.nan, dtype=np.float32)
         if table.kind == "multiclass":  # one class holds, so those of the other files do not
-            theirs[np.isfinite(part.labels).any(axis=1)] = 0
-        theirs[:, [table.classes.index(name) for name in part.classes]] = part.labels
+            theirs[np.isfinite(stated).any(axis=1)] = 0
+        theirs[:, [table.classes.index(name) for name in part.classes]] = stated
         ours = labels[place]
         differ = np.isfinite(ours) & np.isfinite(theirs) & (ours != theirs)
-        _refuse("label", part, differ.any(axis=1))
+        _refuse("label", part, here[differ.any(axis=1)])
         labels[place] = np.where(np.isfinite(theirs), theirs, ours)
     table.labels = labels
 
 
-def _refuse(what: str, part: Embeddings, differ: npt.NDArray[np.bool_]) -> None:
-    if differ.any():
-        names = [part.ids[row] for row in np.flatnonzero(differ)]
+def _refuse(what: str, part: Embeddings, differing: Rows) -> None:
+    if len(differing):
+        names = [part.ids[row] for row in differing.tolist()]
         raise InputError(
             f"{len(names)} images have another {what} in '{part.path}' than in another file "
             f"({_first(names)}): extract with the same table of labels"

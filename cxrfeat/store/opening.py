@@ -40,10 +40,11 @@ _NUMBERS = {
     "status": np.dtype("u1"),
     "stat": np.dtype("<i8"),
     "rounding": np.dtype("<f4"),
+    "gone": np.dtype("u1"),
     "labels": np.dtype("<f4"),
 }
 _TEXTS = ("id", "sha256", "error")
-_OPTIONAL = ("stat", "rounding", "labels")
+_OPTIONAL = ("stat", "rounding", "gone", "labels")
 _WIDTHS = {"embeddings": None, "labels": None, "stat": 2}  # of what has two dimensions
 _RESTORE = "restore it from a copy, or delete it and extract again"
 
@@ -141,6 +142,8 @@ def read_table(file: h5py.File, path: Path) -> Table:
             table.kind = cast(LabelKind, _text_attribute(labels, "kind"))
         for link in file["meta"]:
             table.meta[column_name(link)] = np.array(read_text(file["meta"][link]), dtype=np.str_)
+        if "gone" in file:
+            table.gone = (file["gone"][...] != 0).astype(np.uint8)
         return table
 
 

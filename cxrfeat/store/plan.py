@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,13 +21,16 @@ class Changes:
     ----------
     reused : int
         Embeddings that need not be computed again.
+    moved : int
+        Images that took over, under their new id, the row of an image that vanished and whose
+        bytes are theirs. They are among `reused`, or, where that row failed, `failed_kept`.
     added : int
         Images the file did not have.
     changed : int
         Images whose bytes are not the ones the file knew.
-    vanished_kept, dropped : int
-        Rows of images that are not in the dataset any more: kept, or dropped because of
-        `prune` or because they were pending still.
+    gone, dropped : int
+        Rows of images that are not in the dataset any more: kept and marked as gone, or dropped
+        because of `prune` or because they were pending still.
     failed_kept, retried : int
         Images that failed before: left alone, or (`retry_failed`) to be tried again.
     rewritten : bool
@@ -35,9 +38,10 @@ class Changes:
     """
 
     reused: int = 0
+    moved: int = 0
     added: int = 0
     changed: int = 0
-    vanished_kept: int = 0
+    gone: int = 0
     dropped: int = 0
     failed_kept: int = 0
     retried: int = 0
@@ -108,43 +112,93 @@ def plan(
 
     The rows will be the dataset's, in its order, then those of vanished images in their old
     order; a vanished image that is still pending can never be computed, so its row goes.
-    An image whose id is known and whose sha256 is not given counts as unchanged.
+    An image whose id is known and whose sha256 is not given counts as unchanged. One whose id has
+    no row of these bytes takes over the row of a vanished image that has.
     """
     row_of = {name: row for row, name in enumerate(old.ids)}
     names = set(wanted.ids)
-    vanished = [row for row, name in enumerate(old.ids) if name not in names]
-    kept = [] if prune else [row for row in vanished if status[row] != PENDING]
+    vanished = [
+        row for row, name in enumerate(old.ids) if name not in names and status[row] != PENDING
+    ]
+    movable = _Movable(old.ids, sha256, vanished)
 
-    reset, counts = [], {"reused": 0, "changed": 0, "failed_kept": 0, "retried": 0}
+    source, reset = [], []
+    counts = {"reused": 0, "moved": 0, "added": 0, "changed": 0, "failed_kept": 0, "retried": 0}
     for name in wanted.ids:
-        row = row_of.get(name)
-        if row is None or status[row] == PENDING:
-            continue
+        row = row_of.get(name, -1)
         now = current_sha256.get(name, "").encode()
-        if now and now != sha256[row]:
-            outcome = "changed"
-        elif status[row] == DONE:
+        known = row >= 0 and status[row] != PENDING
+        same = known and (not now or now == sha256[row])
+        if not same and (found := movable.take(name, now)) is not None:
+            row, same = found, True
+            counts["moved"] += 1
+        source.append(row)
+        if same and status[row] == DONE:
             outcome = "reused"
-        else:
+        elif same:
             outcome = "retried" if retry_failed else "failed_kept"
-        counts[outcome] += 1
+        elif known:
+            outcome = "changed"
+        else:
+            outcome = "added" if row < 0 else ""
+        if outcome:
+            counts[outcome] += 1
         if outcome in ("changed", "retried"):
             reset.append(row)
 
-    source = [row_of.get(name, -1) for name in wanted.ids] + kept
+    kept = [] if prune else [row for row in vanished if row not in movable.taken]
+    lost = len(set(old.ids) - names) - len(movable.taken)
+    source += kept
     table = _merge_tables(old, wanted, np.array(source, dtype=np.int64), len(wanted.ids))
+    table.gone = np.array([0] * len(wanted.ids) + [1] * len(kept), dtype=np.uint8)
     return Plan(
         table=table,
         source=np.array(source, dtype=np.int64),
         reset=np.array(reset, dtype=np.int64),
         changes=Changes(
-            added=sum(row < 0 for row in source),
-            vanished_kept=len(kept),
-            dropped=len(vanished) - len(kept),
-            rewritten=not table.same_as(old),
+            gone=len(kept),
+            dropped=lost - len(kept),
+            # Without the dataset `/gone`, a mark is a change of HDF5's structures.
+            rewritten=not table.same_as(old) or (old.gone is None and bool(kept)),
             **counts,
         ),
     )
+
+
+class _Movable:
+    """Rows of vanished images, to be found by the bytes of the image.
+
+    Attributes
+    ----------
+    taken : set of int
+        Rows that an image has taken over.
+    """
+
+    def __init__(
+        self, ids: list[str], sha256: npt.NDArray[np.bytes_], vanished: Sequence[int]
+    ) -> None:
+        self.taken: set[int] = set()
+        self._ids = ids
+        self._rows: dict[bytes, list[int]] = {}
+        for row in vanished:
+            if sha256[row]:
+                self._rows.setdefault(bytes(sha256[row]), []).append(row)
+
+    def take(self, name: str, sha256: bytes) -> int | None:
+        """Find a row of these bytes: one of the same file name first, and one of its own.
+
+        Where there are more copies of an image than rows, several take over one row.
+        """
+        rows = self._rows.get(sha256)
+        if not rows:
+            return None
+        last = name.rpartition("/")[2]
+        row = min(
+            rows,
+            key=lambda row: (row in self.taken, self._ids[row].rpartition("/")[2] != last, row),
+        )
+        self.taken.add(row)
+        return row
 
 
 def _merge_tables(

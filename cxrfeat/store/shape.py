@@ -72,8 +72,12 @@ def bring_to(
                 copy_rows(file, path, todo.source[target], new, target)
 
             replace_file(path, replace(header, created=theirs.created), todo.table, carry_over)
-    if not todo.changes.rewritten and len(todo.reset):
-        reset_rows(path, todo.reset)
+    if not todo.changes.rewritten:
+        gone = todo.table.gone
+        if old.gone is not None and gone is not None and np.any(old.gone != gone):
+            _mark_gone(path, gone)
+        if len(todo.reset):
+            reset_rows(path, todo.reset)
     return todo.changes
 
 
@@ -84,7 +88,7 @@ def _refuse_to_carry_damage(path: Path, file: h5py.File, wanted: Table, changes:
         given.add("labels")
     with damage_named(path):
         damaged = find_damaged_columns(file)
-    if changes.vanished_kept == 0:
+    if changes.gone == 0:
         damaged = [name for name in damaged if name not in given]
     if damaged:
         raise FileFormatError(
@@ -147,7 +151,7 @@ def replace_file(
 
 def _size(header: Header, table: Table) -> int:
     per_row = header.dimension * layout.STORAGE_TYPES[header.storage].itemsize
-    per_row += 64 + 4 + 4 + 1 + 16 + layout.ERROR_BYTES + 4 * len(table.classes)
+    per_row += 64 + 4 + 4 + 1 + 1 + 16 + layout.ERROR_BYTES + 4 * len(table.classes)
     for values in (table.ids, *(column.tolist() for column in table.meta.values())):
         per_row += max((len(value.encode(errors="replace")) for value in values), default=1)
     return len(table.ids) * per_row + 100_000
@@ -170,6 +174,13 @@ def copy_rows(
             with damage_named(old_path):
                 block = old[name][start : start + length]
             new[name][first : first + length] = block
+
+
+def _mark_gone(path: Path, gone: npt.NDArray[np.uint8]) -> None:
+    """Say where they are which rows lost their image, and which have it again."""
+    with storage_errors(path), open_for_writing(path) as file:
+        file["gone"][...] = gone
+        sync(file)
 
 
 def reset_rows(path: Path, rows: npt.NDArray[np.int64]) -> None:

@@ -43,8 +43,9 @@ def open_writer(
     """Create an embedding file, or open one and bring it to a dataset's ids, labels and columns.
 
     Rows whose id, and sha256 where `current_sha256` gives one, are unchanged keep their data;
-    the others become pending. A file whose ids, labels and columns are right already is not
-    written anew.
+    so does the row of a vanished image whose sha256 an image of another id has: it is that
+    image's row from now on. The others become pending. Rows of other vanished images are marked
+    as gone. A file whose ids, labels and columns are right already is not written anew.
 
     Parameters
     ----------
@@ -57,14 +58,15 @@ def open_writer(
     dimension
         D, the length of one embedding.
     current_sha256
-        The sha256 of images as they are now, by id; an id left out counts as unchanged.
+        The sha256 of images as they are now, by id; an id left out counts as unchanged, or,
+        where the file does not have it, as new.
     current_stat
         Size in bytes and modification time in ns of images that were hashed again, to be
         remembered where the image turns out to be the same.
     environment
         What may be recorded about the process; it does not enter the fingerprint.
     prune
-        Drop the rows of images that are not in `dataset`, instead of keeping them.
+        Drop the rows of images that are not in `dataset`, instead of keeping and marking them.
     retry_failed
         Set failed rows back to pending.
     storage

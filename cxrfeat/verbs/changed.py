@@ -14,33 +14,64 @@ from cxrfeat.verbs.reading import reader_count
 def current_hashes(
     files: Iterable[Path], paths: Mapping[str, Path], workers: int | None
 ) -> tuple[dict[str, str], dict[str, tuple[int, int]]]:
-    """Return the sha256 of every image that some file already holds a row of.
+    """Return the sha256 of every image that some file may hold a row of.
 
     An image of the size and modification time that its row remembers is not read again; those of
     the others come second, to be remembered now. An image that failed unread has no sha256 to
-    compare: it is the same as long as its size and time are.
+    compare: it is the same as long as its size and time are. An image that is new may be one that
+    moved: it is read only if it has the size of one that vanished.
     """
     hashes: dict[str, str] = {}
     unsure: dict[str, tuple[int, int]] = {}
-    for file in files:
-        for id_, row in store.known(file).items():
+    known = [store.known(file) for file in files]
+    for rows in known:
+        for id_, row in rows.items():
             if id_ not in paths or id_ in hashes or row.status == store.PENDING:
                 continue
-            try:
-                stat = paths[id_].stat()
-            except OSError:
+            stat = _stat(paths[id_])
+            if stat is None:
                 continue
-            if (stat.st_size, stat.st_mtime_ns) != (row.size, row.mtime_ns):
-                unsure[id_] = (stat.st_size, stat.st_mtime_ns)
+            if stat != (row.size, row.mtime_ns):
+                unsure[id_] = stat
             elif row.sha256:
                 hashes[id_] = row.sha256
     unsure = {id_: stat for id_, stat in unsure.items() if id_ not in hashes}
+    unsure |= _perhaps_moved(known, paths, {*hashes, *unsure})
     with ThreadPoolExecutor(reader_count(workers)) as pool:
         digests = pool.map(_sha256, [paths[id_] for id_ in unsure])
         for id_, digest in zip(unsure, digests, strict=True):
             if digest:
                 hashes[id_] = digest
     return hashes, {id_: stat for id_, stat in unsure.items() if id_ in hashes}
+
+
+def _perhaps_moved(
+    known: Iterable[Mapping[str, store.KnownRow]], paths: Mapping[str, Path], besides: set[str]
+) -> dict[str, tuple[int, int]]:
+    """Return size and time of new images that have the size of one that vanished."""
+    new: dict[str, tuple[int, int]] = {}
+    for rows in known:
+        sizes = {row.size for id_, row in rows.items() if id_ not in paths and row.sha256}
+        if not sizes:
+            continue
+        for id_, path in paths.items():
+            if id_ in besides or id_ in new:
+                continue
+            if id_ in rows and rows[id_].status != store.PENDING:
+                continue
+            stat = _stat(path)
+            # A row that remembers no size may be of any image.
+            if stat is not None and (stat[0] in sizes or -1 in sizes):
+                new[id_] = stat
+    return new
+
+
+def _stat(path: Path) -> tuple[int, int] | None:
+    try:
+        stat = path.stat()
+    except (OSError, ValueError):
+        return None
+    return stat.st_size, stat.st_mtime_ns
 
 
 def _sha256(path: Path) -> str:

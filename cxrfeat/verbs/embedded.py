@@ -192,8 +192,12 @@ def from_files(loaded: Model, given: Sequence[Path]) -> Embedded:
     failures: dict[str, Failure] = {}
     for one in matched:
         failures |= one.failures
-    pending = first.rows - len(ids) - len(failures)
+    pending = first.rows - first.gone - len(ids) - len(failures)
     notes = [f"{pending} row(s) without an embedding were left out"] if pending > 0 else []
+    if first.gone:
+        notes.append(
+            f"{first.gone} row(s) whose image is gone since the last extract were left out"
+        )
     X = np.concatenate([one.read(ids) for one in matched], axis=1)
     return Embedded(ids, [first.sha256[id_] for id_ in ids], X, list(failures.values()), notes)
 
@@ -206,6 +210,7 @@ class _File:
     spec: Mapping[str, Any]
     fingerprint: str
     rows: int
+    gone: int
     done: dict[str, None]
     sha256: dict[str, str]
     failures: dict[str, Failure]
@@ -214,12 +219,14 @@ class _File:
     def of(cls, path: Path) -> _File:
         with store.load(path) as file:
             split = [error.partition(": ") for error in file.errors]
-            rows = list(zip(file.ids, file.status.tolist(), split, strict=True))
+            everything = zip(file.ids, file.status.tolist(), split, file.gone, strict=True)
+            rows = [(id_, status, error) for id_, status, error, gone in everything if not gone]
             return cls(
                 path,
                 file.spec,
                 file.fingerprint,
                 len(file),
+                len(file) - len(rows),
                 {id_: None for id_, status, _ in rows if status == store.DONE},
                 dict(zip(file.ids, file.sha256, strict=True)),
                 {

@@ -1,7 +1,8 @@
 """`cxrfeat export`: embeddings for programs that do not read HDF5.
 
-Only rows that are done are exported. Ids, sha256, labels, groups and every other column come
-along, and so does the provenance: spec, fingerprint and environment.
+Only rows that are done are exported, and none whose image is gone unless asked for. Ids, sha256,
+labels, groups and every other column come along, and so does the provenance: spec, fingerprint and
+environment.
 """
 
 from __future__ import annotations
@@ -24,6 +25,12 @@ from cxrfeat.errors import InputError, StorageError, UnknownNameError
 
 _BLOCK_BYTES = 32 << 20
 
+GONE = "gone"
+"""The column that tells rows whose image is gone, where they are exported as well."""
+
+Rows = npt.NDArray[np.int64]
+Columns = dict[str, npt.NDArray[Any]]
+
 
 @dataclass(frozen=True)
 class Exported:
@@ -37,6 +44,8 @@ class Exported:
     rows, dimension : int
     left_out : int
         Rows without an embedding: pending or failed.
+    gone : int
+        Rows left out because their image was not among those of the last extract.
     """
 
     path: Path
@@ -44,6 +53,7 @@ class Exported:
     rows: int
     dimension: int
     left_out: int
+    gone: int
 
 
 def export(
@@ -51,6 +61,7 @@ def export(
     *,
     to: str = "parquet",
     out: str | os.PathLike[str] | None = None,
+    include_gone: bool = False,
 ) -> Exported:
     """Write the embeddings of a file in another format.
 
@@ -62,6 +73,9 @@ def export(
         "parquet", "npz", "csv" or "tensorboard" (a folder for the Embedding Projector).
     out : path, optional
         Where to; default: beside the file, under its name. It must not exist.
+    include_gone : bool
+        Also write rows whose image was not among those of the last extract; a column ``gone``
+        says which they are.
 
     Returns
     -------
@@ -85,10 +99,12 @@ def export(
         raise InputError(f"'{target}' exists already: give another name with --out, or delete it")
     new = target.with_name(target.name + ".new")
     with store.load(path) as embeddings:
-        rows = np.flatnonzero(embeddings.status == store.DONE)
+        done = embeddings.status == store.DONE
+        gone = np.zeros_like(done) if include_gone else embeddings.gone
+        rows = np.flatnonzero(done & ~gone)
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            chosen.write(embeddings, rows, new)
+            chosen.write(embeddings, rows, _columns(embeddings, rows, include_gone), new)
             if not chosen.holds_provenance:
                 beside = target.with_name(target.name + ".json")
                 beside.write_text(_provenance(embeddings), encoding="utf-8")
@@ -100,12 +116,17 @@ def export(
             ) from error
         finally:
             _remove(new)
-        return Exported(target, to, len(rows), embeddings.dimension, len(embeddings) - len(rows))
+        return Exported(
+            target,
+            to,
+            rows=len(rows),
+            dimension=embeddings.dimension,
+            left_out=int(np.count_nonzero(~done & ~gone)),
+            gone=int(np.count_nonzero(gone)),
+        )
 
 
-def _write_parquet(e: store.Embeddings, rows: npt.NDArray[np.int64], path: Path) -> None:
-    columns = _columns(e, rows)
-
+def _write_parquet(e: store.Embeddings, rows: Rows, columns: Columns, path: Path) -> None:
     def blocks() -> Iterator[dict[str, Any]]:
         for part in _blocks(e, len(rows)):
             block: dict[str, Any] = {name: values[part] for name, values in columns.items()}
@@ -114,7 +135,7 @@ def _write_parquet(e: store.Embeddings, rows: npt.NDArray[np.int64], path: Path)
     tables.write_parquet(path, blocks(), {"cxrfeat": _provenance(e)})
 
 
-def _write_npz(e: store.Embeddings, rows: npt.NDArray[np.int64], path: Path) -> None:
+def _write_npz(e: store.Embeddings, rows: Rows, columns: Columns, path: Path) -> None:
     """Write what `numpy.load` reads without pickle, one block of embeddings after the other."""
     arrays: dict[str, npt.NDArray[Any]] = {
         "ids": _text([e.ids[row] for row in rows]),
@@ -125,6 +146,8 @@ def _write_npz(e: store.Embeddings, rows: npt.NDArray[np.int64], path: Path) -> 
         arrays["labels"] = e.labels[rows]
         arrays["classes"] = _text(e.classes)
     arrays |= {f"meta_{name}": values[rows] for name, values in e.meta.items()}
+    if GONE in columns:
+        arrays["gone"] = columns[GONE]
     header = {"descr": "<f4", "fortran_order": False, "shape": (len(rows), e.dimension)}
     with zipfile.ZipFile(path, "w", allowZip64=True) as archive:
         for name, values in arrays.items():
@@ -136,9 +159,8 @@ def _write_npz(e: store.Embeddings, rows: npt.NDArray[np.int64], path: Path) -> 
                 file.write(e[rows[part]].astype("<f4").tobytes())
 
 
-def _write_csv(e: store.Embeddings, rows: npt.NDArray[np.int64], path: Path) -> None:
+def _write_csv(e: store.Embeddings, rows: Rows, columns: Columns, path: Path) -> None:
     """Write one line per image; a CSV has no place for provenance, so a JSON stands beside it."""
-    columns = _columns(e, rows)
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow([*columns, *(f"embedding_{i}" for i in range(e.dimension))])
@@ -148,10 +170,9 @@ def _write_csv(e: store.Embeddings, rows: npt.NDArray[np.int64], path: Path) -> 
                 writer.writerow([*cells, *vector])
 
 
-def _write_tensorboard(e: store.Embeddings, rows: npt.NDArray[np.int64], path: Path) -> None:
+def _write_tensorboard(e: store.Embeddings, rows: Rows, columns: Columns, path: Path) -> None:
     """Write a folder as https://projector.tensorflow.org and TensorBoard's projector read it."""
     path.mkdir(exist_ok=True)
-    columns = _columns(e, rows)
     with (path / "tensors.tsv").open("w", encoding="utf-8") as file:
         for part in _blocks(e, len(rows)):
             for vector in e[rows[part]].astype(np.str_):
@@ -172,7 +193,7 @@ class _Format(NamedTuple):
     """How one format is written: the target's ending, by what, and whether it takes provenance."""
 
     ending: str
-    write: Callable[[store.Embeddings, npt.NDArray[np.int64], Path], None]
+    write: Callable[[store.Embeddings, Rows, Columns, Path], None]
     holds_provenance: bool = True
 
 
@@ -184,12 +205,14 @@ FORMATS = {
 }
 
 
-def _columns(e: store.Embeddings, rows: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[Any]]:
+def _columns(e: store.Embeddings, rows: Rows, include_gone: bool) -> Columns:
     """Everything about the rows but their embeddings, by the name it is exported under."""
-    columns: dict[str, npt.NDArray[Any]] = {
+    columns: Columns = {
         "id": _text([e.ids[row] for row in rows]),
         "sha256": _text([e.sha256[row] for row in rows]),
     }
+    if include_gone:
+        columns[GONE] = e.gone[rows].astype(np.uint8)
     if e.labels is not None:
         labels = e.labels[rows]
         if e.kind == "multiclass":

@@ -40,7 +40,8 @@ class ExtractedFile:
         Whether the weights are random: a control, not a pretrained extractor.
     dimension : int
     rows, computed, reused, failed : int
-        Rows in the file; rows computed now, taken over as they were, and not to be had.
+        Rows in the file; rows computed now, taken over as they were, and not to be had (of
+        images that are there).
     changes : store.Changes
         What the file gained, lost or kept because the images changed.
     fingerprint : str
@@ -167,7 +168,8 @@ def extract(
     storage : str
         "float32" or "float16".
     prune : bool
-        Drop rows of images that are no longer there; default: keep them.
+        Drop rows of images that are no longer there; default: keep them, marked as gone, so that
+        `fit` and `export` leave them out.
     retry_failed : bool
         Try images again that failed before.
     max_failures : int, optional
@@ -321,7 +323,7 @@ def _summary(target: Target, changes: store.Changes, path: Path) -> ExtractedFil
             rows=len(embeddings),
             computed=target.computed,
             reused=changes.reused,
-            failed=int((embeddings.status == store.FAILED).sum()),
+            failed=int(((embeddings.status == store.FAILED) & ~embeddings.gone).sum()),
             changes=changes,
             fingerprint=embeddings.fingerprint,
         )

@@ -21,11 +21,11 @@ class Failure:
 
 
 def failures_in(files: Iterable[Path]) -> list[Failure]:
-    """Return the failures that embedding files record, each image once."""
+    """Return the failures that embedding files record, each image once, gone ones left out."""
     failures: dict[str, Failure] = {}
     for file in files:
         with store.load(file) as embeddings:
-            for row in np.flatnonzero(embeddings.status == store.FAILED):
+            for row in np.flatnonzero((embeddings.status == store.FAILED) & ~embeddings.gone):
                 code, _, reason = embeddings.errors[row].partition(": ")
                 failures.setdefault(embeddings.ids[row], Failure(embeddings.ids[row], code, reason))
     return list(failures.values())

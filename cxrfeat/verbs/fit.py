@@ -62,6 +62,7 @@ def fit(
     splits: PathLike | None = None,
     test: PathLike | Sequence[PathLike] | None = None,
     combine: Sequence[str] | None = None,
+    include_gone: bool = False,
     calibrate: str | None = None,
     metric: str = "auroc",
     rope: float = 0.01,
@@ -100,6 +101,8 @@ def fit(
         Embeddings of an outside set: everything is fitted on `embeddings` and scored on these.
     combine
         Extractors to use side by side as one more, e.g. ``["vgg16+resnet50"]``.
+    include_gone
+        Also take rows whose image was not among those of the last extract.
     calibrate
         ``"sigmoid"`` or ``"isotonic"``: calibrate every head on held-out training images.
         (Heads without probabilities of their own get ``"sigmoid"`` in any case.)
@@ -152,17 +155,17 @@ def fit(
         "split": split, "leave_out": leave_out, "groups": groups,
         "splits": None if splits is None else str(splits),
         "test": None if test is None else [str(path) for path in _several(test)],
-        "combine": list(combine or []), "calibrate": calibrate, "metric": metric, "rope": rope,
-        "specificity": specificity, "prevalence": prevalence, "learning_curve": learning_curve,
-        "seed": seed,
+        "combine": list(combine or []), "include_gone": include_gone, "calibrate": calibrate,
+        "metric": metric, "rope": rope, "specificity": specificity, "prevalence": prevalence,
+        "learning_curve": learning_curve, "seed": seed,
     }  # fmt: skip
     heads = registry.named(head)
     primary = metric_named(metric)
     _check_numbers(calibrate, rope, specificity, prevalence, jobs)
-    study = _load(embeddings)
+    study = load_study(embeddings, include_gone=include_gone)
     outside_from = None
     if test is not None:
-        study, outside_from = with_outside(study, _load(test))
+        study, outside_from = with_outside(study, load_study(test, include_gone=include_gone))
     study = replace(
         study, extractors=[*study.extractors, *(combined(study, name) for name in combine or [])]
     )
@@ -285,10 +288,11 @@ def _several(paths: PathLike | Sequence[PathLike]) -> list[PathLike]:
     return [paths] if isinstance(paths, str | os.PathLike) else list(paths)
 
 
-def _load(embeddings: PathLike | Sequence[PathLike]) -> Study:
+def load_study(embeddings: PathLike | Sequence[PathLike], *, include_gone: bool = False) -> Study:
+    """Open embedding files and join them by image id, as `fit` does."""
     with ExitStack() as stack:
         files = [stack.enter_context(store.load(path)) for path in embedding_paths(embeddings)]
-        return align(files)
+        return align(files, include_gone=include_gone)
 
 
 def _check_numbers(

@@ -25,7 +25,11 @@ class FileInfo:
     bytes : int
         Size of the file.
     created : str
-    rows, done, pending, failed : int
+    rows : int
+    done, pending, failed : int
+        Of the images that were among those of the last extract.
+    gone : int
+        Rows of images that were not; nothing below counts them.
     dimension : int
     storage : str
         "float32" or "float16".
@@ -55,6 +59,7 @@ class FileInfo:
     done: int
     pending: int
     failed: int
+    gone: int
     dimension: int
     storage: str
     rounding: tuple[float, float] | None
@@ -78,23 +83,26 @@ def info(file: str | os.PathLike[str]) -> FileInfo:
         If the file is damaged or not ours.
     """
     with store.load(Path(file)) as e:
-        failed = e.status == store.FAILED
+        here = ~e.gone
+        failed = (e.status == store.FAILED) & here
         codes = Counter(e.errors[row].partition(":")[0] for row in np.flatnonzero(failed))
-        classes, unlabelled = {}, len(e)
+        classes, unlabelled = {}, int(np.count_nonzero(here))
         if e.labels is not None:
-            sums = np.nansum(e.labels, axis=0).astype(int).tolist()
+            sums = np.nansum(e.labels[here], axis=0).astype(int).tolist()
             classes = dict(zip(e.classes, sums, strict=True))
-            unlabelled = int(np.isnan(e.labels).all(axis=1).sum())
-        groups = e.groups
+            unlabelled = int(np.isnan(e.labels[here]).all(axis=1).sum())
+        meta = {name: values[here] for name, values in e.meta.items()}
+        groups = meta.get("group")
         return FileInfo(
             path=e.path,
             name=e.name,
             bytes=e.path.stat().st_size,
             created=e.created,
             rows=len(e),
-            done=int(np.count_nonzero(e.status == store.DONE)),
-            pending=int(np.count_nonzero(e.status == store.PENDING)),
+            done=int(np.count_nonzero(e.done)),
+            pending=int(np.count_nonzero((e.status == store.PENDING) & here)),
             failed=int(np.count_nonzero(failed)),
+            gone=int(np.count_nonzero(e.gone)),
             dimension=e.dimension,
             storage=e.storage,
             rounding=_median_and_largest(e),
@@ -105,11 +113,11 @@ def info(file: str | os.PathLike[str]) -> FileInfo:
             classes=classes,
             unlabelled=unlabelled,
             groups=None if groups is None else len(set(groups[groups != ""].tolist())),
-            columns={name: len(set(values.tolist())) for name, values in e.meta.items()},
+            columns={name: len(set(values.tolist())) for name, values in meta.items()},
             failures=dict(codes.most_common()),
         )
 
 
 def _median_and_largest(e: store.Embeddings) -> tuple[float, float] | None:
-    lost = None if e.rounding is None else e.rounding[e.status == store.DONE]
+    lost = None if e.rounding is None else e.rounding[e.done]
     return None if lost is None or not len(lost) else (float(np.median(lost)), float(lost.max()))

@@ -30,15 +30,16 @@ def used_files(paths: Sequence[Path], run: Path, *, outside: bool = False) -> li
 
 def _used_file(path: Path, run: Path, outside: bool) -> EmbeddingFile:
     with store.load(path) as e:
-        failed = np.flatnonzero(e.status == store.FAILED)
+        failed = np.flatnonzero((e.status == store.FAILED) & ~e.gone)
         return EmbeddingFile(
             name=e.name,
             path=_relative(path, run),
             outside=outside,
             rows=len(e),
-            done=int(np.count_nonzero(e.status == store.DONE)),
-            pending=int(np.count_nonzero(e.status == store.PENDING)),
+            done=int(np.count_nonzero(e.done)),
+            pending=int(np.count_nonzero((e.status == store.PENDING) & ~e.gone)),
             failures=dict(Counter(e.errors[row].partition(":")[0] for row in failed).most_common()),
+            gone=int(np.count_nonzero(e.gone)),
             dimension=e.dimension,
             control=is_control(e.spec),
             fingerprint=e.fingerprint,

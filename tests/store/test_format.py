@@ -22,6 +22,20 @@ GOLDEN_SHA256 = "eb2c0fab97d77b71e8ad30977bed474fdea61a934f2b5f18b5c0240439a5200
 IDS = ["covid/1.png", "normal/ü.png", "normal/3.png"]
 
 
+def write_with_a_gone_row(path: Path) -> None:
+    """The example, whose second image was not there at the second extract."""
+    write_example(path)
+    with load(path) as e:
+        rest = [0, 2]
+        dataset = dataset_of(
+            [IDS[row] for row in rest],
+            classes=e.classes,
+            labels=e.labels[rest],
+            meta={name: values[rest] for name, values in e.meta.items()},
+        )
+    writer_for(path, [], dataset=dataset).close()
+
+
 def write_example(path: Path) -> None:
     """What the golden file was written with; a new version must not write it anew."""
     dataset = dataset_of(
@@ -65,7 +79,7 @@ def test_a_file_of_format_1_is_still_written(path: Path) -> None:
     write_example(path)
     assert_example(path)
     with h5py.File(path) as new, h5py.File(GOLDEN) as old:
-        assert set(new) == set(old)
+        assert set(new) == set(old) | {"gone"}  # optional, so that the version is the same
         assert set(new.attrs) == set(old.attrs)
         for name in ("embeddings", "checksum", "id", "sha256", "status", "error", "stat", "labels"):
             assert new[name].dtype == old[name].dtype
@@ -86,6 +100,31 @@ def test_the_example_of_the_document_runs(path: Path, monkeypatch) -> None:
     np.testing.assert_array_equal(found["Y"], [[1, 0], [0, 1]])
     assert found["patients"].tolist() == ["p1", "p2"]
     assert found["made_with"]["backbone"] == "tiny"
+
+
+def test_the_example_of_the_document_leaves_gone_rows_out(path: Path, monkeypatch) -> None:
+    example = re.search(r"```python\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.S)
+    assert example
+    write_with_a_gone_row(path)
+    path.rename(path.with_name("vgg16.h5"))
+    monkeypatch.chdir(path.parent)
+    found: dict = {}
+    exec(example[1], found)
+    assert found["ids"].tolist() == IDS[:1]
+
+
+def test_a_file_of_old_gets_its_marks_by_being_written_anew(path: Path) -> None:
+    path.parent.mkdir()
+    path.write_bytes(GOLDEN.read_bytes())
+    with load(path) as e:
+        assert not e.gone.any()
+        assert e.done.tolist() == [True, True, False]
+    with writer_for(path, IDS[:2]) as writer:  # the last one vanished, so that no row moves
+        assert (writer.changes.gone, writer.changes.rewritten) == (1, True)
+    assert hashlib.sha256(GOLDEN.read_bytes()).hexdigest() == GOLDEN_SHA256
+    with load(path) as e:
+        assert e.gone.tolist() == [False, False, True]
+    assert verify(path).sound
 
 
 def test_every_must_for_writers_holds(path: Path) -> None:

@@ -94,3 +94,17 @@ def test_a_file_is_never_written_over(tmp_path: Path) -> None:
     a, b = shard(tmp_path / "a.h5", ["1"]), shard(tmp_path / "b.h5", ["2"])
     with pytest.raises(InputError, match="exists already"):
         merge([a, b], b)
+
+
+def test_a_row_that_is_gone_gives_way_to_the_image_in_another_file(tmp_path: Path) -> None:
+    a = shard(tmp_path / "a.h5", ["1", "2", "3"], dataset=labelled(["1", "2", "3"], "x", "p"))
+    writer_for(a, ["3"], dataset=labelled(["3"], "x", "p")).close()  # 1 and 2 are gone
+    with writer_for(tmp_path / "b.h5", ["2"], dataset=labelled(["2"], "y", "q")) as writer:
+        fill(writer, version=1)  # and in this shard 2 is another image
+    merged = merge([a, tmp_path / "b.h5"], tmp_path / "all.h5")
+    assert (merged.rows, merged.done, merged.pending, merged.gone) == (3, 2, 0, 1)
+    with load(tmp_path / "all.h5") as e:
+        assert dict(zip(e.ids, e.gone.tolist(), strict=True)) == {"3": False, "1": True, "2": False}
+        np.testing.assert_array_equal(e.numpy(["2"]), [vector_of("2", 1)])
+        row = e.ids.index("2")
+        assert (e.groups[row], e.labels[row].tolist()) == ("q", [0, 1])

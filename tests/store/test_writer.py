@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
@@ -92,7 +93,7 @@ def test_gained_lost_and_changed_images_cost_only_what_is_new(path: Path) -> Non
     with writer_for(path, ["new", *IDS[1:]], current_sha256={IDS[2]: sha_of(IDS[2], 1)}) as writer:
         assert writer.pending == ["new", IDS[2]]
         changes = writer.changes
-        assert (changes.reused, changes.added, changes.changed, changes.vanished_kept) == (
+        assert (changes.reused, changes.added, changes.changed, changes.gone) == (
             1,
             1,
             1,
@@ -247,3 +248,64 @@ def test_a_row_that_counts_is_not_written_over(path: Path) -> None:
             writer.fail(IDS[0], "truncated", "ends early")
     with load(path) as e:
         np.testing.assert_array_equal(e[0], vector_of(IDS[0]))
+
+
+def outside_of_rows(path: Path, name: str, length: int) -> bytes:
+    """The bytes of a file without those of one dataset."""
+    with h5py.File(path) as file:
+        at = file[name].id.get_offset()
+    data = path.read_bytes()
+    return data[:at] + data[at + length :]
+
+
+def test_a_mark_is_set_and_taken_back_in_place(path: Path) -> None:
+    with writer_for(path, IDS) as writer:
+        fill(writer)
+    inode, before = path.stat().st_ino, outside_of_rows(path, "gone", 3)
+    with writer_for(path, IDS[:2]) as writer:
+        assert (writer.changes.gone, writer.changes.rewritten) == (1, False)
+    with load(path) as e:
+        assert e.gone.tolist() == [False, False, True]
+        assert e.numpy().shape == (2, 5)
+    assert (path.stat().st_ino, outside_of_rows(path, "gone", 3)) == (inode, before)
+    with writer_for(path, IDS) as writer:
+        assert (writer.changes.gone, writer.changes.reused, writer.pending) == (0, 3, [])
+    with load(path) as e:
+        assert not e.gone.any()
+    assert (path.stat().st_ino, outside_of_rows(path, "gone", 3)) == (inode, before)
+
+
+def test_a_moved_row_that_failed_stays_failed_until_it_is_retried(path: Path) -> None:
+    with writer_for(path, IDS) as writer:
+        fill(writer, IDS[:2])
+        writer.fail(IDS[2], "truncated", "ends early", sha_of(IDS[2]))
+    ids, now = [*IDS[:2], "c/3.png"], {"c/3.png": sha_of(IDS[2])}
+    with writer_for(path, ids, current_sha256=now) as writer:
+        changes = writer.changes
+        assert (changes.moved, changes.failed_kept, changes.reused) == (1, 1, 2)
+    with load(path) as e:
+        assert e.errors == ["", "", "truncated: ends early"]
+    ids, now = [*IDS[:2], "d/3.png"], {"d/3.png": sha_of(IDS[2])}
+    with writer_for(path, ids, current_sha256=now, retry_failed=True) as writer:
+        assert (writer.changes.moved, writer.changes.retried) == (1, 1)
+        assert writer.pending == ["d/3.png"]
+
+
+def test_of_equal_vanished_images_the_one_of_the_same_name_moves(path: Path) -> None:
+    same = sha_of("same")
+    with writer_for(path, ["a/1.png", "a/2.png"]) as writer:
+        writer.write(writer.pending, np.ones((2, 5), dtype=np.float32), [same, same])
+    with writer_for(path, ["b/2.png"], current_sha256={"b/2.png": same}) as writer:
+        assert (writer.changes.moved, writer.changes.gone) == (1, 1)
+    with load(path) as e:
+        assert (e.ids, e.gone.tolist()) == (["b/2.png", "a/1.png"], [False, True])
+
+
+def test_an_image_renamed_over_another_takes_its_row_along(path: Path) -> None:
+    with writer_for(path, IDS) as writer:
+        fill(writer)
+    with writer_for(path, IDS[:2], current_sha256={IDS[0]: sha_of(IDS[2])}) as writer:
+        changes = writer.changes
+        assert (changes.moved, changes.changed, changes.gone, changes.dropped) == (1, 0, 0, 0)
+    with load(path) as e:
+        np.testing.assert_array_equal(e.numpy(), [vector_of(IDS[2]), vector_of(IDS[1])])
