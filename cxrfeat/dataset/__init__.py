@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from cxrfeat.dataset.data import Dataset, LabelKind
+from cxrfeat.dataset.data import Dataset, LabelKind, PatientKey
 from cxrfeat.dataset.folders import find_images, from_folders
 from cxrfeat.dataset.table import from_table
 from cxrfeat.errors import InputError
 from cxrfeat.tables import TABLE_SUFFIXES
 
-__all__ = ["Dataset", "LabelKind", "find", "from_folders", "from_table", "image_ids"]
+__all__ = ["Dataset", "LabelKind", "PatientKey", "find", "from_folders", "from_table", "image_ids"]
 
 
 def find(

@@ -13,6 +13,22 @@ LabelKind = Literal["multiclass", "multilabel"]
 
 
 @dataclass(frozen=True)
+class PatientKey:
+    """Which secret turned patient ids into groups.
+
+    Attributes
+    ----------
+    id : str
+        16 hexadecimal digits that tell one key from another and give none away.
+    lasts : bool
+        Whether the next process will have the same key.
+    """
+
+    id: str
+    lasts: bool = True
+
+
+@dataclass(frozen=True)
 class Dataset:
     """The images to extract, in order, with labels and columns where they are known.
 
@@ -31,6 +47,8 @@ class Dataset:
     meta : dict of str to ndarray of str, shape (N,)
         Columns by name: ``group`` (patient), ``split``, ``source``, view, age ...
         "" where unknown.
+    patient_key : PatientKey or None
+        The key whose hashes stand in the column ``group``; None where groups were given.
     notes : list of str
         What was understood and what was passed over, in sentences for the user.
     missing : list of str
@@ -45,6 +63,7 @@ class Dataset:
     labels: npt.NDArray[np.float32] | None = None
     kind: LabelKind = "multiclass"
     meta: dict[str, npt.NDArray[np.str_]] = field(default_factory=dict)
+    patient_key: PatientKey | None = None
     notes: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     rows_without_image: list[str] = field(default_factory=list)

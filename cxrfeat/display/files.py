@@ -32,7 +32,8 @@ def file_info(info: FileInfo) -> None:
         counts = ", ".join(f"{name} {count}" for name, count in info.classes.items())
         lines["labels"] = f"{info.kind}: {counts}; {info.unlabelled} without"
     if info.groups is not None:
-        lines["groups"] = str(info.groups)
+        hashed = f" (patient ids hashed with key {info.patient_key})" if info.patient_key else ""
+        lines["groups"] = f"{info.groups}{hashed}"
     for name, count in info.columns.items():
         lines[f"column {name}"] = f"{count} distinct values"
     for code, count in info.failures.items():

@@ -44,6 +44,8 @@ class _EmbeddingFile(Protocol):
     @property
     def meta(self) -> dict[str, npt.NDArray[np.str_]]: ...
     @property
+    def patient_key(self) -> str: ...
+    @property
     def spec(self) -> Mapping[str, Any]: ...
     @property
     def fingerprint(self) -> str: ...
@@ -91,6 +93,8 @@ class Study:
     extractors : list of Extractor
     notes : list of str
         How many images were left out, and why.
+    patient_key : str
+        Which key the patients were hashed with; "" where they were not.
     """
 
     ids: list[str]
@@ -101,6 +105,7 @@ class Study:
     meta: dict[str, npt.NDArray[np.str_]]
     extractors: list[Extractor]
     notes: list[str]
+    patient_key: str = ""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -128,10 +133,12 @@ def align(files: Sequence[_EmbeddingFile], *, include_gone: bool = False) -> Stu
     Raises
     ------
     InputError
-        Two files of one name, no common image, the same id with another sha256 or another
-        label, no labels at all, or a row that is marked done and is not finite.
+        Two files of one name, patients hashed with different keys, no common image, the same id
+        with another sha256 or another label, no labels at all, or a row that is marked done and is
+        not finite.
     """
     _refuse_equal_names(files)
+    _refuse_other_patient_keys(files)
     first = files[0]
     labelled = next((file for file in files if file.labels is not None), None)
     if labelled is None:
@@ -173,6 +180,7 @@ def align(files: Sequence[_EmbeddingFile], *, include_gone: bool = False) -> Stu
         meta=_joined_meta(files, rows, common),
         extractors=[_extractor(file, common) for file in files],
         notes=notes,
+        patient_key=next((file.patient_key for file in files if file.patient_key), ""),
     )
 
 
@@ -191,6 +199,17 @@ def _refuse_equal_names(files: Sequence[_EmbeddingFile]) -> None:
                 " rename one of the files"
             )
         seen[file.name] = file.path
+
+
+def _refuse_other_patient_keys(files: Sequence[_EmbeddingFile]) -> None:
+    hashed = [file for file in files if file.patient_key]
+    for file in hashed[1:]:
+        if file.patient_key != hashed[0].patient_key:
+            raise InputError(
+                f"the patients of {hashed[0].path} and {file.path} were hashed with different keys"
+                f" ({hashed[0].patient_key}, {file.patient_key}): set $CXRFEAT_PATIENT_KEY to the"
+                " same value, or copy the key file, and extract one of them again with --prune"
+            )
 
 
 def _done_rows(file: _EmbeddingFile, include_gone: bool) -> dict[str, int]:
@@ -370,6 +389,12 @@ def with_outside(study: Study, outside: Study) -> tuple[Study, int]:
         column: np.concatenate([_column(part, column) for part in (study, outside)])
         for column in {**study.meta, **outside.meta}
     }
+    strangers = []
+    if study.patient_key and outside.patient_key and study.patient_key != outside.patient_key:
+        strangers.append(
+            "the patients of the outside set were hashed with another key: whether it shares"
+            " patients with the training images cannot be seen"
+        )
     both = Study(
         ids=[*study.ids, *(f"test:{id_}" for id_ in outside.ids)],
         classes=study.classes,
@@ -378,7 +403,8 @@ def with_outside(study: Study, outside: Study) -> tuple[Study, int]:
         sha256=[*study.sha256, *outside.sha256],
         meta=meta,
         extractors=joined,
-        notes=[*study.notes, *(f"outside: {note}" for note in outside.notes)],
+        notes=[*study.notes, *(f"outside: {note}" for note in outside.notes), *strangers],
+        patient_key=study.patient_key,
     )
     return both, len(study)
 

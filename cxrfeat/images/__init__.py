@@ -4,6 +4,7 @@ The only place that imports Pillow and pydicom.
 """
 
 from cxrfeat.images.decoded import RADIOGRAPHY, ReadingOptions
+from cxrfeat.images.patient_key import named_key
 from cxrfeat.images.radiograph import Radiograph, declared_columns, read_image
 from cxrfeat.images.resizing import READING_VERSION, reading_spec, resize
 
@@ -13,6 +14,7 @@ __all__ = [
     "Radiograph",
     "ReadingOptions",
     "declared_columns",
+    "named_key",
     "read_image",
     "reading_spec",
     "resize",

@@ -85,6 +85,9 @@ class Embeddings:
     kind : "multiclass" or "multilabel"
     labels : ndarray of float32, shape (N, L), or None
     meta : dict of str to ndarray of str, shape (N,)
+    patient_key : str
+        What tells the key whose hashes stand in the column ``group`` from others; "" where they
+        are no hashes, or a file does not say.
     spec, environment : dict
     fingerprint, created : str
     dimension : int
@@ -122,6 +125,7 @@ class Embeddings:
         self.kind: LabelKind = table.kind
         self.labels = table.labels
         self.meta = table.meta
+        self.patient_key = table.patient_key_id
         self.gone: npt.NDArray[np.bool_] = (
             np.zeros(len(self.ids), dtype=bool) if table.gone is None else table.gone != 0
         )

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from h5py import h5d, h5p, h5s, h5t
 
-from cxrfeat.dataset import LabelKind
+from cxrfeat.dataset import LabelKind, PatientKey
 from cxrfeat.errors import InputError
 from cxrfeat.spec import fingerprint
 
@@ -46,7 +46,7 @@ class Table:
     ----------
     ids : list of str
         Unique, in file order.
-    classes, kind, labels, meta
+    classes, kind, labels, meta, patient_key
         As in `cxrfeat.dataset.Dataset`.
     gone : ndarray of uint8, shape (N,), or None
         1 where the image was not among those of the last extract; None where nothing says.
@@ -59,6 +59,12 @@ class Table:
     labels: npt.NDArray[np.float32] | None = None
     meta: dict[str, npt.NDArray[np.str_]] = field(default_factory=dict)
     gone: npt.NDArray[np.uint8] | None = None
+    patient_key: PatientKey | None = None
+
+    @property
+    def patient_key_id(self) -> str:
+        """What tells the key of the groups from others; "" where they are no hashes."""
+        return "" if self.patient_key is None else self.patient_key.id
 
     def same_as(self, other: Table) -> bool:
         """Whether a file of `other` need not be written anew to hold this."""
@@ -72,6 +78,7 @@ class Table:
                 or other.labels is None
                 or np.array_equal(self.labels, other.labels, equal_nan=True)
             )
+            and self.patient_key_id == other.patient_key_id
             and self.meta.keys() == other.meta.keys()
             and all(np.array_equal(self.meta[name], other.meta[name]) for name in self.meta)
         )
@@ -112,6 +119,9 @@ def create(path: Path, header: Header, table: Table) -> h5py.File:
         _state(file, "fingerprint", header.fingerprint)
         _state(file, "environment", json.dumps(header.environment, sort_keys=True))
         _state(file, "created", header.created or datetime.now(UTC).isoformat(timespec="seconds"))
+
+        if table.patient_key is not None:
+            _state(file, "patient_key", table.patient_key.id)
 
         stored = STORAGE_TYPES[header.storage]
         row_bytes = max(1, header.dimension * stored.itemsize)

@@ -11,13 +11,14 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from cxrfeat.dataset import PatientKey
 from cxrfeat.errors import FileFormatError, InputError
 from cxrfeat.store.embeddings import Embeddings
 from cxrfeat.store.layout import DONE, FAILED, PENDING, Header, Table
 from cxrfeat.store.lock import FileLock
 from cxrfeat.store.opening import damage_named, find_damaged_columns
 from cxrfeat.store.rows import checksums
-from cxrfeat.store.shape import copy_rows, replace_file, require_same
+from cxrfeat.store.shape import SAME_KEY, copy_rows, replace_file, require_same
 
 _BEST = {DONE: 2, FAILED: 1}  # a row that is done beats one that failed beats one that is pending
 _SHOWN = 5
@@ -69,7 +70,8 @@ def merge(paths: Sequence[Path | str], out: Path | str) -> Merged:
     Raises
     ------
     InputError
-        If `out` exists, files are stored differently, or rows conflict.
+        If `out` exists, files are stored differently, rows conflict, or patients were hashed with
+        different keys.
     SpecMismatchError
         If the fingerprints differ.
     FileFormatError
@@ -83,9 +85,11 @@ def merge(paths: Sequence[Path | str], out: Path | str) -> Merged:
     with contextlib.ExitStack() as stack:
         parts = [stack.enter_context(Embeddings(Path(path))) for path in paths]
         header = _common_header(parts)
+        key = _common_patient_key(parts)
         owner, row = _choose(parts)
         ids = list(owner)
         table = _join_tables(parts, ids)
+        table.patient_key = key
         out.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(out)
         stack.callback(lock.release)
@@ -119,6 +123,20 @@ def _common_header(parts: list[Embeddings]) -> Header:
         require_same(part.path, headers[0], header)
     origins = [{"name": p.name, "rows": len(p), "environment": p.environment} for p in parts]
     return Header(parts[0].spec, parts[0].dimension, parts[0].storage, {"merged_from": origins})
+
+
+def _common_patient_key(parts: list[Embeddings]) -> PatientKey | None:
+    """Return the key of all groups; None where some are no hashes, or do not say."""
+    grouped = [part for part in parts if part.groups is not None]
+    hashed = [part for part in grouped if part.patient_key]
+    for part in hashed[1:]:
+        if part.patient_key != hashed[0].patient_key:
+            raise InputError(
+                f"the patients of '{hashed[0].path}' and '{part.path}' were hashed with different"
+                f" keys ({hashed[0].patient_key}, {part.patient_key}), so that one patient would"
+                f" have two groups: {SAME_KEY}, and extract one of them again with --prune"
+            )
+    return PatientKey(hashed[0].patient_key) if hashed and hashed == grouped else None
 
 
 def _choose(parts: list[Embeddings]) -> tuple[dict[str, int], dict[str, int]]:

@@ -19,7 +19,7 @@ import h5py
 import numpy as np
 from h5py import h5d, h5l
 
-from cxrfeat.dataset import LabelKind
+from cxrfeat.dataset import LabelKind, PatientKey
 from cxrfeat.errors import CxrfeatError, FileFormatError
 from cxrfeat.store.heaps import check_text
 from cxrfeat.store.layout import (
@@ -142,6 +142,8 @@ def read_table(file: h5py.File, path: Path) -> Table:
             table.kind = cast(LabelKind, _text_attribute(labels, "kind"))
         for link in file["meta"]:
             table.meta[column_name(link)] = np.array(read_text(file["meta"][link]), dtype=np.str_)
+        if "patient_key" in file.attrs:
+            table.patient_key = PatientKey(_text_attribute(file, "patient_key"))
         if "gone" in file:
             table.gone = (file["gone"][...] != 0).astype(np.uint8)
         return table

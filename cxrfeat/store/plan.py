@@ -95,7 +95,10 @@ def dataset_table(dataset: Dataset) -> Table:
         if len(values) != rows:
             raise InputError(f"column '{name}' has {len(values)} values for {rows} ids")
     meta = {name: np.asarray(values, dtype=np.str_) for name, values in dataset.meta.items()}
-    return Table(list(dataset.ids), list(dataset.classes), dataset.kind, labels, meta)
+    key = dataset.patient_key if "group" in meta else None
+    return Table(
+        list(dataset.ids), list(dataset.classes), dataset.kind, labels, meta, patient_key=key
+    )
 
 
 def plan(
@@ -210,6 +213,7 @@ def _merge_tables(
     """
     ids = wanted.ids + [old.ids[row] for row in source[wanted_rows:]]
     table = Table(ids)
+    table.patient_key = wanted.patient_key if "group" in wanted.meta else old.patient_key
     known = source >= 0
     if wanted.labels is None and old.labels is not None:
         table.classes, table.kind = old.classes, old.kind

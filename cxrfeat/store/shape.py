@@ -36,6 +36,12 @@ from cxrfeat.store.rows import runs, set_status
 ROW_DATASETS = ("embeddings", "checksum", "sha256", "error", "stat", "rounding", "status")
 _COPY_BYTES = 16 << 20
 
+SAME_KEY = (
+    "set $CXRFEAT_PATIENT_KEY to the same value, or copy the key file,"
+    " ~/.config/cxrfeat/patient-key"
+)
+"""How to mend that groups were hashed with different keys."""
+
 
 def bring_to(
     path: Path,
@@ -57,6 +63,7 @@ def bring_to(
         theirs = read_header(file, path)
         require_same(path, header, theirs)
         old = read_table(file, path)
+        _refuse_other_patients(path, old, wanted, prune)
         with damage_named(path):
             status, sha256 = file["status"][...], file["sha256"][...]
         todo = plan(
@@ -79,6 +86,28 @@ def bring_to(
         if len(todo.reset):
             reset_rows(path, todo.reset)
     return todo.changes
+
+
+def _refuse_other_patients(path: Path, old: Table, wanted: Table, prune: bool) -> None:
+    """Refuse groups of another patient key, which would not match those of the file.
+
+    With `prune` no row of the file keeps its old group, so that a key that lasts may replace one
+    that is lost.
+    """
+    key = wanted.patient_key
+    if key is None or "group" not in old.meta or key.id == old.patient_key_id:
+        return
+    if not key.lasts:
+        raise InputError(
+            f"'{path}' has patients already, and there is no place to keep a patient key in (the"
+            " home folder cannot be written), so that new ones would not match: set"
+            " $CXRFEAT_PATIENT_KEY to the key that it was made with, or give --group-column"
+        )
+    if old.patient_key is not None and not prune:
+        raise InputError(
+            f"the patients of '{path}' were hashed with another key ({old.patient_key_id}, here"
+            f" {key.id}): {SAME_KEY}; if that key is lost, --prune gives all images new groups"
+        )
 
 
 def _refuse_to_carry_damage(path: Path, file: h5py.File, wanted: Table, changes: Changes) -> None:

@@ -80,7 +80,8 @@ def open_writer(
     Raises
     ------
     InputError
-        For ids that are not unique, or a file of another dimension or storage.
+        For ids that are not unique, a file of another dimension or storage, or one whose patients
+        were hashed with another key.
     SpecMismatchError
         If the file was made with another spec; ``difference`` has one line per entry.
     LockedError

@@ -20,18 +20,32 @@ def with_declared_columns(found: Dataset, workers: int) -> Dataset:
         The images.
     workers
         Threads that read the headers.
+
+    Raises
+    ------
+    InputError
+        If patients are needed, and the key that hides their ids is damaged.
     """
     with ThreadPoolExecutor(workers, thread_name_prefix="headers") as pool:
         declared = list(pool.map(images.declared_columns, found.paths))
     files = sum(bool(columns) for columns in declared)
     if not files:
         return found
+    key = images.named_key() if "group" not in found.meta else None
     meta = dict(found.meta)
     for name in next(columns for columns in declared if columns):
         values = [columns.get(name, "") for columns in declared]
         if name not in meta and any(values):
             meta[name] = np.array(values, dtype=np.str_)
     notes = [*found.notes, f"columns from the headers of {files} DICOM file(s)"]
-    if "group" in meta and "group" not in found.meta:
+    if "group" not in meta:
+        key = None
+    if key is not None:
         notes.append("patients from a keyed hash of the DICOM patient id")
-    return replace(found, meta=meta, notes=notes)
+        if not key.lasts:
+            notes.append(
+                "no place for a patient key (the home folder cannot be written): it holds for this"
+                " run only, so that images cannot be added later; set $CXRFEAT_PATIENT_KEY to a"
+                " secret of your own"
+            )
+    return replace(found, meta=meta, notes=notes, patient_key=key)

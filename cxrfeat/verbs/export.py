@@ -236,6 +236,7 @@ def _provenance(e: store.Embeddings) -> str:
             "fingerprint": e.fingerprint,
             "spec": e.spec,
             "environment": e.environment,
+            "patient_key": e.patient_key or None,
             "created": e.created,
             "storage": e.storage,
             "classes": e.classes,

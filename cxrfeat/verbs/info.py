@@ -45,6 +45,8 @@ class FileInfo:
         Images without any known label.
     groups : int or None
         Distinct groups (patients), where there is such a column.
+    patient_key : str
+        Which key the groups were hashed with, where they were.
     columns : dict of str to int
         Distinct values of each column that came with the images.
     failures : dict of str to int
@@ -70,6 +72,7 @@ class FileInfo:
     classes: dict[str, int]
     unlabelled: int
     groups: int | None
+    patient_key: str
     columns: dict[str, int]
     failures: dict[str, int]
 
@@ -113,6 +116,7 @@ def info(file: str | os.PathLike[str]) -> FileInfo:
             classes=classes,
             unlabelled=unlabelled,
             groups=None if groups is None else len(set(groups[groups != ""].tolist())),
+            patient_key=e.patient_key,
             columns={name: len(set(values.tolist())) for name, values in meta.items()},
             failures=dict(codes.most_common()),
         )
