@@ -38,8 +38,21 @@ def file_info(info: FileInfo) -> None:
         lines[f"column {name}"] = f"{count} distinct values"
     for code, count in info.failures.items():
         lines[f"failed: {code}"] = str(count)
-    for title, entries in (("spec", info.spec), ("environment", info.environment)):
-        lines |= {f"{title}: {key}": _one_line(value) for key, value in entries.items()}
+    lines |= {f"spec: {key}": _one_line(value) for key, value in info.spec.items()}
+    known = [origin for origin in info.origins if origin.environment]
+    for number, origin in enumerate(known, 1):
+        title = "environment" if len(known) == 1 else f"environment {number}"
+        lines[title] = f"{origin.rows} rows were computed in it"
+        lines |= {
+            f"{title}: {key}": _one_line(value) for key, value in (origin.environment or {}).items()
+        }
+    for origin in info.origins:
+        if not origin.environment:
+            lines["environment unknown"] = f"{origin.rows} rows"
+    if not known:  # a file of old names one process, which need not have computed all of it
+        lines |= {
+            f"last environment: {key}": _one_line(value) for key, value in info.environment.items()
+        }
     width = max(map(len, lines))
     for key, value in lines.items():
         screen.print(f"{key:{width}}  {value}", soft_wrap=True)

@@ -7,6 +7,7 @@ from cxrfeat.images.decoded import RADIOGRAPHY, ReadingOptions
 from cxrfeat.images.patient_key import named_key
 from cxrfeat.images.radiograph import Radiograph, declared_columns, read_image
 from cxrfeat.images.resizing import READING_VERSION, reading_spec, resize
+from cxrfeat.images.versions import decoders
 
 __all__ = [
     "RADIOGRAPHY",
@@ -14,6 +15,7 @@ __all__ = [
     "Radiograph",
     "ReadingOptions",
     "declared_columns",
+    "decoders",
     "named_key",
     "read_image",
     "reading_spec",

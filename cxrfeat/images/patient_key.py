@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 import os
 import secrets
@@ -93,10 +94,8 @@ def _make(path: Path) -> None:
     try:
         with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(secrets.token_hex(_DIGITS // 2))
-        try:
-            os.link(draft, path)  # fails where another process was first; then its key counts
-        except FileExistsError:
-            pass
+        with contextlib.suppress(FileExistsError):  # another process was first: its key counts
+            os.link(draft, path)
     finally:
         draft.unlink(missing_ok=True)
 

@@ -226,7 +226,8 @@ def versions(results: Mapping[str, Any], charting: Mapping[str, str]) -> Table:
     made = {
         (name, str(of))
         for entry in results["embeddings"]
-        for name, of in entry["environment"].items()
+        for environment in _environments(entry)
+        for name, of in environment.items()
     }
     rows += [("embeddings", name, of) for name, of in sorted(made)]
     rows += [("this page", name, of) for name, of in charting.items()]
@@ -236,6 +237,12 @@ def versions(results: Mapping[str, Any], charting: Mapping[str, str]) -> Table:
         _columns("Package", "Version", "Of", words=3),
         [[_text(name), _text(of), _text(what)] for what, name, of in rows],
     )
+
+
+def _environments(entry: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return where the rows of a file were computed; of old files, what it names instead."""
+    known = [origin["environment"] for origin in entry.get("origins", ())]
+    return [one for one in known if one] or [entry["environment"]]
 
 
 def checklist(items: Sequence[ChecklistItem]) -> Table:

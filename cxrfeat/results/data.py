@@ -203,7 +203,10 @@ class EmbeddingFile:
         Whether the weights are random.
     fingerprint : str
     spec, environment : dict
-        How the embeddings were made, and the versions that made them.
+        How the embeddings were made, and the process that last added to them.
+    origins : list of dict
+        ``rows`` that are done, and the ``environment`` they were computed in; null where that is
+        not known.
     created : str
     """
 
@@ -220,6 +223,7 @@ class EmbeddingFile:
     fingerprint: str
     spec: dict[str, Any]
     environment: dict[str, Any]
+    origins: list[dict[str, Any]]
     created: str
 
 

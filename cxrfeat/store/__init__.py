@@ -1,6 +1,6 @@
 """The embedding file: format 1 of ``docs/format.md``, and the only place that imports h5py."""
 
-from cxrfeat.store.embeddings import Embeddings, KnownRow, known, load
+from cxrfeat.store.embeddings import Embeddings, KnownRow, Origin, known, load
 from cxrfeat.store.layout import DONE, FAILED, PENDING
 from cxrfeat.store.merging import Merged, merge
 from cxrfeat.store.plan import Changes
@@ -16,6 +16,7 @@ __all__ = [
     "Embeddings",
     "KnownRow",
     "Merged",
+    "Origin",
     "StoreWriter",
     "Verification",
     "known",

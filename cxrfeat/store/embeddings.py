@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -31,6 +32,14 @@ class KnownRow(NamedTuple):
     size: int
     mtime_ns: int
     status: int
+
+
+@dataclass(frozen=True)
+class Origin:
+    """How many rows were computed in one environment; None is one that is not known."""
+
+    rows: int
+    environment: dict[str, Any] | None
 
 
 def known(path: Path | str) -> dict[str, KnownRow]:
@@ -88,7 +97,11 @@ class Embeddings:
     patient_key : str
         What tells the key whose hashes stand in the column ``group`` from others; "" where they
         are no hashes, or a file does not say.
-    spec, environment : dict
+    spec : dict
+    environment : dict
+        Of the last process that had rows to compute when it gave the file its shape.
+    environments : list of dict
+        Of every process that computed rows, for `computed_in`.
     fingerprint, created : str
     dimension : int
     storage : "float32" or "float16"
@@ -117,6 +130,7 @@ class Embeddings:
         self.spec = header.spec
         self.fingerprint = header.fingerprint
         self.environment = header.environment
+        self.environments = header.environments
         self.created = header.created
         self.dimension = header.dimension
         self.storage = header.storage
@@ -157,6 +171,25 @@ class Embeddings:
         """Relative error that storing float16 brought to each row; None for float32."""
         with damage_named(self.path):
             return self.file["rounding"][...] if "rounding" in self.file else None
+
+    @cached_property
+    def computed_in(self) -> npt.NDArray[np.int32]:
+        """Which of `environments` each row was computed in, shape (N,); -1 where not known."""
+        unknown = np.full(len(self), -1, dtype=np.int32)
+        with damage_named(self.path):
+            stated = self.file["environment"][...] if "environment" in self.file else unknown
+        return np.where((stated >= 0) & (stated < len(self.environments)), stated, unknown)
+
+    def origins(self) -> list[Origin]:
+        """Count the rows of `done` that came from each environment, unknown ones last."""
+        computed_in = self.computed_in[self.done]
+        counts = [int(np.count_nonzero(computed_in == i)) for i in range(len(self.environments))]
+        known = zip(counts, self.environments, strict=True)
+        unknown = len(computed_in) - sum(counts)
+        return [
+            *(Origin(rows, environment) for rows, environment in known if rows),
+            *([Origin(unknown, None)] if unknown else []),
+        ]
 
     @cached_property
     def _row_of(self) -> dict[str, int]:

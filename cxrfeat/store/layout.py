@@ -93,6 +93,7 @@ class Header:
     storage: Storage = "float32"
     environment: dict[str, Any] = field(default_factory=dict)
     created: str = ""
+    environments: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def fingerprint(self) -> str:
@@ -118,6 +119,7 @@ def create(path: Path, header: Header, table: Table) -> h5py.File:
         _state(file, "spec", json.dumps(header.spec, sort_keys=True))
         _state(file, "fingerprint", header.fingerprint)
         _state(file, "environment", json.dumps(header.environment, sort_keys=True))
+        _state(file, "environments", json.dumps(header.environments, sort_keys=True))
         _state(file, "created", header.created or datetime.now(UTC).isoformat(timespec="seconds"))
 
         if table.patient_key is not None:
@@ -132,6 +134,7 @@ def create(path: Path, header: Header, table: Table) -> h5py.File:
         _allocate(file, "status", (rows,), np.dtype("u1"), fill=PENDING)
         _allocate(file, "error", (rows,), h5py.string_dtype("utf-8", ERROR_BYTES))
         _allocate(file, "stat", (rows, 2), np.dtype("<i8"), fill=-1)
+        _allocate(file, "environment", (rows,), np.dtype("<i4"), fill=-1)
         _allocate(file, "gone", (rows,), np.dtype("u1"), fill=0)
         if table.gone is not None:
             file["gone"][...] = table.gone

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -97,10 +98,17 @@ def merge(paths: Sequence[Path | str], out: Path | str) -> Merged:
         def fill(new: h5py.File) -> None:
             part_of = np.array([owner[name] for name in ids], dtype=np.int64)
             row_of = np.array([row[name] for name in ids], dtype=np.int64)
+            computed_in = np.full(len(ids), -1, dtype=np.int32)
             for index, part in enumerate(parts):
                 target = np.flatnonzero(part_of == index)
                 _require_sound(part, row_of[target])
                 copy_rows(part.file, part.path, row_of[target], new, target)
+                # Each file counts its environments itself; -1, unknown, takes the last place.
+                place = [*(header.environments.index(one) for one in part.environments), -1]
+                computed_in[target] = np.array(place, dtype=np.int32)[
+                    part.computed_in[row_of[target]]
+                ]
+            new["environment"][...] = computed_in
 
         replace_file(out, header, table, fill)
     with Embeddings(out) as merged:
@@ -122,7 +130,16 @@ def _common_header(parts: list[Embeddings]) -> Header:
     for part, header in zip(parts[1:], headers[1:], strict=True):
         require_same(part.path, headers[0], header)
     origins = [{"name": p.name, "rows": len(p), "environment": p.environment} for p in parts]
-    return Header(parts[0].spec, parts[0].dimension, parts[0].storage, {"merged_from": origins})
+    environments: list[dict[str, Any]] = []
+    for part in parts:
+        environments += [one for one in part.environments if one not in environments]
+    return Header(
+        parts[0].spec,
+        parts[0].dimension,
+        parts[0].storage,
+        environment={"merged_from": origins},
+        environments=environments,
+    )
 
 
 def _common_patient_key(parts: list[Embeddings]) -> PatientKey | None:

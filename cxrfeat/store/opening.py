@@ -41,10 +41,11 @@ _NUMBERS = {
     "stat": np.dtype("<i8"),
     "rounding": np.dtype("<f4"),
     "gone": np.dtype("u1"),
+    "environment": np.dtype("<i4"),
     "labels": np.dtype("<f4"),
 }
 _TEXTS = ("id", "sha256", "error")
-_OPTIONAL = ("stat", "rounding", "gone", "labels")
+_OPTIONAL = ("stat", "rounding", "gone", "environment", "labels")
 _WIDTHS = {"embeddings": None, "labels": None, "stat": 2}  # of what has two dimensions
 _RESTORE = "restore it from a copy, or delete it and extract again"
 
@@ -114,6 +115,13 @@ def read_header(file: h5py.File, path: Path) -> Header:
     with damage_named(path):
         spec = json.loads(_text_attribute(file, "spec"))
         environment = json.loads(_text_attribute(file, "environment"))
+        environments = []
+        if "environments" in file.attrs:
+            environments = json.loads(_text_attribute(file, "environments"))
+        if not isinstance(environments, list) or not all(
+            isinstance(one, dict) for one in environments
+        ):
+            raise ValueError("its environments are not a list of JSON objects")
         if not isinstance(spec, dict) or not isinstance(environment, dict):
             raise ValueError("its spec is not a JSON object")
         embeddings = file["embeddings"]
@@ -123,6 +131,7 @@ def read_header(file: h5py.File, path: Path) -> Header:
             storage=cast(Storage, embeddings.dtype.name),
             environment=environment,
             created=_text_attribute(file, "created"),
+            environments=environments,
         )
         if header.fingerprint != _text_attribute(file, "fingerprint"):
             raise ValueError("its spec does not have the fingerprint it states")

@@ -33,7 +33,16 @@ from cxrfeat.store.opening import (
 from cxrfeat.store.plan import Changes, plan
 from cxrfeat.store.rows import runs, set_status
 
-ROW_DATASETS = ("embeddings", "checksum", "sha256", "error", "stat", "rounding", "status")
+ROW_DATASETS = (
+    "embeddings",
+    "checksum",
+    "sha256",
+    "error",
+    "stat",
+    "rounding",
+    "environment",
+    "status",
+)
 _COPY_BYTES = 16 << 20
 
 SAME_KEY = (
@@ -69,23 +78,47 @@ def bring_to(
         todo = plan(
             old, status, sha256, wanted, current_sha256, prune=prune, retry_failed=retry_failed
         )
-        if todo.changes.rewritten:
-            _refuse_to_carry_damage(path, file, wanted, todo.changes)
-            counts = np.append(status != PENDING, False)  # source -1, a new row, finds False
-            counts[todo.reset] = False
-            target = np.flatnonzero(counts[todo.source])
+        counts = np.append(status != PENDING, False)  # source -1, a new row, finds False
+        counts[todo.reset] = False
+        target = np.flatnonzero(counts[todo.source])
+        header, unnamed = _named(header, theirs, file, lacks_rows=len(target) < len(todo.source))
+        changes = replace(todo.changes, rewritten=todo.changes.rewritten or unnamed)
+        if changes.rewritten:
+            _refuse_to_carry_damage(path, file, wanted, changes)
 
             def carry_over(new: h5py.File) -> None:
                 copy_rows(file, path, todo.source[target], new, target)
 
-            replace_file(path, replace(header, created=theirs.created), todo.table, carry_over)
-    if not todo.changes.rewritten:
+            replace_file(path, header, todo.table, carry_over)
+    if not changes.rewritten:
         gone = todo.table.gone
         if old.gone is not None and gone is not None and np.any(old.gone != gone):
             _mark_gone(path, gone)
         if len(todo.reset):
             reset_rows(path, todo.reset)
-    return todo.changes
+    return changes
+
+
+def _named(
+    ours: Header, theirs: Header, file: h5py.File, *, lacks_rows: bool
+) -> tuple[Header, bool]:
+    """Add this process to those that computed rows, if there are any for it to compute.
+
+    Returns
+    -------
+    Header
+        Of the file to be.
+    bool
+        Whether it says more than the file does, which must then be written anew.
+    """
+    environments = theirs.environments
+    if not lacks_rows:
+        return theirs, False
+    new = bool(ours.environment) and ours.environment not in environments
+    if new:
+        environments = [*environments, ours.environment]
+    unnamed = bool(ours.environment) and (new or "environment" not in file)
+    return replace(ours, created=theirs.created, environments=environments), unnamed
 
 
 def _refuse_other_patients(path: Path, old: Table, wanted: Table, prune: bool) -> None:
@@ -180,7 +213,7 @@ def replace_file(
 
 def _size(header: Header, table: Table) -> int:
     per_row = header.dimension * layout.STORAGE_TYPES[header.storage].itemsize
-    per_row += 64 + 4 + 4 + 1 + 1 + 16 + layout.ERROR_BYTES + 4 * len(table.classes)
+    per_row += 64 + 4 + 4 + 4 + 1 + 1 + 16 + layout.ERROR_BYTES + 4 * len(table.classes)
     for values in (table.ids, *(column.tolist() for column in table.meta.values())):
         per_row += max((len(value.encode(errors="replace")) for value in values), default=1)
     return len(table.ids) * per_row + 100_000
@@ -224,4 +257,6 @@ def reset_rows(path: Path, rows: npt.NDArray[np.int64]) -> None:
                 file[name][part] = empty
             if "rounding" in file:
                 file["rounding"][part] = np.nan
+            if "environment" in file:
+                file["environment"][part] = -1
         sync(file)

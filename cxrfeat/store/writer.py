@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -18,7 +19,7 @@ from cxrfeat.store import layout
 from cxrfeat.store.disk import storage_errors, sync
 from cxrfeat.store.layout import DONE, FAILED, PENDING, Header, Storage
 from cxrfeat.store.lock import FileLock
-from cxrfeat.store.opening import open_for_writing, read_text
+from cxrfeat.store.opening import open_for_writing, read_header, read_text
 from cxrfeat.store.plan import Changes, dataset_table
 from cxrfeat.store.rows import checksums, rounding_errors, runs, set_status, shorten
 from cxrfeat.store.shape import bring_to, replace_file
@@ -64,7 +65,8 @@ def open_writer(
         Size in bytes and modification time in ns of images that were hashed again, to be
         remembered where the image turns out to be the same.
     environment
-        What may be recorded about the process; it does not enter the fingerprint.
+        What computes the rows: recorded for each of them, it does not enter the fingerprint. A
+        file that does not know it yet is written anew if it has rows to be computed.
     prune
         Drop the rows of images that are not in `dataset`, instead of keeping and marking them.
     retry_failed
@@ -95,7 +97,10 @@ def open_writer(
     if storage not in layout.STORAGE_TYPES:
         raise InputError(f"storage '{storage}' is unknown: choose float32 or float16")
     wanted = dataset_table(dataset)
-    header = Header(dict(spec), dimension, storage, dict(environment or {}))
+    ours = json.loads(json.dumps(dict(environment or {})))  # as it will be read back
+    header = Header(
+        dict(spec), dimension, storage, environment=ours, environments=[ours] if ours else []
+    )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -109,7 +114,7 @@ def open_writer(
         else:
             replace_file(path, header, wanted)
             changes = Changes(added=len(wanted.ids), rewritten=True)
-        writer = StoreWriter(path, lock, changes)
+        writer = StoreWriter(path, lock, changes, ours)
         writer.remember(current_stat or {})
         return writer
     except BaseException:
@@ -127,7 +132,9 @@ class StoreWriter:
         What opening the file did.
     """
 
-    def __init__(self, path: Path, lock: FileLock, changes: Changes) -> None:
+    def __init__(
+        self, path: Path, lock: FileLock, changes: Changes, environment: dict[str, Any]
+    ) -> None:
         self.path = path
         self.changes = changes
         self._lock = lock
@@ -137,6 +144,8 @@ class StoreWriter:
         self._row_of = {name: row for row, name in enumerate(self._ids)}
         self._status: npt.NDArray[np.uint8] = self._file["status"][...]
         self._embeddings = self._file["embeddings"]
+        environments = read_header(self._file, path).environments
+        self._environment = environments.index(environment) if environment in environments else -1
         self._decided: dict[int, int] = {}  # written rows whose status is not on disk yet
 
     @property
@@ -211,6 +220,8 @@ class StoreWriter:
             columns["rounding"] = rounding_errors(vectors[chosen], columns["embeddings"])
         if stats is not None:
             columns["stat"] = np.array(stats, dtype=np.int64).reshape(-1, 2)[chosen]
+        if "environment" in self._file:
+            columns["environment"] = np.full(len(order), self._environment, dtype=np.int32)
         self._write_columns(rows[order], columns)
         return [ids[position] for position in bad]
 
@@ -243,6 +254,8 @@ class StoreWriter:
             self._file["sha256"][row] = sha256.encode("ascii")
             self._file["error"][row] = shorten(f"{code}: {reason}")
             self._file["stat"][row] = stat if stat is not None else (-1, -1)
+            if "environment" in self._file:
+                self._file["environment"][row] = self._environment
         self._decided[row] = FAILED
         self._status[row] = FAILED
 

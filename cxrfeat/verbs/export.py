@@ -13,7 +13,7 @@ import os
 import shutil
 import zipfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -236,6 +236,7 @@ def _provenance(e: store.Embeddings) -> str:
             "fingerprint": e.fingerprint,
             "spec": e.spec,
             "environment": e.environment,
+            "origins": [asdict(origin) for origin in e.origins()],
             "patient_key": e.patient_key or None,
             "created": e.created,
             "storage": e.storage,

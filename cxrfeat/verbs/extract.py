@@ -11,11 +11,11 @@ from typing import Any, Literal
 
 import numpy as np
 
+from cxrfeat import __version__, features, images, store
 from cxrfeat import dataset as datasets
-from cxrfeat import features, images, store
 from cxrfeat.dataset import Dataset
 from cxrfeat.errors import InputError
-from cxrfeat.images import RADIOGRAPHY, ReadingOptions
+from cxrfeat.images import RADIOGRAPHY, ReadingOptions, decoders
 from cxrfeat.verbs.changed import current_hashes
 from cxrfeat.verbs.declared import with_declared_columns
 from cxrfeat.verbs.failures import Failure, failures_in, write_failures
@@ -214,7 +214,7 @@ def extract(
         for name in names
     }
     opening = time.monotonic() - opening
-    folder = Path(out)
+    folder, read_with = Path(out), decoders()
     paths = dict(zip(found.ids, found.paths, strict=True))
     hashes, stats = current_hashes([folder / f"{stem}.h5" for stem in extractors], paths, workers)
     with ExitStack() as stack:
@@ -227,7 +227,7 @@ def extract(
                 dimension=extractor.dimension,
                 current_sha256=hashes,
                 current_stat=stats,
-                environment=extractor.environment(),
+                environment={"cxrfeat": __version__, **extractor.environment(), **read_with},
                 prune=prune,
                 retry_failed=retry_failed,
                 storage=storage,

@@ -37,6 +37,8 @@ class FileInfo:
         Median and largest relative error that storing float16 brought to a row.
     fingerprint : str
     spec, environment : dict
+    origins : list of store.Origin
+        How many of the rows that are done were computed in which environment.
     kind : str
         "multiclass" or "multilabel"; "" without labels.
     classes : dict of str to int
@@ -68,6 +70,7 @@ class FileInfo:
     fingerprint: str
     spec: dict[str, Any]
     environment: dict[str, Any]
+    origins: list[store.Origin]
     kind: str
     classes: dict[str, int]
     unlabelled: int
@@ -112,6 +115,7 @@ def info(file: str | os.PathLike[str]) -> FileInfo:
             fingerprint=e.fingerprint,
             spec=e.spec,
             environment=e.environment,
+            origins=e.origins(),
             kind="" if e.labels is None else e.kind,
             classes=classes,
             unlabelled=unlabelled,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +46,7 @@ def _used_file(path: Path, run: Path, outside: bool) -> EmbeddingFile:
             fingerprint=e.fingerprint,
             spec=e.spec,
             environment=e.environment,
+            origins=[asdict(origin) for origin in e.origins()],
             created=e.created,
         )
 
