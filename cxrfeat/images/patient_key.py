@@ -6,6 +6,7 @@ import contextlib
 import hmac
 import os
 import secrets
+import threading
 from functools import cache
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from cxrfeat.errors import InputError
 
 VARIABLE = "CXRFEAT_PATIENT_KEY"
 _DIGITS = 64  # hexadecimal: 32 bytes
+_one_at_a_time = threading.Lock()
 
 
 def patient_key() -> bytes:
@@ -56,9 +58,15 @@ def key_file() -> Path:
     return Path(base, "cxrfeat", "patient-key")
 
 
-@cache
 def _stored_key() -> tuple[bytes, bool]:
-    """Read the key of this user, or make it; second, whether it will be there next time."""
+    """Return the key of this user; second, whether it will be there next time."""
+    with _one_at_a_time:  # the threads that read headers would each draw a key of their own
+        return _key_once()
+
+
+@cache
+def _key_once() -> tuple[bytes, bool]:
+    """Read the key, or make it where there is none yet."""
     try:
         path = key_file()
         present = _exists(path)

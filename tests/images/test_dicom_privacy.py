@@ -101,13 +101,13 @@ def test_the_key_is_kept_in_a_file_that_only_its_owner_reads(
 
     monkeypatch.delenv("CXRFEAT_PATIENT_KEY")
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    patient_key._stored_key.cache_clear()
+    patient_key._key_once.cache_clear()
     key = patient_key.patient_key()
-    patient_key._stored_key.cache_clear()
+    patient_key._key_once.cache_clear()
     assert patient_key.patient_key() == key == patient_key.key_file().read_bytes()
     assert patient_key.key_file().stat().st_mode & 0o077 == 0
     assert [path.name for path in patient_key.key_file().parent.iterdir()] == ["patient-key"]
-    patient_key._stored_key.cache_clear()
+    patient_key._key_once.cache_clear()
 
 
 @pytest.mark.parametrize(

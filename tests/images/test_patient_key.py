@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import hmac
 import os
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +21,13 @@ from cxrfeat.images import named_key, patient_key
 def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
     monkeypatch.delenv("CXRFEAT_PATIENT_KEY", raising=False)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    patient_key._stored_key.cache_clear()
+    patient_key._key_once.cache_clear()
     yield tmp_path
-    patient_key._stored_key.cache_clear()
+    patient_key._key_once.cache_clear()
 
 
 def another_process() -> None:
-    patient_key._stored_key.cache_clear()
+    patient_key._key_once.cache_clear()
 
 
 def test_the_name_of_a_key_is_the_same_in_every_process_and_does_not_hold_it() -> None:
@@ -115,3 +117,19 @@ def test_where_links_are_not_known_nothing_is_left_behind(
     monkeypatch.setattr(os, "link", no_links)
     assert not named_key().lasts
     assert list((home / "cxrfeat").iterdir()) == []
+
+
+def test_all_threads_have_the_same_key_even_one_that_will_not_last(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home / "cxrfeat").write_text("in the way")
+    plain = patient_key._passing_key
+
+    def slowly() -> bytes:
+        time.sleep(0.05)  # long enough for every thread to have asked
+        return plain()
+
+    monkeypatch.setattr(patient_key, "_passing_key", slowly)
+    with ThreadPoolExecutor(4) as pool:
+        keys = list(pool.map(lambda _: patient_key.patient_key(), range(4)))
+    assert len(set(keys)) == 1

@@ -31,9 +31,9 @@ def no_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     (tmp_path / "file").write_text("no folder")
     monkeypatch.delenv(VARIABLE)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "file"))
-    patient_key._stored_key.cache_clear()
+    patient_key._key_once.cache_clear()
     yield
-    patient_key._stored_key.cache_clear()
+    patient_key._key_once.cache_clear()
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def test_a_key_that_will_not_last_is_said_and_a_file_is_not_continued_with_it(
     assert any("$CXRFEAT_PATIENT_KEY" in note for note in result.notes)
     before = (tmp_path / "e" / STEM).read_bytes()
     cxrfeat.extract(folder, out=tmp_path / "e", **SMALL)  # of the same process
-    patient_key._stored_key.cache_clear()
+    patient_key._key_once.cache_clear()
     for prune in (False, True):
         with pytest.raises(InputError, match=r"no place to keep.*CXRFEAT_PATIENT_KEY"):
             cxrfeat.extract(folder, out=tmp_path / "e", prune=prune, **SMALL)
@@ -105,7 +105,7 @@ def test_groups_of_a_table_have_no_key(folder: Path, tmp_path: Path, no_home: No
     for _ in range(2):
         result = cxrfeat.extract(folder, labels=table, out=tmp_path / "e", **SMALL)
         assert not any("KEY" in note for note in result.notes)
-        patient_key._stored_key.cache_clear()
+        patient_key._key_once.cache_clear()
     with h5py.File(tmp_path / "e" / STEM) as file:
         assert "patient_key" not in file.attrs
 
@@ -117,7 +117,7 @@ def test_a_damaged_key_file_matters_only_where_patients_come_from_it(
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     (tmp_path / "cxrfeat").mkdir()
     (tmp_path / "cxrfeat" / "patient-key").touch()
-    patient_key._stored_key.cache_clear()
+    patient_key._key_once.cache_clear()
     with pytest.raises(InputError, match="patient key"):
         cxrfeat.extract(folder, out=tmp_path / "e", **SMALL)
     table = tmp_path / "t.csv"
