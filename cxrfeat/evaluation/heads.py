@@ -23,8 +23,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, LinearSVC
 
 from cxrfeat.errors import InputError, UnknownNameError
-from cxrfeat.evaluation.boosting import BoostedTrees, boosting_path
-from cxrfeat.evaluation.calibration import raw_scores
+from cxrfeat.estimators import BoostedTrees, raw_scores
+from cxrfeat.evaluation.boosting import boosting_path
 from cxrfeat.evaluation.kernels import knn_path, svm_rbf_path
 from cxrfeat.evaluation.linear import lda_path, linear_svm_path, logistic_path
 from cxrfeat.evaluation.shared import Rows, SharedFold

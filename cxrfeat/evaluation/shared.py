@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.linalg import eigh
 
+from cxrfeat.estimators import block_factors
+
 FloatMatrix = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.intp]
 
@@ -106,14 +108,3 @@ class SharedFold:
         similarity = np.divide(self.gram, length[:, None], dtype=np.float32)
         similarity /= length[None, : self.n_train]
         return similarity
-
-
-def block_factors(widths: Sequence[int]) -> npt.NDArray[np.float64]:
-    """Factors by which each standardised column is multiplied, shape (D,).
-
-    Proportional to 1/sqrt(dimension) of the column's block, so that every extractor has the same
-    total variance; the common factor keeps the mean variance at 1, where the grids of the heads
-    are made for.
-    """
-    mean_width = sum(widths) / len(widths)
-    return np.concatenate([np.full(width, np.sqrt(mean_width / width)) for width in widths])

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cxrfeat.evaluation.calibration import Calibrated, Method
+from cxrfeat.estimators import Calibrated, Method
+from cxrfeat.evaluation.calibration import fit_calibration
 from cxrfeat.evaluation.folds import Groups, Rows, inner_folds
 from cxrfeat.evaluation.heads import FLOOR, Head, Setting
 from cxrfeat.evaluation.metrics import METRICS, Metric, threshold_at_specificity
@@ -218,7 +219,7 @@ def tune(head: Head, fold: SharedFold, problem: Problem, pairs: Pairs, plan: Pla
     method = plan.calibrate or ("sigmoid" if head.gives == "decisions" else None)
     calibration = None
     if method is not None:
-        calibration = Calibrated.learn(head.gives, method, raw, problem.y[held_out])
+        calibration = fit_calibration(head.gives, method, raw, problem.y[held_out])
     gains, start = [], 0
     for _, val in pairs:
         p = as_probabilities(head, raw[start : start + len(val)], calibration)

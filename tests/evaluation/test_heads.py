@@ -10,7 +10,7 @@ import pytest
 
 from cxrfeat import model
 from cxrfeat.errors import UnknownNameError
-from cxrfeat.evaluation.calibration import raw_scores
+from cxrfeat.estimators import raw_scores
 from cxrfeat.evaluation.folds import inner_folds
 from cxrfeat.evaluation.heads import HEADS, Head, named
 from cxrfeat.evaluation.metrics import METRICS
