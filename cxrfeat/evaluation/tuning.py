@@ -211,7 +211,7 @@ def tune(head: Head, fold: SharedFold, problem: Problem, pairs: Pairs, plan: Pla
             for (_, val), of_pair in zip(pairs, scores, strict=True)
         ]
     )
-    mean = table.mean(axis=0)
+    mean = _mean_of_known(table)
     # Rounded, so that equals are equal on every machine and the simplest one wins.
     best = int(np.argmax(np.nan_to_num(np.round(sign * mean, 6), nan=-np.inf)))
     held_out = np.concatenate([val for _, val in pairs])
@@ -233,7 +233,8 @@ def tune(head: Head, fold: SharedFold, problem: Problem, pairs: Pairs, plan: Pla
             {**setting, "score": float(score)}
             for setting, score in zip(head.grid, mean, strict=True)
         ],
-        gain=float(np.mean(gains)) * (1.0 if plan.metric.larger_is_better else -1.0),
+        gain=float(_mean_of_known(np.array(gains)))
+        * (1.0 if plan.metric.larger_is_better else -1.0),
         calibration=calibration,
         thresholds=np.array(
             [
@@ -242,6 +243,14 @@ def tune(head: Head, fold: SharedFold, problem: Problem, pairs: Pairs, plan: Pla
             ]
         ),
     )
+
+
+def _mean_of_known(values: Matrix) -> Matrix:
+    """Mean over the first axis; an inner fold that holds out one class alone has no AUROC."""
+    known = np.isfinite(values)
+    total = np.where(known, values, 0.0).sum(axis=0)
+    count = known.sum(axis=0)
+    return np.divide(total, count, out=np.full(np.shape(total), np.nan), where=count > 0)
 
 
 def as_probabilities(head: Head, scores: Matrix, calibration: Calibrated | None) -> Matrix:

@@ -169,13 +169,17 @@ def fit(
     found: list[Finding] = []
     if study.kind == "multilabel":
         folds_needed = cv if not (split or splits or leave_out or test) else 1
-        study, found = designing.without_rare_labels(study, folds_needed)
+        together, _, _ = designing.patients_of(study, groups)
+        study, found = designing.without_rare_labels(study, folds_needed, together)
     else:
         study = designing.without_empty_classes(study)
     asked = designing.Asked(
         cv, repeats, split, leave_out, groups, None if splits is None else Path(splits), seed
     )
     design = designing.design(study, asked, outside_from)
+    if study.kind == "multilabel":
+        study, unlearned = designing.without_unlearned_labels(study, design.folds)
+        found += unlearned
     plan = Plan(
         heads,
         primary,
@@ -366,6 +370,7 @@ def _findings(
         *findings.patients_across_folds(design.folds, design.patients),
         *findings.duplicates_across_folds(study, design.folds),
         *findings.small_classes(study, design.folds, design.groups),
+        *findings.not_learned(study, design.folds),
         *findings.shuffled_labels_predicted(validated.permuted),
         *findings.control_not_beaten(extractors, plan.metric),
         *findings.no_better_than_dummy(ranking, design.folds, plan.metric),

@@ -316,6 +316,82 @@ def test_every_head_takes_labels_that_are_partly_unknown(head: str) -> None:
     assert fit(path, head=[head], cv=3).ranking[0].mean["auroc"] > 0.7
 
 
+def hospitals(**where: float) -> Path:
+    """Write two labels of 90 images of 45 patients in three hospitals.
+
+    The second label holds for half of the images of one hospital and is unknown or absent
+    elsewhere.
+    """
+    random = np.random.default_rng(7)
+    X = random.normal(size=(90, 6)).astype(np.float32)
+    site = np.arange(90) // 30
+    second = np.where(site == 0, X[:, 1] > 0, where["elsewhere"])
+    labels = np.stack([X[:, 0] > 0, second], axis=1).astype(np.float32)
+    return write_file(
+        Path("sites.h5"), X, labels, classes=["Effusion", "Mass"], kind="multilabel",
+        meta={
+            "group": [f"p{i // 2}" for i in range(90)], "site": [f"s{k}" for k in site],
+            "split": ["test" if k == 0 else "train" for k in site],
+        },
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("elsewhere", [0.0, np.nan], ids=["absent elsewhere", "unknown elsewhere"])
+def test_a_label_that_one_fold_cannot_learn_is_not_scored_there_and_this_is_said(
+    elsewhere: float,
+) -> None:
+    path = hospitals(elsewhere=elsewhere)
+    result = fit(path, head=["logreg", "linear_svm"], leave_out="site")
+    (finding,) = (f for f in result.findings if f.code == design.NOT_LEARNED)
+    assert finding.detail["label"] == "Mass"
+    if np.isnan(elsewhere):  # no fold that learned the label has it known among its test images
+        assert result.classes == ["Effusion"]
+        return
+    assert finding.detail["folds"] == ["s0"]
+    for score in result.ranking:
+        of_fold = {fold["name"]: fold["metrics"] for fold in score.folds}
+        assert np.isfinite(list(score.mean.values())).all()
+        assert 0.8 < of_fold["s0"]["auroc"] < 1  # of Effusion alone
+    report = result.reports[0].classes[1]
+    assert sum(row["images"] for row in report.reliability) == 60
+    assert model.load(result.run / "model.skops").classes == ["Effusion", "Mass"]
+
+
+def test_a_label_that_no_fold_can_learn_is_left_out_and_this_is_said() -> None:
+    result = fit(hospitals(elsewhere=0.0), head=["logreg"], split=True)
+    assert result.classes == ["Effusion"]
+    (finding,) = (f for f in result.findings if f.code == design.NOT_LEARNED)
+    assert "label 'Mass' is not scored" in finding.message
+
+
+def test_a_label_whose_positives_are_all_of_one_patient_is_too_rare() -> None:
+    """Twelve images suffice for five folds, one patient does not: four folds would have none."""
+    random = np.random.default_rng(3)
+    X = random.normal(size=(120, 6)).astype(np.float32)
+    labels = np.stack([X[:, 0] > 0, np.arange(120) < 12], axis=1).astype(np.float32)
+    path = write_file(
+        Path("one.h5"), X, labels, classes=["Effusion", "Hernia"], kind="multilabel",
+        meta={"group": [f"p{i // 12}" for i in range(120)]},
+    )  # fmt: skip
+    result = fit(path, head=["logreg"])
+    assert result.classes == ["Effusion"]
+    (finding,) = (f for f in result.findings if f.code == design.TOO_RARE)
+    assert finding.detail["patients"] == [1, 9]
+    by_image = fit(path, head=["logreg"], groups="none")
+    assert by_image.classes == ["Effusion", "Hernia"]
+
+
+def test_a_class_that_a_left_out_hospital_has_alone_is_said_to_be_missed() -> None:
+    X, y = blobs(N, 12, distance=4)
+    site = ["alone" if k == 2 else ("first", "second")[i % 2] for i, k in enumerate(y)]
+    result = fit(
+        write_file(Path("s.h5"), X, y, meta={"site": site}), head=["lda"], leave_out="site"
+    )
+    (finding,) = (f for f in result.findings if f.code == design.NOT_LEARNED)
+    assert finding.detail == {"label": "streaked", "folds": ["alone"]}
+    assert "never the answer" in finding.message
+
+
 # Findings
 
 
