@@ -27,6 +27,8 @@ Matrix = npt.NDArray[np.float64]
 Function = Callable[[Matrix, Matrix, Matrix, bool], Matrix]
 
 ECE_BINS = 10
+CUT = 0.5
+"""The probability from which a label is called."""
 SMALLEST = 1e-15
 """Probabilities are kept this far from 0 and 1 in the log-loss, as scikit-learn does in float64."""
 
@@ -180,7 +182,7 @@ def decide(p: Matrix, exclusive: bool) -> npt.NDArray[np.bool_]:
     """Call the most probable class, or every label of at least one half, shape (n, K)."""
     if exclusive:
         return np.asarray(np.arange(p.shape[1]) == p.argmax(axis=1)[:, None])
-    return np.asarray(p >= 0.5)
+    return np.asarray(p >= CUT)
 
 
 def counts(truth: Matrix, called: npt.NDArray[np.bool_], weights: Matrix) -> Counts:

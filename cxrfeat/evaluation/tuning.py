@@ -13,7 +13,7 @@ from cxrfeat.estimators import Calibrated, Method
 from cxrfeat.evaluation.calibration import fit_calibration
 from cxrfeat.evaluation.folds import Groups, Rows, inner_folds
 from cxrfeat.evaluation.heads import FLOOR, Head, Setting
-from cxrfeat.evaluation.metrics import METRICS, Metric, threshold_at_specificity
+from cxrfeat.evaluation.metrics import CUT, METRICS, Metric, threshold_at_specificity
 from cxrfeat.evaluation.shared import SharedFold
 
 Matrix = npt.NDArray[np.float64]
@@ -198,14 +198,16 @@ def tune(head: Head, fold: SharedFold, problem: Problem, pairs: Pairs, plan: Pla
     if len(problem.rows) > LARGE:
         pairs = pairs[: head.inner]
     scores = head.path(fold, problem.y, pairs, head.grid, plan.seed)
-    # Decision scores order images; what else the metric asks for comes after calibration.
+    # Decision scores order images and call a label above 0, where metrics cut probabilities at a
+    # half; what else a metric asks for comes after calibration.
+    shift = CUT if head.gives == "decisions" else 0.0
     by_order = plan.metric.needs_probabilities and head.gives == "decisions"
     metric = METRICS["auroc"] if by_order else plan.metric
     sign = 1.0 if metric.larger_is_better else -1.0
     table = np.array(
         [
             [
-                metric(problem.truth(val), of_setting[:, problem.shown], problem.exclusive)
+                metric(problem.truth(val), of_setting[:, problem.shown] + shift, problem.exclusive)
                 for of_setting in of_pair
             ]
             for (_, val), of_pair in zip(pairs, scores, strict=True)

@@ -127,6 +127,37 @@ def test_settings_are_chosen_by_the_inner_folds_alone(head: Head) -> None:
     assert tuned.setting == {k: v for k, v in chosen.items() if k != "score"}
 
 
+@pytest.mark.parametrize("name", ["linear_svm", "svm_rbf"])
+@pytest.mark.parametrize("metric", ["f1", "mcc", "accuracy", "balanced_accuracy", "sensitivity"])
+def test_a_label_is_called_at_margin_zero_while_settings_are_chosen(name: str, metric: str) -> None:
+    """Two classes and the second as a label are one problem; its decisions are the same."""
+    random = np.random.default_rng(0)
+    X = random.normal(size=(120, 8)).astype(np.float32)
+    y = (X[:, 0] + X[:, 1] + random.normal(size=120) > 0.5).astype(int)
+    head, fold = HEADS[name], SharedFold(X[:90], X[90:])
+    label = score_fold(fold, y[:90, None].astype(float), None, Plan([head], METRICS[metric], False))
+    pairs = inner_folds(y[:90], None, 0)
+    scores = head.path(fold, y[:90], pairs, head.grid, 0)
+    for number, row in enumerate(label[name].tuned[0].tried):
+        by_hand = [
+            METRICS[metric](y[val, None].astype(float), (of[number][:, 1:] > 0) * 1.0, False)
+            for (_, val), of in zip(pairs, scores, strict=True)
+        ]
+        assert row["score"] == pytest.approx(np.mean(by_hand))
+
+
+@pytest.mark.parametrize("metric", ["log_loss", "brier", "ece"])
+def test_where_probabilities_are_needed_decision_scores_are_chosen_by_auroc(metric: str) -> None:
+    X, y = blobs(90, 20, distance=2)
+    head, fold = HEADS["linear_svm"], SharedFold(X[:60], X[60:])
+    found, areas = (
+        score_fold(fold, one_hot(y)[:60], None, Plan([head], METRICS[name]))["linear_svm"].tuned[0]
+        for name in (metric, "auroc")
+    )
+    assert found.tried == areas.tried
+    assert -1 < found.gain < 0  # of calibrated probabilities, turned so that larger is better
+
+
 @every_head
 def test_a_training_set_too_small_for_tuning_still_gives_probabilities(head: Head) -> None:
     X, y = blobs(12, 6, distance=8)
