@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
-from cxrfeat.estimators import BlockScaler, PerLabel, RowByRow
+from cxrfeat.estimators import PerLabel, RowByRow
 from cxrfeat.evaluation.folds import Groups
 from cxrfeat.evaluation.heads import Head
 from cxrfeat.evaluation.shared import FloatMatrix, SharedFold
@@ -109,9 +108,7 @@ def _fitted(
     seed: int,
     widths: Sequence[int],
 ) -> Any:
-    estimator = head.estimator(found.setting, len(problem.rows), seed)
-    if len(widths) > 1 and isinstance(estimator, Pipeline):
-        estimator.steps.insert(1, ("blocks", BlockScaler(list(widths))))
+    estimator = head.estimator(found.setting, len(problem.rows), seed, widths)
     estimator.fit(X[problem.rows], problem.y[problem.rows])
     calibration = found.calibration
     if calibration is None and head.gives == "decisions":

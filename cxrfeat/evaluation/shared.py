@@ -33,16 +33,20 @@ class SharedFold:
     X : ndarray of float32, shape (n + m, D)
         Standardised; the training rows first.
     raw : ndarray of float32, shape (n + m, D)
-        As given, for trees, which do not care, and for estimators that bring their own scaling.
+        As given, for trees, which do not care, and for estimators that bring their own scaling
+        and that of blocks of different `widths`.
     n_train : int
     train, test : ndarray of int
         Positions in `X`.
+    widths : sequence of int
+        As given.
     """
 
     def __init__(
         self, X_train: FloatMatrix, X_test: FloatMatrix, widths: Sequence[int] = ()
     ) -> None:
         self.raw = np.concatenate([X_train, X_test])
+        self.widths = widths
         self.n_train = len(X_train)
         self.train: Rows = np.arange(self.n_train)
         self.test: Rows = np.arange(self.n_train, len(self.raw))
