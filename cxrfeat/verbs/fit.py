@@ -132,7 +132,8 @@ def fit(
     ------
     InputError
         Unknown head or metric, no labels, images that do not overlap, too few images of a class
-        or patients for the folds, patients on both sides of given folds.
+        or patients for the folds, patients on both sides of given folds, or test images on which
+        the metric is not defined.
     FileFormatError
         An embedding file or splits file that is not ours.
     SpecMismatchError
@@ -180,6 +181,7 @@ def fit(
     if study.kind == "multilabel":
         study, unlearned = designing.without_unlearned_labels(study, design.folds)
         found += unlearned
+    undefined = designing.check_defined(study, design.folds, primary)
     plan = Plan(
         heads,
         primary,
@@ -223,7 +225,7 @@ def fit(
             curves=curves,
             winner={"extractor": best.extractor, "head": best.head, "settings": tuned},
             findings=found,
-            notes=study.notes + design.notes + notes,
+            notes=study.notes + design.notes + undefined + notes,
             seconds=round(time.monotonic() - started, 2),
             files={
                 name: str(run.final / name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -143,6 +144,51 @@ def two_extractors(folder: str, n: int, seed: int, patients: int) -> None:
     groups = {"group": [f"{folder}{i % patients}" for i in range(n)]}
     write_file(Path(folder) / "good.h5", X, y, meta=groups)
     write_file(Path(folder) / "worse.h5", (X + 6 * noise).astype(np.float32), y, meta=groups)
+
+
+def two_classes_of_two_extractors(folder: str, keep: Sequence[int]) -> Path:
+    """Write the images of some classes, as two extractors see them, less well the second."""
+    Path(folder).mkdir()
+    X, y = blobs(N, 12, distance=3)
+    rows = np.isin(y, keep)
+    noise = np.random.default_rng(0).normal(size=X.shape)
+    write_file(Path(folder) / "good.h5", X[rows], y[rows])
+    write_file(Path(folder) / "worse.h5", (X + noise)[rows].astype(np.float32), y[rows])
+    return Path(folder)
+
+
+def test_an_outside_set_of_one_class_has_no_auroc_and_this_is_said_before_the_work() -> None:
+    inside = two_classes_of_two_extractors("inside", [0, 1, 2])
+    outside = two_classes_of_two_extractors("outside", [1])
+    worked = []
+    with pytest.raises(
+        InputError, match="macro AUROC is not defined: the 30 test images are all"
+    ) as e:
+        fit(inside, test=outside, head=["logreg"], progress=worked.append)
+    assert "('opaque'); add images of another class, or give --metric accuracy" in str(e.value)
+    assert not worked
+    assert not Path("runs").exists()
+
+
+def test_on_an_outside_set_of_one_class_the_accuracy_is_scored_and_the_rest_is_said() -> None:
+    inside = two_classes_of_two_extractors("inside", [0, 1, 2])
+    outside = two_classes_of_two_extractors("outside", [1])
+    result = fit_with_page(inside, test=outside, head=["logreg", "dummy"], metric="accuracy")
+    best = result.ranking[0]
+    assert best.mean["accuracy"] == best.mean["sensitivity"] > 0.8
+    assert np.isnan(best.mean["auroc"])
+    assert "not defined on the test images of test: auroc, auprc" in result.notes
+    assert result.comparisons[0].difference > 0
+    assert (result.run / "report.html").exists()
+
+
+def test_training_images_of_one_class_are_refused_before_the_work() -> None:
+    inside = two_classes_of_two_extractors("inside", [0])
+    outside = two_classes_of_two_extractors("outside", [0, 1])
+    with pytest.raises(
+        InputError, match=r"training images of 'test' are all of one class \('clear'"
+    ):
+        fit(inside, test=outside, head=["logreg"])
 
 
 def test_delong_and_mcnemar_only_on_a_fixed_set_with_one_image_per_patient() -> None:
