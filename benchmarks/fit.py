@@ -27,8 +27,8 @@ from sklearn.model_selection import GridSearchCV
 from threadpoolctl import threadpool_limits
 
 from cxrfeat.cores import available_cores
+from cxrfeat.estimators import raw_scores
 from cxrfeat.evaluation.align import Extractor
-from cxrfeat.evaluation.calibration import raw_scores
 from cxrfeat.evaluation.crossvalidate import cross_validate
 from cxrfeat.evaluation.folds import Fold, cross_validation, inner_folds
 from cxrfeat.evaluation.heads import FLOOR, HEADS, Head

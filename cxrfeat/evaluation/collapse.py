@@ -30,9 +30,7 @@ from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, Stan
 from sklearn.svm import LinearSVC
 
 from cxrfeat.errors import InputError
-from cxrfeat.evaluation.calibration import Calibrated
-from cxrfeat.evaluation.refit import BlockScaler, PerLabel
-from cxrfeat.evaluation.row_by_row import RowByRow
+from cxrfeat.estimators import BlockScaler, Calibrated, PerLabel, RowByRow
 
 Matrix = npt.NDArray[np.float64]
 

@@ -20,7 +20,7 @@ class Answers:
     Attributes
     ----------
     probability : ndarray, shape (N, K)
-        NaN where no fold tested the image.
+        NaN where no fold that could learn the label tested the image.
     predicted : list of str
         The class, or the labels joined by a bar; "" where not tested.
     agreement : ndarray, shape (N,)
@@ -38,14 +38,15 @@ class Answers:
 
 def answers(run: SavedRun, extractor: str, head: str) -> Answers:
     """Collect the out-of-fold answers of one extractor with one head."""
-    total, times = np.zeros_like(run.truth), np.zeros((len(run.truth), 1))
+    total, times = np.zeros_like(run.truth), np.zeros_like(run.truth)
     for fold, p in zip(run.folds, run.probabilities[extractor, head], strict=True):
-        total[fold.test] += p
-        times[fold.test] += 1
+        # A label that a fold could not learn has no probability there.
+        total[fold.test] += np.nan_to_num(p)
+        times[fold.test] += np.isfinite(p)
     p = np.divide(total, times, out=np.full_like(total, np.nan), where=times > 0)
-    tested = np.asarray(np.isfinite(p).all(axis=1))
+    tested = np.asarray(np.isfinite(p).any(axis=1))
     decided = decide(np.nan_to_num(p), run.exclusive)
-    known = np.isfinite(run.truth) & tested[:, None]
+    known = np.isfinite(run.truth) & np.isfinite(p)
     of_truth = np.where(known, np.where(run.truth == 1, p, 1 - p), np.inf)
     if run.exclusive:
         of_truth = np.where(run.truth == 1, p, np.inf)

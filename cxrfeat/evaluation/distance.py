@@ -31,8 +31,8 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.utils.extmath import randomized_svd
 
+from cxrfeat.estimators import row_by_row
 from cxrfeat.evaluation.folds import Groups, stratified
-from cxrfeat.evaluation.row_by_row import row_by_row
 
 Matrix = npt.NDArray[np.float64]
 FloatMatrix = npt.NDArray[np.float32]

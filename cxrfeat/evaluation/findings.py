@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cxrfeat.evaluation.align import Study
+from cxrfeat.evaluation.design import NOT_LEARNED, learnable, scorable
 from cxrfeat.evaluation.folds import Fold, Groups
 from cxrfeat.evaluation.heads import FLOOR
 from cxrfeat.evaluation.metrics import Metric
@@ -111,6 +112,40 @@ def small_classes(study: Study, folds: Sequence[Fold], patients: Groups) -> list
                     {"class": name, unit: members, "folds": int(per_repeat)},
                 )
             )
+    return found
+
+
+def not_learned(study: Study, folds: Sequence[Fold]) -> list[Finding]:
+    """Find labels and classes that some folds' training images cannot teach.
+
+    A label without a probability is left out of those folds' scores; a class among several is
+    never the answer there.
+    """
+    found = []
+    taught = np.stack([learnable(study.labels, fold) for fold in folds])
+    needed = np.stack([scorable(study.labels, fold) for fold in folds])
+    if study.kind == "multiclass":
+        needed = np.stack([(study.labels[fold.test] == 1).any(axis=0) for fold in folds])
+    for k, name in enumerate(study.classes):
+        lacking = [
+            fold for fold, bad in zip(folds, ~taught[:, k] & needed[:, k], strict=True) if bad
+        ]
+        if not lacking:
+            continue
+        where = ", ".join(f"'{fold.name}'" for fold in lacking[:3])
+        if study.kind == "multiclass":
+            said = (
+                f"class '{name}' has no training image in {len(lacking)} of {len(folds)} folds"
+                f" ({where}): there it is never the answer, and counts as missed"
+            )
+        else:
+            said = (
+                f"label '{name}' cannot be learned in {len(lacking)} of {len(folds)} folds"
+                f" ({where}), where training images are not both positive and negative: its scores"
+                " are those of the others"
+            )
+        names = [fold.name for fold in lacking]
+        found.append(Finding(NOT_LEARNED, said, {"label": name, "folds": names}))
     return found
 
 

@@ -6,7 +6,7 @@ same scores for many settings and folds at once, from work that they share.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Literal, Protocol
@@ -23,8 +23,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, LinearSVC
 
 from cxrfeat.errors import InputError, UnknownNameError
-from cxrfeat.evaluation.boosting import BoostedTrees, boosting_path
-from cxrfeat.evaluation.calibration import raw_scores
+from cxrfeat.estimators import BlockScaler, BoostedTrees, raw_scores
+from cxrfeat.evaluation.boosting import boosting_path
 from cxrfeat.evaluation.kernels import knn_path, svm_rbf_path
 from cxrfeat.evaluation.linear import lda_path, linear_svm_path, logistic_path
 from cxrfeat.evaluation.shared import Rows, SharedFold
@@ -51,6 +51,18 @@ class Path(Protocol):
         ...
 
 
+class Factory(Protocol):
+    """What makes the classifier of a head."""
+
+    def __call__(self, s: Setting, n: int, seed: int, widths: Sequence[int] = (), /) -> Any:
+        """Make an unfitted scikit-learn classifier for n training rows, its scaling included.
+
+        `widths` are the dimensions of the extractors that stand side by side, if there are
+        several: a classifier that scales its input gives them the same weight.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class Head:
     """One way from embeddings to probabilities.
@@ -62,8 +74,8 @@ class Head:
         For people, in a few words.
     grid : tuple of dict
         The settings tried inside the training folds, the simplest first.
-    estimator : callable(setting, n, seed)
-        An unfitted scikit-learn classifier for n training rows.
+    estimator : Factory
+        What is saved; the path gives the scores of the same.
     path : Path
     gives : "probabilities" or "decisions"
         What the path returns; decisions are Platt-scaled on held-out rows.
@@ -74,7 +86,7 @@ class Head:
     name: str
     what: str
     grid: tuple[Setting, ...]
-    estimator: Callable[[Setting, int, int], Any]
+    estimator: Factory
     path: Path
     gives: Literal["probabilities", "decisions"] = "probabilities"
     inner: int = 3
@@ -96,8 +108,9 @@ def dummy_path(
     ]
 
 
-def _scaled(classifier: Any) -> Any:
-    return make_pipeline(StandardScaler(), classifier)
+def _scaled(widths: Sequence[int], classifier: Any) -> Any:
+    blocks = [BlockScaler(list(widths))] if len(widths) > 1 else []
+    return make_pipeline(StandardScaler(), *blocks, classifier)
 
 
 def _grid(name: str, *values: float) -> tuple[Setting, ...]:
@@ -114,15 +127,17 @@ HEADS: dict[str, Head] = {
             "logreg",
             "multinomial logistic regression, L2",
             _grid("C", 1e-4, 1e-3, 1e-2, 1e-1, 1.0),
-            lambda s, n, seed: _scaled(LogisticRegression(C=s["C"], max_iter=5000)),
+            lambda s, n, seed, widths=(): _scaled(
+                widths, LogisticRegression(C=s["C"], max_iter=5000)
+            ),
             logistic_path,
         ),
         Head(
             "linear_svm",
             "linear support vector machine, one against the rest",
             _grid("C", 1e-5, 1e-4, 1e-3, 1e-2, 1e-1),
-            lambda s, n, seed: _scaled(
-                LinearSVC(C=s["C"], dual="auto", max_iter=20_000, random_state=seed)
+            lambda s, n, seed, widths=(): _scaled(
+                widths, LinearSVC(C=s["C"], dual="auto", max_iter=20_000, random_state=seed)
             ),
             linear_svm_path,
             "decisions",
@@ -131,8 +146,8 @@ HEADS: dict[str, Head] = {
             "lda",
             "linear discriminant analysis with a shrunk covariance",
             _grid("shrinkage", 0.9, 0.5, 0.2, 0.05, 0.01),
-            lambda s, n, seed: _scaled(
-                LinearDiscriminantAnalysis(solver="lsqr", shrinkage=s["shrinkage"])
+            lambda s, n, seed, widths=(): _scaled(
+                widths, LinearDiscriminantAnalysis(solver="lsqr", shrinkage=s["shrinkage"])
             ),
             lda_path,
         ),
@@ -140,8 +155,9 @@ HEADS: dict[str, Head] = {
             "knn",
             "k nearest neighbours by cosine",
             _grid("n_neighbors", 41, 21, 11, 5, 3),
-            lambda s, n, seed: _scaled(
-                KNeighborsClassifier(min(s["n_neighbors"], n), metric="cosine", algorithm="brute")
+            lambda s, n, seed, widths=(): _scaled(
+                widths,
+                KNeighborsClassifier(min(s["n_neighbors"], n), metric="cosine", algorithm="brute"),
             ),
             knn_path,
         ),
@@ -149,7 +165,9 @@ HEADS: dict[str, Head] = {
             "svm_rbf",
             "support vector machine with a Gaussian kernel",
             _grid("C", 0.1, 1.0, 10.0, 100.0, 1000.0),
-            lambda s, n, seed: _scaled(SVC(C=s["C"], gamma="scale", cache_size=500)),
+            lambda s, n, seed, widths=(): _scaled(
+                widths, SVC(C=s["C"], gamma="scale", cache_size=500)
+            ),
             svm_rbf_path,
             "decisions",
         ),
@@ -157,7 +175,7 @@ HEADS: dict[str, Head] = {
             "xgboost",
             "gradient-boosted trees",
             _grid("n_estimators", 10, 25, 50, 75, 100),
-            lambda s, n, seed: BoostedTrees(s["n_estimators"], seed),
+            lambda s, n, seed, widths=(): BoostedTrees(s["n_estimators"], seed),
             boosting_path,
             inner=1,
         ),
@@ -165,7 +183,7 @@ HEADS: dict[str, Head] = {
             FLOOR,
             "the share of each class, whatever the image: the floor",
             ({},),
-            lambda s, n, seed: DummyClassifier(strategy="prior"),
+            lambda s, n, seed, widths=(): DummyClassifier(strategy="prior"),
             dummy_path,
         ),
     )
@@ -235,10 +253,10 @@ def imported(path: str) -> Head:
     else:
         raise InputError(f"head '{path}' gives neither probabilities nor decision scores")
 
-    def estimator(setting: Setting, n: int, seed: int) -> Any:
+    def estimator(setting: Setting, n: int, seed: int, widths: Sequence[int] = (), /) -> Any:
         classifier = clone(example)
         seeds = [n for n in classifier.get_params() if n.split("__")[-1] == "random_state"]
-        return _scaled(classifier.set_params(**dict.fromkeys(seeds, seed)))
+        return _scaled(widths, classifier.set_params(**dict.fromkeys(seeds, seed)))
 
     def path_of(
         fold: SharedFold,
@@ -249,7 +267,7 @@ def imported(path: str) -> Head:
     ) -> list[Matrix]:
         results = []
         for fit, val in pairs:
-            fitted = estimator({}, len(fit), seed).fit(fold.raw[fit], y[fit])
+            fitted = estimator({}, len(fit), seed, fold.widths).fit(fold.raw[fit], y[fit])
             results.append(raw_scores(fitted, gives, fold.raw[val])[None])
         return results
 

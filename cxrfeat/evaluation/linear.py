@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.linalg import cho_factor, cho_solve
 
+from cxrfeat.estimators import softmax
 from cxrfeat.evaluation.shared import FloatMatrix, Rows, SharedFold
 from cxrfeat.evaluation.solver import Loss, Penalised, minimise
 
@@ -84,12 +85,6 @@ def lda_path(
             along.append(softmax(Z[val] @ coef + intercept))
         results.append(np.stack(along))
     return results
-
-
-def softmax(scores: Matrix) -> Matrix:
-    """Probabilities over the last axis."""
-    shifted = np.exp(scores - scores.max(axis=-1, keepdims=True))
-    return np.asarray(shifted / shifted.sum(axis=-1, keepdims=True))
 
 
 def sigmoid(score: Matrix) -> Matrix:

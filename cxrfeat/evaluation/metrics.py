@@ -3,7 +3,8 @@
 Every metric takes
 
 - ``truth``, shape (n, K): 1 or 0 per class or label, NaN where unknown;
-- ``p``, shape (n, K): probabilities (for some, decision scores will do);
+- ``p``, shape (n, K): probabilities (for some, decision scores will do), NaN where there is none,
+  e.g. of a label that a fold could not learn: such an image counts as one of unknown truth;
 - ``weights``, shape (B, n): how often each image counts in each of B resamples;
 - ``exclusive``: whether exactly one class holds per image (multi-class) or any number do
   (multi-label: every label is then scored by itself, on the images where it is known),
@@ -15,7 +16,7 @@ its mean. The plain score is the one of a single resample in which every image c
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +27,8 @@ Matrix = npt.NDArray[np.float64]
 Function = Callable[[Matrix, Matrix, Matrix, bool], Matrix]
 
 ECE_BINS = 10
+CUT = 0.5
+"""The probability from which a label is called."""
 SMALLEST = 1e-15
 """Probabilities are kept this far from 0 and 1 in the log-loss, as scikit-learn does in float64."""
 
@@ -105,7 +108,7 @@ def _by_score(
     truth: Matrix, score: Matrix, weights: Matrix
 ) -> tuple[Matrix, Matrix, npt.NDArray[np.intp]]:
     """Weights of positives and negatives in order of score, and where each score starts."""
-    known = np.flatnonzero(np.isfinite(truth))
+    known = np.flatnonzero(np.isfinite(truth) & np.isfinite(score))
     if not len(known):
         nothing = np.zeros((len(weights), 1))
         return nothing, nothing, np.zeros(1, dtype=np.intp)
@@ -179,7 +182,7 @@ def decide(p: Matrix, exclusive: bool) -> npt.NDArray[np.bool_]:
     """Call the most probable class, or every label of at least one half, shape (n, K)."""
     if exclusive:
         return np.asarray(np.arange(p.shape[1]) == p.argmax(axis=1)[:, None])
-    return np.asarray(p >= 0.5)
+    return np.asarray(p >= CUT)
 
 
 def counts(truth: Matrix, called: npt.NDArray[np.bool_], weights: Matrix) -> Counts:
@@ -217,7 +220,7 @@ def reliability(truth: Matrix, p: Matrix) -> list[dict[str, float]]:
     list of dict
         Per bin that is not empty: ``low``, ``high``, ``predicted``, ``observed``, ``images``.
     """
-    known = np.isfinite(truth)
+    known = np.isfinite(truth) & np.isfinite(p)
     truth, p = truth[known], p[known]
     which = _bin(p)
     return [
@@ -247,7 +250,7 @@ def per_class_ece(truth: Matrix, p: Matrix, weights: Matrix) -> Matrix:
     """
     columns = []
     for truth_k, p_k in zip(truth.T, p.T, strict=True):
-        known = np.isfinite(truth_k)
+        known = np.isfinite(truth_k) & np.isfinite(p_k)
         in_bin = np.eye(ECE_BINS)[_bin(p_k[known])]
         gap = weights[:, known] @ (in_bin * (truth_k[known] - p_k[known])[:, None])
         columns.append(_ratio(np.abs(gap).sum(axis=1), weights[:, known].sum(axis=1)))
@@ -306,7 +309,8 @@ def _mcc(truth: Matrix, p: Matrix, weights: Matrix, exclusive: bool) -> Matrix:
         true, said = found.tp + found.fn, found.tp + found.fp
         above = right * total - np.sum(true * said, axis=1)
         below = (total**2 - np.sum(true**2, axis=1)) * (total**2 - np.sum(said**2, axis=1))
-        return np.where(below > 0, above / np.sqrt(np.maximum(below, 1e-300)), 0.0)
+        value = np.where(below > 0, above / np.sqrt(np.maximum(below, 1e-300)), 0.0)
+        return np.where(total > 0, value, np.nan)
     above = found.tp * found.tn - found.fp * found.fn
     below = (
         (found.tp + found.fp)
@@ -344,8 +348,27 @@ def _weighted(truth: Matrix, loss: Matrix, weights: Matrix) -> Matrix:
     return _ratio(weights @ np.where(known, loss, 0.0), weights @ known.astype(float))
 
 
+def known_truth(truth: Matrix, p: Matrix) -> Matrix:
+    """Truth of shape (n, K), NaN also where `p`, of shape (n, K) or (K,), says nothing."""
+    return np.where(np.isfinite(p), truth, np.nan)
+
+
+def _of_the_known(function: Function) -> Function:
+    """Leave out what was not predicted: rows of multi-class, single labels of multi-label."""
+
+    def of_the_known(truth: Matrix, p: Matrix, weights: Matrix, exclusive: bool) -> Matrix:
+        if np.isfinite(p).all():
+            return function(truth, p, weights, exclusive)
+        if exclusive:
+            rows = np.isfinite(p).all(axis=1)
+            return function(truth[rows], p[rows], weights[:, rows], exclusive)
+        return function(known_truth(truth, p), np.nan_to_num(p), weights, exclusive)
+
+    return of_the_known
+
+
 METRICS: dict[str, Metric] = {
-    entry.name: entry
+    entry.name: replace(entry, function=_of_the_known(entry.function))
     for entry in (
         Metric("auroc", "macro AUROC", _auroc),
         Metric("auprc", "macro AUPRC", _auprc),

@@ -7,14 +7,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
+from cxrfeat.estimators import PerLabel, RowByRow
 from cxrfeat.evaluation.folds import Groups
 from cxrfeat.evaluation.heads import Head
-from cxrfeat.evaluation.row_by_row import RowByRow
-from cxrfeat.evaluation.shared import FloatMatrix, SharedFold, block_factors
+from cxrfeat.evaluation.shared import FloatMatrix, SharedFold
 from cxrfeat.evaluation.tuning import (
     Plan,
     Problem,
@@ -110,49 +108,9 @@ def _fitted(
     seed: int,
     widths: Sequence[int],
 ) -> Any:
-    estimator = head.estimator(found.setting, len(problem.rows), seed)
-    if len(widths) > 1 and isinstance(estimator, Pipeline):
-        estimator.steps.insert(1, ("blocks", BlockScaler(list(widths))))
+    estimator = head.estimator(found.setting, len(problem.rows), seed, widths)
     estimator.fit(X[problem.rows], problem.y[problem.rows])
     calibration = found.calibration
     if calibration is None and head.gives == "decisions":
         calibration = unfitted_link(int(problem.y.max()) + 1)
     return estimator if calibration is None else calibration.around(estimator)
-
-
-class PerLabel(BaseEstimator):
-    """One classifier per label; any number of labels may hold for an image.
-
-    Parameters
-    ----------
-    estimators : list
-        Fitted classifiers of two classes.
-    """
-
-    def __init__(self, estimators: list[Any] | None = None) -> None:
-        self.estimators = estimators
-
-    def predict_proba(self, X: npt.ArrayLike) -> Matrix:
-        """Probability of each label, shape (n, L); rows do not sum to 1."""
-        return np.stack([one.predict_proba(X)[:, 1] for one in self.estimators or []], axis=1)
-
-
-class BlockScaler(TransformerMixin, BaseEstimator):
-    """Give several extractors side by side the same weight, whatever their dimensions.
-
-    Parameters
-    ----------
-    widths : list of int
-        Dimension of each extractor, in order.
-    """
-
-    def __init__(self, widths: list[int] | None = None) -> None:
-        self.widths = widths
-
-    def fit(self, X: npt.ArrayLike, y: npt.ArrayLike | None = None) -> BlockScaler:
-        """Nothing to learn."""
-        return self
-
-    def transform(self, X: npt.ArrayLike) -> Matrix:
-        """Scale standardised columns, shape (n, D)."""
-        return np.asarray(X) * block_factors(self.widths or [])

@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.linalg import eigh
 
+from cxrfeat.estimators import block_factors
+
 FloatMatrix = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.intp]
 
@@ -31,16 +33,20 @@ class SharedFold:
     X : ndarray of float32, shape (n + m, D)
         Standardised; the training rows first.
     raw : ndarray of float32, shape (n + m, D)
-        As given, for trees, which do not care, and for estimators that bring their own scaling.
+        As given, for trees, which do not care, and for estimators that bring their own scaling
+        and that of blocks of different `widths`.
     n_train : int
     train, test : ndarray of int
         Positions in `X`.
+    widths : sequence of int
+        As given.
     """
 
     def __init__(
         self, X_train: FloatMatrix, X_test: FloatMatrix, widths: Sequence[int] = ()
     ) -> None:
         self.raw = np.concatenate([X_train, X_test])
+        self.widths = widths
         self.n_train = len(X_train)
         self.train: Rows = np.arange(self.n_train)
         self.test: Rows = np.arange(self.n_train, len(self.raw))
@@ -106,14 +112,3 @@ class SharedFold:
         similarity = np.divide(self.gram, length[:, None], dtype=np.float32)
         similarity /= length[None, : self.n_train]
         return similarity
-
-
-def block_factors(widths: Sequence[int]) -> npt.NDArray[np.float64]:
-    """Factors by which each standardised column is multiplied, shape (D,).
-
-    Proportional to 1/sqrt(dimension) of the column's block, so that every extractor has the same
-    total variance; the common factor keeps the mean variance at 1, where the grids of the heads
-    are made for.
-    """
-    mean_width = sum(widths) / len(widths)
-    return np.concatenate([np.full(width, np.sqrt(mean_width / width)) for width in widths])

@@ -21,6 +21,7 @@ from cxrfeat.evaluation.metrics import (
     confusion,
     counts,
     decide,
+    known_truth,
     per_class_auprc,
     per_class_auroc,
     reliability,
@@ -114,8 +115,9 @@ class Summary:
         }
         called = outcome.probability > outcome.thresholds
         once = np.ones((1, len(truth)))
-        sensitivity = counts(truth, called, once).sensitivity[0]
-        known = np.isfinite(sensitivity) & np.isfinite(outcome.thresholds)
+        decided = _where_called(truth, outcome)
+        sensitivity = counts(decided, called, once).sensitivity[0]
+        known = np.isfinite(sensitivity)
         metrics[AT_SPECIFICITY] = float(sensitivity[known].mean()) if known.any() else float("nan")
         return {
             "name": fold.name,
@@ -170,7 +172,9 @@ class Summary:
         called = np.concatenate([decide(one.probability, self.exclusive) for _, one in first])
         at = np.concatenate([one.probability > one.thresholds for _, one in first])
         once = np.ones((1, len(truth)))
-        plain, fixed = counts(truth, called, once), counts(truth, at, once)
+        judged = np.concatenate([_where_called(self.truth[fold.test], one) for fold, one in first])
+        plain = counts(known_truth(truth, p), called, once)
+        fixed = counts(judged, at, once)
         areas = self._over_folds(per_class_auroc, of_folds)
         precisions = self._over_folds(per_class_auprc, of_folds)
         return [
@@ -293,6 +297,11 @@ class Summary:
 
 def _joined(classes: Sequence[str], held: npt.NDArray[np.bool_]) -> str:
     return "|".join(name for name, one in zip(classes, held, strict=True) if one)
+
+
+def _where_called(truth: Matrix, outcome: Outcome) -> Matrix:
+    """Truth of shape (n, K), NaN also where there is no probability or no threshold for it."""
+    return known_truth(known_truth(truth, outcome.probability), outcome.thresholds)
 
 
 def winner(ranked: Sequence[Score]) -> Score:

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cxrfeat.evaluation.calibration import Calibrated, Method
+from cxrfeat.estimators import Calibrated, Method
+from cxrfeat.evaluation.calibration import fit_calibration
 from cxrfeat.evaluation.folds import Groups, Rows, inner_folds
 from cxrfeat.evaluation.heads import FLOOR, Head, Setting
-from cxrfeat.evaluation.metrics import METRICS, Metric, threshold_at_specificity
+from cxrfeat.evaluation.metrics import CUT, METRICS, Metric, threshold_at_specificity
 from cxrfeat.evaluation.shared import SharedFold
 
 Matrix = npt.NDArray[np.float64]
@@ -197,20 +198,22 @@ def tune(head: Head, fold: SharedFold, problem: Problem, pairs: Pairs, plan: Pla
     if len(problem.rows) > LARGE:
         pairs = pairs[: head.inner]
     scores = head.path(fold, problem.y, pairs, head.grid, plan.seed)
-    # Decision scores order images; what else the metric asks for comes after calibration.
+    # Decision scores order images and call a label above 0, where metrics cut probabilities at a
+    # half; what else a metric asks for comes after calibration.
+    shift = CUT if head.gives == "decisions" else 0.0
     by_order = plan.metric.needs_probabilities and head.gives == "decisions"
     metric = METRICS["auroc"] if by_order else plan.metric
     sign = 1.0 if metric.larger_is_better else -1.0
     table = np.array(
         [
             [
-                metric(problem.truth(val), of_setting[:, problem.shown], problem.exclusive)
+                metric(problem.truth(val), of_setting[:, problem.shown] + shift, problem.exclusive)
                 for of_setting in of_pair
             ]
             for (_, val), of_pair in zip(pairs, scores, strict=True)
         ]
     )
-    mean = table.mean(axis=0)
+    mean = _mean_of_known(table)
     # Rounded, so that equals are equal on every machine and the simplest one wins.
     best = int(np.argmax(np.nan_to_num(np.round(sign * mean, 6), nan=-np.inf)))
     held_out = np.concatenate([val for _, val in pairs])
@@ -218,7 +221,7 @@ def tune(head: Head, fold: SharedFold, problem: Problem, pairs: Pairs, plan: Pla
     method = plan.calibrate or ("sigmoid" if head.gives == "decisions" else None)
     calibration = None
     if method is not None:
-        calibration = Calibrated.learn(head.gives, method, raw, problem.y[held_out])
+        calibration = fit_calibration(head.gives, method, raw, problem.y[held_out])
     gains, start = [], 0
     for _, val in pairs:
         p = as_probabilities(head, raw[start : start + len(val)], calibration)
@@ -232,7 +235,8 @@ def tune(head: Head, fold: SharedFold, problem: Problem, pairs: Pairs, plan: Pla
             {**setting, "score": float(score)}
             for setting, score in zip(head.grid, mean, strict=True)
         ],
-        gain=float(np.mean(gains)) * (1.0 if plan.metric.larger_is_better else -1.0),
+        gain=float(_mean_of_known(np.array(gains)))
+        * (1.0 if plan.metric.larger_is_better else -1.0),
         calibration=calibration,
         thresholds=np.array(
             [
@@ -241,6 +245,14 @@ def tune(head: Head, fold: SharedFold, problem: Problem, pairs: Pairs, plan: Pla
             ]
         ),
     )
+
+
+def _mean_of_known(values: Matrix) -> Matrix:
+    """Mean over the first axis; an inner fold that holds out one class alone has no AUROC."""
+    known = np.isfinite(values)
+    total = np.where(known, values, 0.0).sum(axis=0)
+    count = known.sum(axis=0)
+    return np.divide(total, count, out=np.full(np.shape(total), np.nan), where=count > 0)
 
 
 def as_probabilities(head: Head, scores: Matrix, calibration: Calibrated | None) -> Matrix:

@@ -12,7 +12,7 @@ import io
 import json
 import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from numpy.lib import format as npy
@@ -53,6 +53,38 @@ def text_of(schema: dict[str, Any], name: str) -> Any:
     if node["__loader__"] != "JsonNode":
         raise ValueError(f"'{name}' is not plain data")
     return json.loads(node["content"])
+
+
+def with_types_moved(content: bytes, moved: Mapping[str, str]) -> bytes:
+    """Rewrite a checked archive so that types that stood elsewhere are found where they are now.
+
+    Parameters
+    ----------
+    moved
+        From the ``module.Class`` that an archive may name to the one that is there.
+
+    Returns
+    -------
+    bytes
+        The archive as it was where it names none of them.
+    """
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        schema = json.loads(archive.read("schema.json"))
+        old = [node for node in _nodes(schema) if _type_of(node) in moved]
+        if not old:
+            return content
+        for node in old:
+            node["__module__"], _, node["__class__"] = moved[_type_of(node)].rpartition(".")
+        rewritten = io.BytesIO()
+        with zipfile.ZipFile(rewritten, "w") as into:
+            for name in archive.namelist():
+                whole = json.dumps(schema) if name == "schema.json" else archive.read(name)
+                into.writestr(name, whole)
+    return rewritten.getvalue()
+
+
+def _type_of(node: Mapping[str, Any]) -> str:
+    return f"{node.get('__module__')}.{node.get('__class__')}"
 
 
 def _check_entries(archive: zipfile.ZipFile, size: int) -> None:

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-OURS = "cxrfeat.evaluation."
 Numbers = npt.NDArray[np.int64]
 
 
@@ -33,7 +32,7 @@ def check_bounds(estimator: Any, dimension: int) -> None:
             state = value.__getstate__()["nodes"]
             left, right = (state[f"{side}_child"].astype(np.int64) for side in ("left", "right"))
             _check(left, right, state["feature"].astype(np.int64), widest)
-        elif kind == f"{OURS}boosting.BoostedTrees":
+        elif kind == "cxrfeat.estimators.BoostedTrees":
             _check_booster(value.booster_json_, widest)
         elif kind in ("sklearn.svm._classes.SVC", "sklearn.svm._classes.NuSVC"):
             _check_libsvm(value, widest)

@@ -21,22 +21,33 @@ import numpy.typing as npt
 
 from cxrfeat.dataset import LabelKind
 from cxrfeat.errors import CxrfeatError, FileFormatError, InputError, StorageError
-from cxrfeat.model.archive import read_schema, text_of
+from cxrfeat.model.archive import read_schema, text_of, with_types_moved
 from cxrfeat.model.bounds import check_bounds
 from cxrfeat.spec import fingerprint as fingerprint_of
 
 FORMAT = "cxrfeat-model"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
+READABLE = (2, 3)
+"""Versions that are read: 2 is as 3, but for where our own types stood, which `MOVED` says."""
 
 TRUSTED = (
-    "cxrfeat.evaluation.boosting.BoostedTrees",
-    "cxrfeat.evaluation.calibration.Calibrated",
-    "cxrfeat.evaluation.refit.BlockScaler",
-    "cxrfeat.evaluation.refit.PerLabel",
-    "cxrfeat.evaluation.row_by_row.RowByRow",
+    "cxrfeat.estimators.BlockScaler",
+    "cxrfeat.estimators.BoostedTrees",
+    "cxrfeat.estimators.Calibrated",
+    "cxrfeat.estimators.PerLabel",
+    "cxrfeat.estimators.RowByRow",
     "sklearn.tree._tree.Tree",
 )
 """Types beyond scikit-learn's public ones that a model file may hold; all of them plain data."""
+
+MOVED = {
+    "cxrfeat.evaluation.boosting.BoostedTrees": "cxrfeat.estimators.BoostedTrees",
+    "cxrfeat.evaluation.calibration.Calibrated": "cxrfeat.estimators.Calibrated",
+    "cxrfeat.evaluation.refit.BlockScaler": "cxrfeat.estimators.BlockScaler",
+    "cxrfeat.evaluation.refit.PerLabel": "cxrfeat.estimators.PerLabel",
+    "cxrfeat.evaluation.row_by_row.RowByRow": "cxrfeat.estimators.RowByRow",
+}
+"""Where types stood in older model files, and where they stand now; entries are only ever added."""
 
 AGREES = 1e-5
 """How far a probability may be from what it was when the model was made."""
@@ -208,6 +219,7 @@ def load(path: str | os.PathLike[str]) -> Model:
     try:
         about = _about(path, read_schema(content))
         made_with = about["versions"]
+        content = with_types_moved(content, MOVED)
         _refuse_untrusted(path, content)
         with warnings.catch_warnings():
             # scikit-learn warns of every other version; `_compared` says what that means here.
@@ -236,7 +248,7 @@ def _about(path: Path, schema: dict[str, Any]) -> dict[str, Any]:
     """Return the plain part of a file after checking it; nothing else of it was touched yet."""
     if text_of(schema, "format") != FORMAT:
         raise ValueError("another format")
-    if text_of(schema, "format_version") != FORMAT_VERSION:
+    if text_of(schema, "format_version") not in READABLE:
         raise ValueError("another format or version")
     about = json.loads(text_of(schema, "about"))
     if about.keys() != _ABOUT.keys():

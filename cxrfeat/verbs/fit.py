@@ -135,7 +135,8 @@ def fit(
     ------
     InputError
         Unknown head or metric, no labels, images that do not overlap, too few images of a class
-        or patients for the folds, patients on both sides of given folds.
+        or patients for the folds, patients on both sides of given folds, or test images on which
+        the metric is not defined.
     FileFormatError
         An embedding file or splits file that is not ours.
     SpecMismatchError
@@ -172,13 +173,18 @@ def fit(
     found: list[Finding] = []
     if study.kind == "multilabel":
         folds_needed = cv if not (split or splits or leave_out or test) else 1
-        study, found = designing.without_rare_labels(study, folds_needed)
+        together, _, _ = designing.patients_of(study, groups)
+        study, found = designing.without_rare_labels(study, folds_needed, together)
     else:
         study = designing.without_empty_classes(study)
     asked = designing.Asked(
         cv, repeats, split, leave_out, groups, None if splits is None else Path(splits), seed
     )
     design = designing.design(study, asked, outside_from)
+    if study.kind == "multilabel":
+        study, unlearned = designing.without_unlearned_labels(study, design.folds)
+        found += unlearned
+    undefined = designing.check_defined(study, design.folds, primary)
     plan = Plan(
         heads,
         primary,
@@ -222,7 +228,7 @@ def fit(
             curves=curves,
             winner={"extractor": best.extractor, "head": best.head, "settings": tuned},
             findings=found,
-            notes=study.notes + design.notes + notes,
+            notes=study.notes + design.notes + undefined + notes,
             seconds=round(time.monotonic() - started, 2),
             files={
                 name: str(run.final / name)
@@ -370,6 +376,7 @@ def _findings(
         *findings.patients_across_folds(design.folds, design.patients),
         *findings.duplicates_across_folds(study, design.folds),
         *findings.small_classes(study, design.folds, design.groups),
+        *findings.not_learned(study, design.folds),
         *findings.shuffled_labels_predicted(validated.permuted),
         *findings.control_not_beaten(extractors, plan.metric),
         *findings.no_better_than_dummy(ranking, design.folds, plan.metric),

@@ -16,11 +16,11 @@ from sklearn.preprocessing import MinMaxScaler, Normalizer, StandardScaler
 from sklearn.svm import SVC, LinearSVC
 
 from cxrfeat.errors import InputError
-from cxrfeat.evaluation.calibration import Calibrated
+from cxrfeat.estimators import BlockScaler, Calibrated, PerLabel
 from cxrfeat.evaluation.collapse import collapse, score_of
 from cxrfeat.evaluation.heads import HEADS
 from cxrfeat.evaluation.metrics import metric
-from cxrfeat.evaluation.refit import BlockScaler, PerLabel, refit
+from cxrfeat.evaluation.refit import refit
 from cxrfeat.evaluation.tuning import Plan
 
 from .made import blobs

@@ -10,7 +10,7 @@ import pytest
 
 from cxrfeat import model
 from cxrfeat.errors import UnknownNameError
-from cxrfeat.evaluation.calibration import raw_scores
+from cxrfeat.estimators import raw_scores
 from cxrfeat.evaluation.folds import inner_folds
 from cxrfeat.evaluation.heads import HEADS, Head, named
 from cxrfeat.evaluation.metrics import METRICS
@@ -127,6 +127,37 @@ def test_settings_are_chosen_by_the_inner_folds_alone(head: Head) -> None:
     assert tuned.setting == {k: v for k, v in chosen.items() if k != "score"}
 
 
+@pytest.mark.parametrize("name", ["linear_svm", "svm_rbf"])
+@pytest.mark.parametrize("metric", ["f1", "mcc", "accuracy", "balanced_accuracy", "sensitivity"])
+def test_a_label_is_called_at_margin_zero_while_settings_are_chosen(name: str, metric: str) -> None:
+    """Two classes and the second as a label are one problem; its decisions are the same."""
+    random = np.random.default_rng(0)
+    X = random.normal(size=(120, 8)).astype(np.float32)
+    y = (X[:, 0] + X[:, 1] + random.normal(size=120) > 0.5).astype(int)
+    head, fold = HEADS[name], SharedFold(X[:90], X[90:])
+    label = score_fold(fold, y[:90, None].astype(float), None, Plan([head], METRICS[metric], False))
+    pairs = inner_folds(y[:90], None, 0)
+    scores = head.path(fold, y[:90], pairs, head.grid, 0)
+    for number, row in enumerate(label[name].tuned[0].tried):
+        by_hand = [
+            METRICS[metric](y[val, None].astype(float), (of[number][:, 1:] > 0) * 1.0, False)
+            for (_, val), of in zip(pairs, scores, strict=True)
+        ]
+        assert row["score"] == pytest.approx(np.mean(by_hand))
+
+
+@pytest.mark.parametrize("metric", ["log_loss", "brier", "ece"])
+def test_where_probabilities_are_needed_decision_scores_are_chosen_by_auroc(metric: str) -> None:
+    X, y = blobs(90, 20, distance=2)
+    head, fold = HEADS["linear_svm"], SharedFold(X[:60], X[60:])
+    found, areas = (
+        score_fold(fold, one_hot(y)[:60], None, Plan([head], METRICS[name]))["linear_svm"].tuned[0]
+        for name in (metric, "auroc")
+    )
+    assert found.tried == areas.tried
+    assert -1 < found.gain < 0  # of calibrated probabilities, turned so that larger is better
+
+
 @every_head
 def test_a_training_set_too_small_for_tuning_still_gives_probabilities(head: Head) -> None:
     X, y = blobs(12, 6, distance=8)
@@ -172,6 +203,30 @@ def test_the_refitted_head_agrees_with_what_was_cross_validated(head: Head) -> N
     assert auroc(y[160:], estimator.predict_proba(X[160:])) == pytest.approx(
         auroc(y[160:], cross_validated.probability), abs=0.002
     )
+
+
+IMPORTED = ("sklearn.neighbors:KNeighborsClassifier", "sklearn.svm:SVC")
+
+
+@pytest.mark.parametrize("name", [*HEADS, *IMPORTED])
+@pytest.mark.parametrize("widths", [(), (4, 36)], ids=["one extractor", "combined"])
+@pytest.mark.parametrize("calibrate", [None, "sigmoid"])
+@pytest.mark.parametrize("exclusive", [True, False], ids=["classes", "labels"])
+def test_what_is_saved_is_what_was_scored(
+    name: str, widths: tuple[int, ...], calibrate: Any, exclusive: bool
+) -> None:
+    """Refitted on a fold's training rows, a head gives the fold's out-of-fold probabilities."""
+    X, y = blobs(120, 40, distance=2)
+    labels = one_hot(y) if exclusive else np.stack([y == 0, y > 0], axis=1).astype(float)
+    plan = plan_of(*named([name]), exclusive=exclusive, calibrate=calibrate)
+    fold = SharedFold(X[:90], X[90:], widths)
+    scored = score_fold(fold, labels[:90], None, plan)[name]
+    estimator, tuned = refit(plan.heads[0], X[:90], labels[:90], None, plan, widths)
+    assert [one.setting for one in tuned] == [one.setting for one in scored.tuned]
+    # Imported heads are scored by the estimator itself; the paths of the others stop before
+    # scikit-learn's solvers do. Without the blocks' scaling it is off by 0.5.
+    off = 1e-6 if name in IMPORTED else 0.01
+    np.testing.assert_allclose(estimator.predict_proba(X[90:]), scored.probability, atol=off)
 
 
 def test_a_constant_channel_is_no_trouble() -> None:

@@ -151,3 +151,34 @@ def test_the_confusion_matrix_has_a_row_per_true_class() -> None:
 def test_an_unknown_metric_names_the_nearest() -> None:
     with pytest.raises(UnknownNameError, match="did you mean auroc"):
         metrics.metric("aurocc")
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_what_was_not_predicted_counts_as_unknown(name: str) -> None:
+    """A label that one fold could not learn has no probability there."""
+    random = np.random.default_rng(0)
+    truth = (random.random((40, 3)) < 0.5).astype(float)
+    p = random.random((40, 3))
+    p[:, 1] = np.nan
+    p[:10, 2] = np.nan
+    unknown = np.where(np.isnan(p), np.nan, truth)
+    expected = METRICS[name](unknown, np.where(np.isnan(p), 0.5, p), False)
+    assert np.isfinite(expected)
+    assert METRICS[name](truth, p, False) == pytest.approx(expected, abs=1e-12)
+    assert np.isnan(METRICS[name](truth[:, 1:2], p[:, 1:2], False))
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_rows_that_were_not_predicted_are_left_out_among_classes(name: str) -> None:
+    y, p = predictions(1, 3, ties=False)
+    truth, blank = np.eye(3)[y], p.copy()
+    blank[::4] = np.nan
+    kept = np.isfinite(blank).all(axis=1)
+    expected = METRICS[name](truth[kept], p[kept], True)
+    assert METRICS[name](truth, blank, True) == pytest.approx(expected, abs=1e-12)
+    assert np.isnan(METRICS[name](truth, np.full_like(p, np.nan), True))
+
+
+def test_the_reliability_curve_leaves_out_what_was_not_predicted() -> None:
+    (row,) = metrics.reliability(np.array([1.0, 0.0]), np.array([0.55, np.nan]))
+    assert (row["images"], row["observed"]) == (1, 1.0)

@@ -70,7 +70,7 @@ def test_a_skops_file_of_someone_else_is_refused(tmp_path: Path) -> None:
 def test_a_model_of_a_later_format_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cxrfeat.model.file.FORMAT_VERSION", 3)
+    monkeypatch.setattr("cxrfeat.model.file.FORMAT_VERSION", model.file.FORMAT_VERSION + 1)
     model.save(tmp_path / "m.skops", fitted())
     monkeypatch.undo()
     with pytest.raises(FileFormatError, match="another format or version"):

@@ -18,7 +18,7 @@ from sklearn.svm import SVC
 
 from cxrfeat import model
 from cxrfeat.errors import FileFormatError
-from cxrfeat.evaluation.boosting import BoostedTrees
+from cxrfeat.estimators import BoostedTrees
 from tests.model.test_file import fitted
 
 MARKER = "executed"

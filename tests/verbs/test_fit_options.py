@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -143,6 +144,51 @@ def two_extractors(folder: str, n: int, seed: int, patients: int) -> None:
     groups = {"group": [f"{folder}{i % patients}" for i in range(n)]}
     write_file(Path(folder) / "good.h5", X, y, meta=groups)
     write_file(Path(folder) / "worse.h5", (X + 6 * noise).astype(np.float32), y, meta=groups)
+
+
+def two_classes_of_two_extractors(folder: str, keep: Sequence[int]) -> Path:
+    """Write the images of some classes, as two extractors see them, less well the second."""
+    Path(folder).mkdir()
+    X, y = blobs(N, 12, distance=3)
+    rows = np.isin(y, keep)
+    noise = np.random.default_rng(0).normal(size=X.shape)
+    write_file(Path(folder) / "good.h5", X[rows], y[rows])
+    write_file(Path(folder) / "worse.h5", (X + noise)[rows].astype(np.float32), y[rows])
+    return Path(folder)
+
+
+def test_an_outside_set_of_one_class_has_no_auroc_and_this_is_said_before_the_work() -> None:
+    inside = two_classes_of_two_extractors("inside", [0, 1, 2])
+    outside = two_classes_of_two_extractors("outside", [1])
+    worked = []
+    with pytest.raises(
+        InputError, match="macro AUROC is not defined: the 30 test images are all"
+    ) as e:
+        fit(inside, test=outside, head=["logreg"], progress=worked.append)
+    assert "('opaque'); add images of another class, or give --metric accuracy" in str(e.value)
+    assert not worked
+    assert not Path("runs").exists()
+
+
+def test_on_an_outside_set_of_one_class_the_accuracy_is_scored_and_the_rest_is_said() -> None:
+    inside = two_classes_of_two_extractors("inside", [0, 1, 2])
+    outside = two_classes_of_two_extractors("outside", [1])
+    result = fit_with_page(inside, test=outside, head=["logreg", "dummy"], metric="accuracy")
+    best = result.ranking[0]
+    assert best.mean["accuracy"] == best.mean["sensitivity"] > 0.8
+    assert np.isnan(best.mean["auroc"])
+    assert "not defined on the test images of test: auroc, auprc" in result.notes
+    assert result.comparisons[0].difference > 0
+    assert (result.run / "report.html").exists()
+
+
+def test_training_images_of_one_class_are_refused_before_the_work() -> None:
+    inside = two_classes_of_two_extractors("inside", [0])
+    outside = two_classes_of_two_extractors("outside", [0, 1])
+    with pytest.raises(
+        InputError, match=r"training images of 'test' are all of one class \('clear'"
+    ):
+        fit(inside, test=outside, head=["logreg"])
 
 
 def test_delong_and_mcnemar_only_on_a_fixed_set_with_one_image_per_patient() -> None:
@@ -314,6 +360,82 @@ def test_a_multi_label_model_gives_a_probability_per_label() -> None:
 def test_every_head_takes_labels_that_are_partly_unknown(head: str) -> None:
     path, _ = multilabel(120)
     assert fit(path, head=[head], cv=3).ranking[0].mean["auroc"] > 0.7
+
+
+def hospitals(**where: float) -> Path:
+    """Write two labels of 90 images of 45 patients in three hospitals.
+
+    The second label holds for half of the images of one hospital and is unknown or absent
+    elsewhere.
+    """
+    random = np.random.default_rng(7)
+    X = random.normal(size=(90, 6)).astype(np.float32)
+    site = np.arange(90) // 30
+    second = np.where(site == 0, X[:, 1] > 0, where["elsewhere"])
+    labels = np.stack([X[:, 0] > 0, second], axis=1).astype(np.float32)
+    return write_file(
+        Path("sites.h5"), X, labels, classes=["Effusion", "Mass"], kind="multilabel",
+        meta={
+            "group": [f"p{i // 2}" for i in range(90)], "site": [f"s{k}" for k in site],
+            "split": ["test" if k == 0 else "train" for k in site],
+        },
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("elsewhere", [0.0, np.nan], ids=["absent elsewhere", "unknown elsewhere"])
+def test_a_label_that_one_fold_cannot_learn_is_not_scored_there_and_this_is_said(
+    elsewhere: float,
+) -> None:
+    path = hospitals(elsewhere=elsewhere)
+    result = fit(path, head=["logreg", "linear_svm"], leave_out="site")
+    (finding,) = (f for f in result.findings if f.code == design.NOT_LEARNED)
+    assert finding.detail["label"] == "Mass"
+    if np.isnan(elsewhere):  # no fold that learned the label has it known among its test images
+        assert result.classes == ["Effusion"]
+        return
+    assert finding.detail["folds"] == ["s0"]
+    for score in result.ranking:
+        of_fold = {fold["name"]: fold["metrics"] for fold in score.folds}
+        assert np.isfinite(list(score.mean.values())).all()
+        assert 0.8 < of_fold["s0"]["auroc"] < 1  # of Effusion alone
+    report = result.reports[0].classes[1]
+    assert sum(row["images"] for row in report.reliability) == 60
+    assert model.load(result.run / "model.skops").classes == ["Effusion", "Mass"]
+
+
+def test_a_label_that_no_fold_can_learn_is_left_out_and_this_is_said() -> None:
+    result = fit(hospitals(elsewhere=0.0), head=["logreg"], split=True)
+    assert result.classes == ["Effusion"]
+    (finding,) = (f for f in result.findings if f.code == design.NOT_LEARNED)
+    assert "label 'Mass' is not scored" in finding.message
+
+
+def test_a_label_whose_positives_are_all_of_one_patient_is_too_rare() -> None:
+    """Twelve images suffice for five folds, one patient does not: four folds would have none."""
+    random = np.random.default_rng(3)
+    X = random.normal(size=(120, 6)).astype(np.float32)
+    labels = np.stack([X[:, 0] > 0, np.arange(120) < 12], axis=1).astype(np.float32)
+    path = write_file(
+        Path("one.h5"), X, labels, classes=["Effusion", "Hernia"], kind="multilabel",
+        meta={"group": [f"p{i // 12}" for i in range(120)]},
+    )  # fmt: skip
+    result = fit(path, head=["logreg"])
+    assert result.classes == ["Effusion"]
+    (finding,) = (f for f in result.findings if f.code == design.TOO_RARE)
+    assert finding.detail["patients"] == [1, 9]
+    by_image = fit(path, head=["logreg"], groups="none")
+    assert by_image.classes == ["Effusion", "Hernia"]
+
+
+def test_a_class_that_a_left_out_hospital_has_alone_is_said_to_be_missed() -> None:
+    X, y = blobs(N, 12, distance=4)
+    site = ["alone" if k == 2 else ("first", "second")[i % 2] for i, k in enumerate(y)]
+    result = fit(
+        write_file(Path("s.h5"), X, y, meta={"site": site}), head=["lda"], leave_out="site"
+    )
+    (finding,) = (f for f in result.findings if f.code == design.NOT_LEARNED)
+    assert finding.detail == {"label": "streaked", "folds": ["alone"]}
+    assert "never the answer" in finding.message
 
 
 # Findings
