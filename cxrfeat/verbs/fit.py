@@ -203,7 +203,7 @@ def fit(
         best = winner(ranking)
         curves = _curves(study, design, ranking, plan, jobs) if learning_curve else []
         tuned, notes = _save_winner(run, study, design, best, heads, plan, outside_from)
-        found += _findings(study, design, validated, ranking, best, extractors, plan)
+        found += _findings(study, design, validated, ranking, best, extractors, comparisons, plan)
         names = (
             "scores.csv", "predictions.csv", "splits.json", "results.json", "table.md",
             "table.tex", "checklist.csv", "model.skops", "model_card.md",
@@ -366,6 +366,7 @@ def _findings(
     ranking: Sequence[Score],
     best: Score,
     extractors: Sequence[ExtractorScore],
+    comparisons: Sequence[Comparison],
     plan: Plan,
 ) -> list[Finding]:
     return [
@@ -374,7 +375,7 @@ def _findings(
         *findings.small_classes(study, design.folds, design.groups),
         *findings.not_learned(study, design.folds),
         *findings.shuffled_labels_predicted(validated.permuted),
-        *findings.control_not_beaten(extractors, plan.metric),
+        *findings.control_not_beaten(extractors, comparisons, plan.metric),
         *findings.no_better_than_dummy(ranking, design.folds, plan.metric),
         *findings.winner_flattered(ranking, best, extractors, plan.metric),
     ]

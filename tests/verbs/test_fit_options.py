@@ -472,6 +472,29 @@ def test_a_control_that_does_as_well_is_found() -> None:
     write_file(Path("control.h5"), better, y, weights="random")
     result = fit(["real.h5", "control.h5"], head=["logreg"])
     assert findings.CONTROL_WINS in codes_of(result)
+
+
+@pytest.mark.parametrize("options", [{}, {"split": True}], ids=["folds", "one test set"])
+def test_a_control_is_beaten_by_a_test_and_not_by_a_hair(options: dict[str, bool]) -> None:
+    """Twins but for a little noise: whichever is ahead, neither is shown to be better."""
+    X, y = blobs(N, 12, distance=2)
+    noise = X.std(axis=0) * np.random.default_rng(0).normal(size=X.shape).astype(np.float32)
+    hardly = X + 0.2 * noise
+    meta = {"split": ["test" if i % 3 else "train" for i in range(N)]}
+    controls = []
+    for first, second in ((X, hardly), (hardly, X)):
+        real = write_file(Path("real.h5"), first, y, meta=meta)
+        control = write_file(Path("control.h5"), second, y, weights="random:0", meta=meta)
+        result = fit([real, control], head=["logreg"], **options)  # type: ignore[arg-type]
+        means = {score.extractor: score.mean for score in result.extractors}
+        controls.append(means["real"] > means["control"])
+        (finding,) = (f for f in result.findings if f.code == findings.CONTROL_WINS)
+        words = "is not shown to be better than" if controls[-1] else "random weights do as well"
+        assert words in finding.message
+    assert sorted(controls) == [False, True]
+    control = write_file(Path("control.h5"), X + 30 * noise, y, weights="random:0", meta=meta)
+    result = fit([real, control], head=["logreg"], **options)  # type: ignore[arg-type]
+    assert findings.CONTROL_WINS not in codes_of(result)
     assert result.winner["extractor"] == "real"
 
 
