@@ -465,6 +465,19 @@ def test_the_best_of_many_is_said_to_be_flattered_and_a_single_one_is_not() -> N
     assert findings.FLATTERED not in codes_of(single)
 
 
+def test_the_model_records_what_choosing_its_head_scored_and_not_the_flattered_best() -> None:
+    X, y = blobs(N, 12, distance=0.5)
+    heads = ["logreg", "lda", "knn", "svm_rbf", "linear_svm"]
+    result = fit(write_file(Path("weak.h5"), X, y), head=heads)
+    training = model.load(result.run / "model.skops").training
+    (honest,) = result.extractors
+    assert training["scores"]["auroc"] == pytest.approx(honest.mean, abs=1e-6)
+    assert training["scores_as_ranked"]["auroc"] == pytest.approx(
+        result.ranking[0].mean["auroc"], abs=1e-6
+    )
+    assert training["scores"]["auroc"] < training["scores_as_ranked"]["auroc"]
+
+
 def test_a_control_that_does_as_well_is_found() -> None:
     X, y = blobs(N, 12, distance=4)
     write_file(Path("real.h5"), X, y)
