@@ -80,7 +80,8 @@ class Head:
     gives : "probabilities" or "decisions"
         What the path returns; decisions are Platt-scaled on held-out rows.
     inner : int
-        Of the three inner folds, how many it is tuned on where there are many images.
+        Of the three inner folds, how many it is tuned on where there are many images; the gains
+        by which heads are chosen are then those of the fewest that any head of a run has.
     """
 
     name: str

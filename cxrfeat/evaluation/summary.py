@@ -245,6 +245,19 @@ class Summary:
             outcomes.append(candidates[head][number])
         return heads, outcomes
 
+    def nested(self, extractor: str) -> dict[str, float]:
+        """Mean of every metric over the folds, with the head chosen inside each fold.
+
+        What the best of many heads scored on the folds that made it the best is flattered; this
+        is what choosing and fitting together score.
+        """
+        _, outcomes = self.chosen(extractor)
+        rows = [
+            self._fold_row(fold, outcome)["metrics"]
+            for fold, outcome in zip(self.folds, outcomes, strict=True)
+        ]
+        return {name: _mean(np.array([row[name] for row in rows])) for name in metric_names()}
+
     def extractors(self) -> tuple[list[ExtractorScore], dict[str, Matrix]]:
         """Score extractors with heads chosen inside the folds; with their resampled scores."""
         scores, drawn = [], {}

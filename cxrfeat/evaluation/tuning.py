@@ -59,7 +59,8 @@ class Tuned:
         is too small to be divided.
     gain : float
         Of the held-out training rows with the chosen setting, in the primary metric, turned so
-        that larger is better; NaN where none could be held out.
+        that larger is better; NaN where none could be held out. Calibrated on other rows, and on
+        the same inner folds for every head of the plan.
     calibration : Calibrated or None
     thresholds : ndarray, shape (K,)
         Per class the score above which the wanted share of negatives does not lie.
@@ -195,8 +196,12 @@ def tune(head: Head, fold: SharedFold, problem: Problem, pairs: Pairs, plan: Pla
     """
     if head.name == FLOOR or not pairs:
         return Tuned(dict(head.grid[len(head.grid) // 2]))
+    method = plan.calibrate or ("sigmoid" if head.gives == "decisions" else None)
+    compared = len(pairs)
     if len(problem.rows) > LARGE:
-        pairs = pairs[: head.inner]
+        # One more than is tuned on, for a calibration that one of them has not seen.
+        pairs = pairs[: max(head.inner, 2 if method else 1)]
+        compared = min(one.inner for one in [head, *plan.heads])
     scores = head.path(fold, problem.y, pairs, head.grid, plan.seed)
     # Decision scores order images and call a label above 0, where metrics cut probabilities at a
     # half; what else a metric asks for comes after calibration.
@@ -218,15 +223,14 @@ def tune(head: Head, fold: SharedFold, problem: Problem, pairs: Pairs, plan: Pla
     best = int(np.argmax(np.nan_to_num(np.round(sign * mean, 6), nan=-np.inf)))
     held_out = np.concatenate([val for _, val in pairs])
     raw = np.concatenate([of_pair[best] for of_pair in scores])
-    method = plan.calibrate or ("sigmoid" if head.gives == "decisions" else None)
     calibration = None
     if method is not None:
         calibration = fit_calibration(head.gives, method, raw, problem.y[held_out])
-    gains, start = [], 0
-    for _, val in pairs:
-        p = as_probabilities(head, raw[start : start + len(val)], calibration)
+    gains = []
+    for number, ((_, val), of_pair) in enumerate(zip(pairs[:compared], scores, strict=False)):
+        unseen = _fitted_without(number, pairs, scores, best, problem, calibration)
+        p = as_probabilities(head, of_pair[best], unseen)
         gains.append(plan.metric(problem.truth(val), p[:, problem.shown], problem.exclusive))
-        start += len(val)
     p = as_probabilities(head, raw, calibration)
     truth = np.eye(p.shape[1])[problem.y[held_out]]
     return Tuned(
@@ -245,6 +249,26 @@ def tune(head: Head, fold: SharedFold, problem: Problem, pairs: Pairs, plan: Pla
             ]
         ),
     )
+
+
+def _fitted_without(
+    number: int,
+    pairs: Pairs,
+    scores: Sequence[Matrix],
+    best: int,
+    problem: Problem,
+    calibration: Calibrated | None,
+) -> Calibrated | None:
+    """Fit the calibration anew on the other inner folds: on its own rows it looks too good.
+
+    A single inner fold has no others; the calibration is then judged on its own rows.
+    """
+    others = [place for place in range(len(pairs)) if place != number]
+    if calibration is None or not others:
+        return calibration
+    rows = np.concatenate([pairs[place][1] for place in others])
+    raw = np.concatenate([scores[place][best] for place in others])
+    return fit_calibration(calibration.gives, calibration.method, raw, problem.y[rows])
 
 
 def _mean_of_known(values: Matrix) -> Matrix:

@@ -163,6 +163,15 @@ def _scores(about: Mapping[str, Any], results: Mapping[str, Any] | None) -> Line
         means = [(name, written(value)) for name, value in known.items()]
         return [
             *_table(("metric", "mean over the folds"), means),
+            *(
+                [
+                    "",
+                    "With the classifier chosen inside the folds, so that the choice flatters"
+                    " nothing.",
+                ]
+                if "scores_as_ranked" in about.get("training", {})
+                else []
+            ),
             "",
             "Spread and intervals: not at hand.",
         ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -205,8 +205,10 @@ def fit(
         extractors, comparisons = _compare(summary, design, rope)
         best = winner(ranking)
         curves = _curves(study, design, ranking, plan, jobs) if learning_curve else []
-        tuned, notes = _save_winner(run, study, design, best, heads, plan, outside_from)
-        found += _findings(study, design, validated, ranking, best, extractors, plan)
+        tuned, notes = _save_winner(
+            run, study, design, best, summary.nested(best.extractor), heads, plan, outside_from
+        )
+        found += _findings(study, design, validated, ranking, best, extractors, comparisons, plan)
         names = (
             "scores.csv", "predictions.csv", "splits.json", "results.json", "table.md",
             "table.tex", "checklist.csv", "model.skops", "model_card.md",
@@ -370,6 +372,7 @@ def _findings(
     ranking: Sequence[Score],
     best: Score,
     extractors: Sequence[ExtractorScore],
+    comparisons: Sequence[Comparison],
     plan: Plan,
 ) -> list[Finding]:
     return [
@@ -378,7 +381,7 @@ def _findings(
         *findings.small_classes(study, design.folds, design.groups),
         *findings.not_learned(study, design.folds),
         *findings.shuffled_labels_predicted(validated.permuted),
-        *findings.control_not_beaten(extractors, plan.metric),
+        *findings.control_not_beaten(extractors, comparisons, plan.metric),
         *findings.no_better_than_dummy(ranking, design.folds, plan.metric),
         *findings.winner_flattered(ranking, best, extractors, plan.metric),
     ]
@@ -389,6 +392,7 @@ def _save_winner(
     study: Study,
     design: designing.Design,
     best: Score,
+    nested: Mapping[str, float],
     heads: Sequence[registry.Head],
     plan: Plan,
     outside_from: int | None,
@@ -417,9 +421,8 @@ def _save_winner(
         "settings": settings,
         "specificity_of_thresholds": plan.specificity,
         "folds": design.sentence,
-        "scores": {
-            name: round(value, 6) for name, value in best.mean.items() if np.isfinite(value)
-        },
+        "scores": _finite(nested),
+        "scores_as_ranked": _finite(best.mean),
     }
     saved = model.Model(
         estimator=estimator,
@@ -442,6 +445,10 @@ def _save_winner(
         # A classifier from elsewhere may not be storable; that is no reason to lose the scores.
         return settings, [f"the winner was not saved: {error}"]
     return settings, []
+
+
+def _finite(scores: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(value, 6) for name, value in scores.items() if np.isfinite(value)}
 
 
 def _write(

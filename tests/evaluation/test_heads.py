@@ -158,6 +158,36 @@ def test_where_probabilities_are_needed_decision_scores_are_chosen_by_auroc(metr
     assert -1 < found.gain < 0  # of calibrated probabilities, turned so that larger is better
 
 
+@pytest.mark.parametrize("name", ["lda", "linear_svm"])
+def test_the_gain_is_of_rows_that_the_calibration_has_not_seen(name: str) -> None:
+    """Noise gains nothing: a constant probability of a half has a Brier score of 0.5."""
+    gains = []
+    for seed in range(10):
+        random = np.random.default_rng(seed)
+        X = random.normal(size=(91, 5)).astype(np.float32)
+        y = random.permutation(np.arange(90) % 2)
+        plan = Plan([HEADS[name]], METRICS["brier"], calibrate="isotonic")
+        gains.append(score_fold(SharedFold(X[:90], X[90:]), one_hot(y), None, plan)[name].gain)
+    assert np.mean(gains) < -0.5
+
+
+def test_heads_are_chosen_by_the_same_inner_folds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where one is tuned on fewer, the gains of others are of those alone; their tuning is not."""
+    X, y = blobs(120, 10, distance=1)
+    fold, labels = SharedFold(X[:90], X[90:]), one_hot(y)[:90]
+    alone = score_fold(fold, labels, None, plan_of(HEADS["lda"]))["lda"]
+    monkeypatch.setattr("cxrfeat.evaluation.tuning.LARGE", 50)
+    both = Plan([HEADS["lda"], HEADS["xgboost"]], METRICS["auroc"])
+    beside = score_fold(fold, labels, None, both)
+    assert beside["lda"].tuned[0].tried == alone.tuned[0].tried
+    (_, val), *_ = inner_folds(y[:90], None, 0)
+    for head in both.heads:
+        pairs = inner_folds(y[:90], None, 0)[:1]
+        (scores,) = head.path(fold, y[:90], pairs, head.grid, 0)
+        best = head.grid.index(beside[head.name].tuned[0].setting)
+        assert beside[head.name].gain == pytest.approx(auroc(y[val], scores[best]))
+
+
 @every_head
 def test_a_training_set_too_small_for_tuning_still_gives_probabilities(head: Head) -> None:
     X, y = blobs(12, 6, distance=8)

@@ -465,6 +465,19 @@ def test_the_best_of_many_is_said_to_be_flattered_and_a_single_one_is_not() -> N
     assert findings.FLATTERED not in codes_of(single)
 
 
+def test_the_model_records_what_choosing_its_head_scored_and_not_the_flattered_best() -> None:
+    X, y = blobs(N, 12, distance=0.5)
+    heads = ["logreg", "lda", "knn", "svm_rbf", "linear_svm"]
+    result = fit(write_file(Path("weak.h5"), X, y), head=heads)
+    training = model.load(result.run / "model.skops").training
+    (honest,) = result.extractors
+    assert training["scores"]["auroc"] == pytest.approx(honest.mean, abs=1e-6)
+    assert training["scores_as_ranked"]["auroc"] == pytest.approx(
+        result.ranking[0].mean["auroc"], abs=1e-6
+    )
+    assert training["scores"]["auroc"] < training["scores_as_ranked"]["auroc"]
+
+
 def test_a_control_that_does_as_well_is_found() -> None:
     X, y = blobs(N, 12, distance=4)
     write_file(Path("real.h5"), X, y)
@@ -472,6 +485,29 @@ def test_a_control_that_does_as_well_is_found() -> None:
     write_file(Path("control.h5"), better, y, weights="random")
     result = fit(["real.h5", "control.h5"], head=["logreg"])
     assert findings.CONTROL_WINS in codes_of(result)
+
+
+@pytest.mark.parametrize("options", [{}, {"split": True}], ids=["folds", "one test set"])
+def test_a_control_is_beaten_by_a_test_and_not_by_a_hair(options: dict[str, bool]) -> None:
+    """Twins but for a little noise: whichever is ahead, neither is shown to be better."""
+    X, y = blobs(N, 12, distance=2)
+    noise = X.std(axis=0) * np.random.default_rng(0).normal(size=X.shape).astype(np.float32)
+    hardly = X + 0.2 * noise
+    meta = {"split": ["test" if i % 3 else "train" for i in range(N)]}
+    controls = []
+    for first, second in ((X, hardly), (hardly, X)):
+        real = write_file(Path("real.h5"), first, y, meta=meta)
+        control = write_file(Path("control.h5"), second, y, weights="random:0", meta=meta)
+        result = fit([real, control], head=["logreg"], **options)  # type: ignore[arg-type]
+        means = {score.extractor: score.mean for score in result.extractors}
+        controls.append(means["real"] > means["control"])
+        (finding,) = (f for f in result.findings if f.code == findings.CONTROL_WINS)
+        words = "is not shown to be better than" if controls[-1] else "random weights do as well"
+        assert words in finding.message
+    assert sorted(controls) == [False, True]
+    control = write_file(Path("control.h5"), X + 30 * noise, y, weights="random:0", meta=meta)
+    result = fit([real, control], head=["logreg"], **options)  # type: ignore[arg-type]
+    assert findings.CONTROL_WINS not in codes_of(result)
     assert result.winner["extractor"] == "real"
 
 
