@@ -143,6 +143,13 @@ def test_several_folders_are_told_apart_by_their_own_names(tmp_path: Path) -> No
         listed(roots, "1.png")
 
 
+def test_a_table_of_images_that_are_named_one_by_one(folder: Path) -> None:
+    put(folder, "1.png", "2.png", "3.png")
+    dataset = listed([folder / "1.png", folder / "2.png"], "1.png", f"{folder}/2.png", "3.png")
+    assert dataset.ids == ["1.png", "2.png"]
+    assert dataset.missing == ["3.png"]
+
+
 def test_a_path_without_its_suffix_is_found_in_its_folder_only(folder: Path) -> None:
     put(folder, "p1/view1.png", "p2/view1.jpg", "p2/view2.jpg", "p2/view2.png")
     dataset = listed(folder, "p1/view1", "p2/view1", "p3/view1")

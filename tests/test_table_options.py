@@ -215,7 +215,7 @@ def test_an_image_of_two_patients_or_splits_is_not_joined(
         ("No Lung Opacity / Not Normal", "Lung Opacity", False),
         ("No Lung Opacity / Not Normal", "Normal", False),
         ("Pneumonia/Viral/COVID-19", "COVID", False),
-        ("Pneumonia/Viral", "", False),
+        ("Pneumonia/Viral,", "", False),
     ],
 )
 def test_what_a_label_says(label: str, name: str, expected: bool) -> None:
