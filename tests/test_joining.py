@@ -195,6 +195,8 @@ def test_upper_and_lower_case_are_different_but_said(folder: Path) -> None:
     dataset = listed(folder, "p1/A.PNG", "p1/B.png")
     assert dataset.missing == ["p1/A.PNG"]
     assert any("upper and lower case" in note and "'p1/a.png'" in note for note in dataset.notes)
+    with pytest.raises(InputError, match=r"no image that .*upper and lower case.*'p1/a.png'"):
+        listed(folder, "p1/A.PNG")
 
 
 NAME = "Sánchez/Über.png"

@@ -59,9 +59,8 @@ def holds(label: str, name: str) -> bool:
     """
     label, name = same_form(label), same_form(name)
     wanted = _levels(name)
-    return (
-        label == name
-        or any(wanted)
+    return label == name or (
+        any(wanted)
         and any(
             levels[start : start + len(wanted)] == wanted
             for levels in map(_levels, _listed(label))

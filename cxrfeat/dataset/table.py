@@ -105,7 +105,7 @@ def from_table(
         first = next(iter([*located.missing, *understood.rows_without_image]), "no row at all")
         raise InputError(
             f"no image that '{table}' ({understood.format}) lists was found (first: '{first}'): "
-            "name the folder that its paths begin in"
+            + "; ".join([*located.notes, "name the folder that its paths begin in"])
         )
     order = sorted(range(len(located.ids)), key=located.ids.__getitem__)
     chosen = [located.rows[i] for i in order]
@@ -120,7 +120,7 @@ def from_table(
         chosen = [chosen[first] for first in repeats.firsts]
     data = _rows(understood, chosen)
     classes, labels, kind = label_matrix(data, uncertain)
-    meta = data.meta
+    meta = {name: [same_form(cell) for cell in cells] for name, cells in data.meta.items()}
     if repeated_rows == "join":
         meta = repeats.joined_columns(meta)
         if labels is not None:
@@ -133,10 +133,7 @@ def from_table(
         classes=classes,
         labels=labels,
         kind=kind,
-        meta={
-            name: np.array([same_form(cell) for cell in cells], dtype=np.str_)
-            for name, cells in meta.items()
-        },
+        meta={name: np.array(cells, dtype=np.str_) for name, cells in meta.items()},
         notes=notes,
         missing=located.missing,
         rows_without_image=understood.rows_without_image,
