@@ -78,7 +78,41 @@ Weights = Annotated[
     ),
 ]
 
-
+ImagesOrTable = Annotated[
+    list[str], typer.Argument(help="Folders of radiographs, or one table that lists them.")
+]
+Labels = Annotated[
+    str | None,
+    typer.Option(help="CSV, TSV or Parquet table.  [default: labels from class folders]"),
+]
+PathColumn = Annotated[str | None, typer.Option(help="Its column of image paths.")]
+LabelColumn = Annotated[
+    str | None, typer.Option(help="Its column of labels; or several, joined by commas.")
+]
+GroupColumn = Annotated[str | None, typer.Option(help="Its column of patients.")]
+Uncertain = Annotated[
+    str | None, typer.Option(help="What a label of -1 counts as: ignore, zeros or ones.")
+]
+Positive = Annotated[
+    str | None,
+    typer.Option(
+        help="A class or finding to take against all the rest; also a level of A/B/C.  "
+        "[default: every class for itself]"
+    ),
+]
+Where = Annotated[
+    list[str],
+    typer.Option(
+        help="COLUMN=VALUE or COLUMN=VALUE|VALUE: take only such rows of the table; several "
+        "times for several."
+    ),
+]
+RepeatedRows = Annotated[
+    str,
+    typer.Option(
+        help="What becomes of several rows of one image: error, first (row) or join (labels)."
+    ),
+]
 Modality = Annotated[
     list[str],
     typer.Option(help="DICOM modalities that are read; several times for several; or `any`."),
@@ -123,9 +157,7 @@ def root(
 @app.command()
 @command
 def extract(
-    images: Annotated[
-        list[str], typer.Argument(help="Folders of radiographs, or one table that lists them.")
-    ] = ["."],  # noqa: B006
+    images: ImagesOrTable = ["."],  # noqa: B006
     backbone: Backbones = ["vgg16", "vgg19", "resnet50"],  # noqa: B006
     out: Annotated[str, typer.Option(help="Folder for one NAME.h5 per extractor.")] = "embeddings",
     weights: Weights = [],  # noqa: B006
@@ -136,18 +168,14 @@ def extract(
         int | None,
         typer.Option(help="Side in pixels.  [default: what the weights were trained with]"),
     ] = None,
-    labels: Annotated[
-        str | None,
-        typer.Option(help="CSV, TSV or Parquet table.  [default: labels from class folders]"),
-    ] = None,
-    path_column: Annotated[str | None, typer.Option(help="Its column of image paths.")] = None,
-    label_column: Annotated[
-        str | None, typer.Option(help="Its column of labels; or several, joined by commas.")
-    ] = None,
-    group_column: Annotated[str | None, typer.Option(help="Its column of patients.")] = None,
-    uncertain: Annotated[
-        str | None, typer.Option(help="What a label of -1 counts as: ignore, zeros or ones.")
-    ] = None,
+    labels: Labels = None,
+    path_column: PathColumn = None,
+    label_column: LabelColumn = None,
+    group_column: GroupColumn = None,
+    uncertain: Uncertain = None,
+    positive: Positive = None,
+    where: Where = [],  # noqa: B006
+    repeated_rows: RepeatedRows = "error",
     modality: Modality = ["CR", "DX", "RG"],  # noqa: B006
     frame: Frame = None,
     precision: Annotated[str, typer.Option(help="fp32, bf16 or fp16.")] = "fp32",
@@ -190,6 +218,9 @@ def extract(
             label_column=label_column,
             group_column=group_column,
             uncertain=uncertain,
+            positive=positive,
+            where=where,
+            repeated_rows=repeated_rows,
             modality=modality,
             frame=frame,
             precision=precision,
@@ -211,21 +242,15 @@ def extract(
 @app.command()
 @command
 def dataset(
-    images: Annotated[
-        list[str], typer.Argument(help="Folders of radiographs, or one table that lists them.")
-    ] = ["."],  # noqa: B006
-    labels: Annotated[
-        str | None,
-        typer.Option(help="CSV, TSV or Parquet table.  [default: labels from class folders]"),
-    ] = None,
-    path_column: Annotated[str | None, typer.Option(help="Its column of image paths.")] = None,
-    label_column: Annotated[
-        str | None, typer.Option(help="Its column of labels; or several, joined by commas.")
-    ] = None,
-    group_column: Annotated[str | None, typer.Option(help="Its column of patients.")] = None,
-    uncertain: Annotated[
-        str | None, typer.Option(help="What a label of -1 counts as: ignore, zeros or ones.")
-    ] = None,
+    images: ImagesOrTable = ["."],  # noqa: B006
+    labels: Labels = None,
+    path_column: PathColumn = None,
+    label_column: LabelColumn = None,
+    group_column: GroupColumn = None,
+    uncertain: Uncertain = None,
+    positive: Positive = None,
+    where: Where = [],  # noqa: B006
+    repeated_rows: RepeatedRows = "error",
     workers: Annotated[
         int | None, typer.Option(help="Threads that read headers.  [default: one per core]")
     ] = None,
@@ -241,6 +266,9 @@ def dataset(
         label_column=label_column,
         group_column=group_column,
         uncertain=uncertain,
+        positive=positive,
+        where=where,
+        repeated_rows=repeated_rows,
         workers=workers,
     )
     _print(summary, json, display.dataset_summary)

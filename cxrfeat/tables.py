@@ -27,7 +27,8 @@ def read_table(path: Path | str) -> dict[str, list[str]]:
     Returns
     -------
     dict of str to list of str
-        Columns by name, in their order, all of one length.
+        Columns by name, in their order, all of one length. A column without a name is called
+        ``column N`` by its place, from 1, and left out where it is blank.
 
     Raises
     ------
@@ -115,27 +116,33 @@ def _read_text(path: Path) -> dict[str, list[str]]:
             first = file.readline()
             file.seek(0)
             rows = csv.reader(file, delimiter=_delimiter(path, first))
-            header = _without_blank_end([name.strip() for name in next(rows, [])], 0)
+            first_row = [name.strip() for name in next(rows, [])]
+            header = _without_blank_end(first_row, 0)
+            unnamed = len(first_row) - len(header)  # at the end; a row may leave them out
             cells: list[list[str]] = []
             for row in rows:
                 if not row:
                     continue
                 if not cells:
                     header = _mended(header, len(row))
-                    _check_header(path, header)
                 row = _without_blank_end(row, len(header))
-                if len(row) != len(header):
+                if not len(header) <= len(row) <= len(header) + unnamed:
                     raise InputError(
                         f"'{path}' line {rows.line_num} has {len(row)} cells, the header "
                         f"{len(header)}: mend that line"
                     )
                 cells.append([cell.strip() for cell in row])
-            _check_header(path, header)
     except UnicodeDecodeError:
         raise InputError(f"'{path}' is not UTF-8 text: save the table as UTF-8") from None
     except (csv.Error, gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise InputError(f"'{path}' cannot be read as a table: {error}") from None
-    return {name: [row[i] for row in cells] for i, name in enumerate(header)}
+    names = [*header, *[""] * unnamed]
+    columns = [[row[i] if i < len(row) else "" for row in cells] for i in range(len(names))]
+    # A column without a name is dropped where it is blank, else called by its number.
+    kept = [i for i, name in enumerate(names) if name or any(columns[i])]
+    names = [name or f"column {i + 1}" for i, name in enumerate(names)]
+    _check_header(path, [names[i] for i in kept])
+    return {names[i]: columns[i] for i in kept}
 
 
 def _without_blank_end(row: list[str], length: int) -> list[str]:

@@ -144,6 +144,30 @@ def test_mimic_labels_are_joined_on_subject_and_study(folder: Path) -> None:
     assert "1 image(s) of no study in the table" in dataset.notes
 
 
+def test_columns_asked_for_go_with_the_images_of_a_mimic_study(folder: Path) -> None:
+    put(folder, "p10000032/s2/a.jpg", "p10000999/s1/b.jpg")
+    table = write(
+        folder,
+        "subject_id,study_id,Edema,No Finding,ward\n10000999,1,1.0,,east\n10000032,2,0.0,,west\n",
+    )
+    dataset = find(folder, table, group_column="ward")
+    assert dict(zip(dataset.ids, dataset.meta["group"].tolist(), strict=True)) == {
+        "p10000032/s2/a.jpg": "west",
+        "p10000999/s1/b.jpg": "east",
+    }
+
+
+def test_a_study_listed_twice_is_refused_or_joined(folder: Path) -> None:
+    put(folder, "p10000032/s2/a.jpg", "p10000032/s2/b.jpg")
+    table = write(
+        folder, "subject_id,study_id,Edema,No Finding\n10000032,2,1.0,\n10000032,2,0.0,\n"
+    )
+    with pytest.raises(InputError, match=r"2 image\(s\).*'p10000032/s2/a.jpg' in rows 2 and 3"):
+        find(folder, table)
+    dataset = find(folder, table, repeated_rows="join")
+    assert findings(dataset) == {name: {"Edema": 1} for name in dataset.ids}
+
+
 def test_padchest(folder: Path) -> None:
     put(folder, "0/a_1.png", "1/b_1.png", "c_1.png")
     table = write(
@@ -222,6 +246,13 @@ def test_rsna_detailed_classes(folder: Path) -> None:
     assert find(folder, table).classes == ["Lung Opacity", "No Lung Opacity / Not Normal"]
 
 
+def test_rsna_classes_that_contradict_each_other_are_refused(folder: Path) -> None:
+    put(folder, "0004cfab.dcm")
+    table = write(folder, "patientId,class\n0004cfab,Normal\n0004cfab,Lung Opacity\n")
+    with pytest.raises(InputError, match=r"'0004cfab.dcm' in rows 2 and 3"):
+        find(folder, table)
+
+
 def test_ieee8023_leaves_out_other_modalities(folder: Path) -> None:
     put(folder, "images/a.jpg", "images/b.jpg", "volumes/c.jpg")
     table = write(
@@ -238,6 +269,9 @@ def test_ieee8023_leaves_out_other_modalities(folder: Path) -> None:
     }
     assert dataset.meta["group"].tolist() == ["2", "2"]
     assert "1 row(s) of another modality than X-ray left out" in dataset.notes
+    assert find(folder, table, where=["modality=CT"]).ids == ["volumes/c.jpg"]
+    with pytest.raises(InputError, match=r"no row has the modality X-ray.*--where modality"):
+        find(folder, table, where=["view=Axial"])
 
 
 def test_covid_radiography_lists(folder: Path) -> None:

@@ -36,10 +36,29 @@ def test_byte_order_mark_and_separator_are_understood(tmp_path: Path, separator:
 
 
 @pytest.mark.parametrize(
+    ("text", "columns"),
+    [
+        ("a,b,\n1,2\n3,4,\n5,6,,\n", {"a": ["1", "3", "5"], "b": ["2", "4", "6"]}),
+        ("a,b,\n1,2,x\n3,4\n", {"a": ["1", "3"], "b": ["2", "4"], "column 3": ["x", ""]}),
+        ("a,b,,\n1,2,,y\n", {"a": ["1"], "b": ["2"], "column 4": ["y"]}),
+        (",a,,b\n0,1,,2\n", {"column 1": ["0"], "a": ["1"], "b": ["2"]}),
+        ("a,b,\n", {"a": [], "b": []}),
+    ],
+)
+def test_a_column_without_a_name_is_no_fault_of_a_line(
+    tmp_path: Path, text: str, columns: dict[str, list[str]]
+) -> None:
+    (tmp_path / "t.csv").write_text(text)
+    assert read_table(tmp_path / "t.csv") == columns
+
+
+@pytest.mark.parametrize(
     ("content", "says"),
     [
         (b"", "empty"),
         (b"a,b\n1\n", "line 2"),
+        (b"a,b,\n1,2,3\n1,2,3,4\n", "line 3 has 4 cells"),
+        (b"a,b,\n1\n", "line 2 has 1 cells"),
         (b"a,a\n1,2\n", "twice: a"),
         (b"a,b\n\xff\xfe,1\n", "UTF-8"),
     ],

@@ -55,6 +55,9 @@ class Dataset:
         What rows of the table name as their image, where no such file is.
     rows_without_image : list of str
         Rows of the table that name no image of their own, e.g. a study of which none is there.
+    joined_by_fallback : dict of str to str
+        What rows of the table name as their image and where it is not as it stands, e.g. a bare
+        file name, with the id that it was taken for.
     """
 
     ids: list[str]
@@ -67,6 +70,7 @@ class Dataset:
     notes: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     rows_without_image: list[str] = field(default_factory=list)
+    joined_by_fallback: dict[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.ids)

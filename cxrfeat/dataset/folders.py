@@ -11,7 +11,7 @@ from pathlib import Path, PurePath, PurePosixPath
 import numpy as np
 
 from cxrfeat.dataset.data import Dataset
-from cxrfeat.dataset.reading import one_hot
+from cxrfeat.dataset.reading import one_hot, same_form
 from cxrfeat.errors import InputError
 from cxrfeat.signatures import HEAD_BYTES, IMAGE_SUFFIXES, recognise
 
@@ -71,7 +71,7 @@ def from_folders(roots: Path | str | Sequence[Path | str]) -> Dataset:
     if not found.ids:
         places = ", ".join(f"'{root}'" for root in listed) or "no folder at all"
         raise InputError(f"no images in {places}: name a folder that holds radiographs")
-    refuse_duplicates(found.ids, "give their common parent folder instead")
+    _refuse_duplicates(found)
     order = sorted(range(len(found.ids)), key=found.ids.__getitem__)
     ids = [found.ids[i] for i in order]
     splits, names, notes = _layout(ids)
@@ -107,16 +107,21 @@ def find_images(roots: Sequence[Path]) -> Found:
 
 
 def image_id(path: PurePath) -> str:
-    """Write a relative path as an id: ``/`` as separator, always valid UTF-8."""
-    return os.fsencode(path.as_posix()).decode("utf-8", "backslashreplace")
+    """Write a relative path as an id: ``/`` as separator, always valid UTF-8, in one form."""
+    return same_form(os.fsencode(path.as_posix()).decode("utf-8", "backslashreplace"))
 
 
-def refuse_duplicates(ids: Sequence[str], mend: str) -> None:
+def _refuse_duplicates(found: Found) -> None:
     """Raise InputError naming the ids that occur twice."""
-    doubled = [name for name, count in Counter(ids).items() if count > 1]
-    if doubled:
-        shown = ", ".join(f"'{name}'" for name in doubled[:3])
-        raise InputError(f"{len(doubled)} image id(s) occur more than once ({shown}): {mend}")
+    doubled = {name for name, count in Counter(found.ids).items() if count > 1}
+    if not doubled:
+        return
+    shown = ", ".join(f"'{name}'" for name in sorted(doubled)[:3])
+    paths = {str(p) for name, p in zip(found.ids, found.paths, strict=True) if name in doubled}
+    mend = "give their common parent folder instead"
+    if len({same_form(path) for path in paths}) < len(paths):
+        mend = "names that differ only in how accents are written are one name: rename one"
+    raise InputError(f"{len(doubled)} image id(s) occur more than once ({shown}): {mend}")
 
 
 def _files_below(root: Path, found: Found) -> Iterator[Path]:

@@ -32,10 +32,14 @@ class Format:
         Names, as `plain` writes them, that must all be there.
     understand : callable
         Gets the columns by their plain names, the columns as they are, and the image folders.
+    where : tuple of str
+        A column, by its plain name, and the values of the rows that are taken unless the user
+        names values of that column; empty for all rows.
     """
 
     header: tuple[str, ...]
     understand: Callable[[Columns, Columns, Sequence[Path]], Understood]
+    where: tuple[str, ...] = ()
 
 
 def recognise_format(columns: Columns) -> str | None:
@@ -107,22 +111,21 @@ def _chexpert(cells: Columns, columns: Columns, _: Sequence[Path]) -> Understood
 
 def _mimic(cells: Columns, columns: Columns, roots: Sequence[Path]) -> Understood:
     """Give every image the labels of its study, which its path names: ``p10000032/s5041426/``."""
-    studies = {
-        (_digits(subject), _digits(study)): row
-        for row, (subject, study) in enumerate(
-            zip(cells["subjectid"], cells["studyid"], strict=True)
-        )
-    }
-    paths, rows, patients, without_row = [], [], [], 0
+    studies: dict[tuple[str, str], list[int]] = {}
+    for row, (subject, study) in enumerate(zip(cells["subjectid"], cells["studyid"], strict=True)):
+        studies.setdefault((_digits(subject), _digits(study)), []).append(row)
+    paths: list[str] = []
+    rows: list[int] = []
+    patients: list[str] = []
+    without_row = 0
     for name in find_images([root for root in roots if root.is_dir()]).ids:
         match = re.search(r"(?:^|/)p(\d{4,})/s(\d+)/", name)
-        row = studies.get((match[1], match[2])) if match else None
-        if match is None or row is None:
-            without_row += 1
-            continue
-        paths.append(name)
-        rows.append(row)
-        patients.append(match[1])
+        found = studies.get((match[1], match[2]), []) if match else []
+        without_row += not found
+        for row in found:
+            paths.append(name)
+            rows.append(row)
+            patients.append(match[1] if match else "")
     findings = filled_by_no_finding(_observations(columns))
     seen = set(rows)
     return Understood(
@@ -130,8 +133,9 @@ def _mimic(cells: Columns, columns: Columns, roots: Sequence[Path]) -> Understoo
         paths=paths,
         findings={name: [column[row] for row in rows] for name, column in findings.items()},
         meta={"group": patients, "study": [cells["studyid"][row] for row in rows]},
+        rows=rows,
         rows_without_image=[
-            f"study {study}" for (_, study), row in studies.items() if row not in seen
+            f"study {study}" for (_, study), found in studies.items() if found[0] not in seen
         ],
         notes=["labels joined on subject and study, from the folders p<subject>/s<study>"]
         + ([f"{without_row} image(s) of no study in the table"] if without_row else []),
@@ -225,30 +229,28 @@ def _rsna_target(cells: Columns, _: Columns, __: Sequence[Path]) -> Understood:
 
 
 def _rsna_class(cells: Columns, _: Columns, __: Sequence[Path]) -> Understood:
-    classes = dict(zip(cells["patientid"], cells["class"], strict=True))
-    return _rsna(list(classes), list(classes.values()))
+    first: dict[tuple[str, str], int] = {}  # the table has a row for each box
+    for row, pair in enumerate(zip(cells["patientid"], cells["class"], strict=True)):
+        first.setdefault(pair, row)
+    return _rsna([image for image, _ in first], [name for _, name in first], list(first.values()))
 
 
-def _rsna(images: list[str], classes: list[str]) -> Understood:
+def _rsna(images: list[str], classes: list[str], rows: Sequence[int] = ()) -> Understood:
     return Understood(
         format="RSNA pneumonia",
         paths=images,
         classes=classes,
+        rows=list(rows),
         notes=["no patients: the column patientId names the image, not the patient"],
     )
 
 
 def _ieee8023(cells: Columns, _: Columns, __: Sequence[Path]) -> Understood:
-    modality = cells.get("modality", ["X-ray"] * len(cells["filename"]))
-    rows = [i for i, kind in enumerate(modality) if plain(kind) in ("xray", "")]
-    chosen = {name: [column[i] for i in rows] for name, column in cells.items()}
-    other = len(modality) - len(rows)
     return Understood(
         format="covid-chestxray-dataset (ieee8023)",
-        paths=chosen["filename"],
-        classes=["" if is_unknown(cell) else cell for cell in chosen["finding"]],
-        meta=_meta(chosen, group=chosen["patientid"]),
-        notes=[f"{other} row(s) of another modality than X-ray left out"] if other else [],
+        paths=cells["filename"],
+        classes=["" if is_unknown(cell) else cell for cell in cells["finding"]],
+        meta=_meta(cells, group=cells["patientid"]),
     )
 
 
@@ -273,7 +275,9 @@ FORMATS: dict[str, Format] = {
     "vindr-readers": Format(("imageid", "radid", "nofinding"), _vindr_readers),
     "rsna-target": Format(("patientid", "target", "x", "y"), _rsna_target),
     "rsna-class": Format(("patientid", "class"), _rsna_class),
-    "ieee8023": Format(("patientid", "offset", "finding", "filename"), _ieee8023),
+    "ieee8023": Format(
+        ("patientid", "offset", "finding", "filename"), _ieee8023, ("modality", "X-ray", "")
+    ),
     "covid-radiography": Format(("filename", "format", "size", "url"), _covid_radiography),
 }
 """Every recognised table, the more particular header first."""

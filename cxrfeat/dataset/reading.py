@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
+from unicodedata import normalize
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +39,9 @@ class Understood:
         Multi-class: the name of each row's class, "" where unknown. Not with `findings`.
     meta : dict of str to list of str
         ``group``, ``split``, ``view`` and further columns.
+    rows : list of int
+        Which row of the table each of these came from; empty where that is the same row, or
+        where several rows make one image's.
     rows_without_image : list of str
         Rows that name no image, e.g. studies of which no image is there.
     notes : list of str
@@ -48,20 +52,27 @@ class Understood:
     findings: Columns = field(default_factory=dict)
     classes: list[str] | None = None
     meta: Columns = field(default_factory=dict)
+    rows: list[int] = field(default_factory=list)
     rows_without_image: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
 def plain(name: str) -> str:
     """Return a name without case, blanks and punctuation, to compare by."""
-    return "".join(c for c in name.lower() if c.isalnum())
+    return "".join(c for c in same_form(name).lower() if c.isalnum())
+
+
+def same_form(text: str) -> str:
+    """Write accents as one character (Unicode NFC): macOS and its archives write them as two."""
+    return text if text.isascii() else normalize("NFC", text)
 
 
 def joined_findings(cells: Sequence[Sequence[str]]) -> Columns:
     """Turn lists of findings into 0/1 columns; an empty list is unknown in every column."""
-    names = sorted({name for row in cells for name in row if plain(name) not in NO_FINDING})
+    rows = [{same_form(name) for name in row} for row in cells]
+    names = sorted({name for row in rows for name in row if plain(name) not in NO_FINDING})
     return {
-        name: ["" if not row else "1" if name in row else "0" for row in cells] for name in names
+        name: ["" if not row else "1" if name in row else "0" for row in rows] for name in names
     }
 
 
@@ -103,7 +114,7 @@ def label_matrix(
         A cell that is no label, or uncertain labels and no policy for them.
     """
     if understood.classes is not None:
-        cells = ["" if is_unknown(cell) else cell for cell in understood.classes]
+        cells = ["" if is_unknown(cell) else same_form(cell) for cell in understood.classes]
         if cells and all(_is(cell, -1.0, 0.0, 1.0) or not cell for cell in cells):
             cells = _certain({"label": cells}, uncertain)["label"]
         names = sorted(set(cells) - {""})

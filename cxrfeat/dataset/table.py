@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 
 from cxrfeat.dataset.data import Dataset
-from cxrfeat.dataset.folders import Found, find_images, image_id, refuse_duplicates
-from cxrfeat.dataset.formats import recognise_format, understand
+from cxrfeat.dataset.filtering import conditions, described, rows_where, taken
+from cxrfeat.dataset.formats import FORMATS, recognise_format, understand
+from cxrfeat.dataset.locating import Located, locate
 from cxrfeat.dataset.reading import (
     Columns,
     Understood,
@@ -19,7 +19,9 @@ from cxrfeat.dataset.reading import (
     joined_findings,
     label_matrix,
     plain,
+    same_form,
 )
+from cxrfeat.dataset.repeats import Repeats, check_repeated_rows
 from cxrfeat.errors import InputError, UnknownNameError
 from cxrfeat.tables import read_table
 
@@ -44,6 +46,8 @@ def from_table(
     label_column: str | Sequence[str] | None = None,
     group_column: str | None = None,
     uncertain: str | None = None,
+    where: Sequence[str] = (),
+    repeated_rows: str = "error",
 ) -> Dataset:
     """Take the images that a table lists.
 
@@ -53,7 +57,7 @@ def from_table(
         CSV, TSV or Parquet: one of the collections in ``docs/labels.md``, or any table with one
         row per image.
     images
-        The folder(s) that the paths are relative to; a bare file name is also looked for below.
+        The folder(s) that the paths are relative to; `locating.locate` says what else is tried.
     path_column
         The column with the path, recognised by name where not given.
     label_column
@@ -63,6 +67,12 @@ def from_table(
         The column with the patient.
     uncertain
         What a label of -1 counts as: "ignore" (unknown), "zeros" or "ones".
+    where
+        Conditions ``COLUMN=VALUE`` or ``COLUMN=VALUE|VALUE``: only rows that meet them are taken.
+        Several on one column add up; on several columns, all must hold.
+    repeated_rows
+        What becomes of several rows of one image: "error", "first" (row) or "join" (labels: 1
+        wins over 0, known over unknown; several classes become findings).
 
     Returns
     -------
@@ -73,41 +83,61 @@ def from_table(
     Raises
     ------
     InputError
-        No path column, a column that is not there, more than one column that could be meant, an
-        uncertain label without a policy, an id listed twice, or no image found at all.
+        No path column, a column or value that is not there, more than one column that could be
+        meant, an uncertain label without a policy, an image listed twice, a row that could be
+        several images, or no image found at all.
     """
     check_uncertain(uncertain)
-    columns = read_table(table)
+    check_repeated_rows(repeated_rows)
+    every_row = read_table(table)
     roots = [Path(p) for p in ([images] if isinstance(images, (str, Path)) else images)]
-    known = recognise_format(columns) if path_column is None else None
+    known = recognise_format(every_row) if path_column is None else None
+    rows, notes = _chosen_rows(every_row, known, where)
+    columns = taken(every_row, rows)
     if known is None:
         understood = _understand_any(table, columns, path_column, label_column, group_column)
     else:
         understood = understand(known, columns, roots)
         _override(understood, columns, label_column, group_column)
 
-    kept, ids, paths, missing = _locate(understood.paths, roots)
-    if not ids:
-        first = next(iter([*missing, *understood.rows_without_image]), "no row at all")
+    located = locate(understood.paths, roots)
+    if not located.ids:
+        first = next(iter([*located.missing, *understood.rows_without_image]), "no row at all")
         raise InputError(
             f"no image that '{table}' ({understood.format}) lists was found (first: '{first}'): "
-            "name the folder that its paths begin in"
+            + "; ".join([*located.notes, "name the folder that its paths begin in"])
         )
-    refuse_duplicates(ids, f"keep one row per image in '{table}'")
-    order = sorted(range(len(ids)), key=ids.__getitem__)
-    rows = [kept[i] for i in order]
-    chosen = _rows(understood, rows)
-    classes, labels, kind = label_matrix(chosen, uncertain)
+    order = sorted(range(len(located.ids)), key=located.ids.__getitem__)
+    chosen = [located.rows[i] for i in order]
+    numbers = [row + 2 for row in rows]  # as a spreadsheet counts: the header is row 1
+    repeats = Repeats.among(
+        [located.ids[i] for i in order], _row_names(understood, chosen, numbers)
+    )
+    notes = [*_notes(understood, located), *notes]
+    if repeated_rows == "error":
+        repeats.refuse(str(table))
+    if repeated_rows != "join":
+        chosen = [chosen[first] for first in repeats.firsts]
+    data = _rows(understood, chosen)
+    classes, labels, kind = label_matrix(data, uncertain)
+    meta = {name: [same_form(cell) for cell in cells] for name, cells in data.meta.items()}
+    if repeated_rows == "join":
+        meta = repeats.joined_columns(meta)
+        if labels is not None:
+            classes, labels, kind = repeats.joined_labels(classes, labels, kind)
+    if len(repeats):
+        notes.append(repeats.note(repeated_rows, several=kind == "multilabel"))
     return Dataset(
-        ids=[ids[i] for i in order],
-        paths=[paths[i] for i in order],
+        ids=[repeats.ids[first] for first in repeats.firsts],
+        paths=[located.paths[order[first]] for first in repeats.firsts],
         classes=classes,
         labels=labels,
         kind=kind,
-        meta={name: np.array(cells, dtype=np.str_) for name, cells in chosen.meta.items()},
-        notes=[*_notes(understood, missing), *understood.notes],
-        missing=missing,
+        meta={name: np.array(cells, dtype=np.str_) for name, cells in meta.items()},
+        notes=notes,
+        missing=located.missing,
         rows_without_image=understood.rows_without_image,
+        joined_by_fallback=located.by_fallback,
     )
 
 
@@ -159,7 +189,9 @@ def _override(
     """Let columns that were asked for take the place of those a known format would use."""
     rows = len(next(iter(columns.values())))
     usable = dict(understood.findings)
-    if len(understood.paths) == rows:  # one row per image, as in the table
+    if understood.rows:
+        usable = {**taken(columns, understood.rows), **usable}
+    elif len(understood.paths) == rows:  # one row per image, as in the table
         usable = {**columns, **usable}
     names = _label_names(usable, label_column)
     if names:
@@ -180,9 +212,10 @@ def _column(
 ) -> str | None:
     """Return the column that was asked for, else the one of a usual name, else None."""
     if asked is not None:
-        if asked not in columns:
+        by_name = {same_form(name): name for name in columns}
+        if same_form(asked) not in by_name:
             raise UnknownNameError(f"{what} column", asked, columns)
-        return asked
+        return by_name[same_form(asked)]
     found = [name for usual in known for name in columns if plain(name) == usual]
     if len(found) > 1 and not first:
         raise InputError(
@@ -211,72 +244,57 @@ def _set_labels(understood: Understood, columns: Columns) -> None:
 
 
 def _rows(understood: Understood, rows: Sequence[int]) -> Understood:
-    def pick(columns: Columns) -> Columns:
-        return {name: [cells[row] for row in rows] for name, cells in columns.items()}
-
     classes = understood.classes
     return Understood(
         format=understood.format,
         paths=[understood.paths[row] for row in rows],
-        findings=pick(understood.findings),
+        findings=taken(understood.findings, rows),
         classes=None if classes is None else [classes[row] for row in rows],
-        meta=pick(understood.meta),
+        meta=taken(understood.meta, rows),
     )
 
 
-def _locate(
-    values: Sequence[str], roots: Sequence[Path]
-) -> tuple[list[int], list[str], list[Path], list[str]]:
-    """Return the rows whose file is there, their ids and paths, and the values not found."""
-    kept: list[int] = []
-    ids: list[str] = []
-    paths: list[Path] = []
-    missing: list[str] = []
-    below: dict[str, list[tuple[str, Path]]] | None = None
-    for row, value in enumerate(values):
-        place = _directly(value, roots)
-        if place is None:
-            if below is None:
-                below = _by_name(find_images([root for root in roots if root.is_dir()]))
-            candidates = below.get(PurePosixPath(value).name, [])
-            place = candidates[0] if len(candidates) == 1 else None
-        if place is None:
-            missing.append(value)
-            continue
-        kept.append(row)
-        ids.append(place[0])
-        paths.append(place[1])
-    return kept, ids, paths, missing
+def _row_names(understood: Understood, rows: Sequence[int], numbers: Sequence[int]) -> list[str]:
+    """Name rows as a spreadsheet counts them, or, where several made one, by what they list."""
+    if understood.rows:
+        return [str(numbers[understood.rows[row]]) for row in rows]
+    if len(understood.paths) == len(numbers):
+        return [str(numbers[row]) for row in rows]
+    return [f"'{understood.paths[row]}'" for row in rows]
 
 
-def _directly(value: str, roots: Sequence[Path]) -> tuple[str, Path] | None:
-    """Find a path below a root, also when it begins with folders above that root."""
-    if not value or "\0" in value:
-        return None
-    parts = PurePosixPath(value).parts
-    for root in roots:
-        for start in range(len(parts)):
-            path = root.joinpath(*parts[start:])
-            if os.path.exists(path):  # unlike Path.exists, also for names that are too long
-                inside = path.is_relative_to(root)
-                return image_id(path.relative_to(root) if inside else path), path
-    return None
+def _chosen_rows(
+    columns: Columns, known: str | None, where: Sequence[str]
+) -> tuple[list[int], list[str]]:
+    """Return the rows that are taken, and what was left out, in sentences."""
+    wanted = conditions(columns, where)
+    total = len(next(iter(columns.values())))
+    rows, notes = list(range(total)), []
+    if wanted:
+        rows = rows_where(columns, wanted)
+        notes.append(f"{len(rows)} of {total} rows, where {described(wanted)}")
+    usual = FORMATS[known].where if known else ()
+    column = next((name for name in columns if usual and plain(name) == usual[0]), None)
+    if column is None or column in wanted:
+        return rows, notes
+    kept = [row for row in rows if plain(columns[column][row]) in map(plain, usual[1:])]
+    if rows and not kept:
+        others = ", ".join(sorted({columns[column][row] for row in rows}))
+        raise InputError(
+            f"no row has the {column} {usual[1]}: choose another by --where {column}=VALUE "
+            f"({others})"
+        )
+    if len(kept) < len(rows):
+        notes.append(f"{len(rows) - len(kept)} row(s) of another {column} than {usual[1]} left out")
+    return kept, notes
 
 
-def _by_name(found: Found) -> dict[str, list[tuple[str, Path]]]:
-    """Index the images by file name, and by file name without its suffix."""
-    index: dict[str, list[tuple[str, Path]]] = {}
-    for name, path in zip(found.ids, found.paths, strict=True):
-        for key in {path.name, path.stem}:
-            index.setdefault(key, []).append((name, path))
-    return index
-
-
-def _notes(understood: Understood, missing: Sequence[str]) -> list[str]:
+def _notes(understood: Understood, located: Located) -> list[str]:
     notes = [understood.format]
+    missing = located.missing
     if missing:
         shown = ", ".join(f"'{value}'" for value in missing[:3])
         notes.append(f"{len(missing)} row(s) without their image left out ({shown})")
     if understood.rows_without_image:
         notes.append(f"{len(understood.rows_without_image)} row(s) of which no image is there")
-    return notes
+    return [*notes, *located.notes, *understood.notes]

@@ -55,7 +55,9 @@ class DatasetSummary:
     rows_without_image : list of str
         Rows of the table that name no image of their own.
     images_without_row : list of str
-        Images in the folders that the table does not name.
+        Images in the folders that no row taken of the table names.
+    joined_by_fallback : dict of str to str
+        What rows name and where it is not as it stands, with the image that it was taken for.
     notes : list of str
         What was understood, in sentences.
     """
@@ -73,6 +75,7 @@ class DatasetSummary:
     missing: list[str]
     rows_without_image: list[str]
     images_without_row: list[str]
+    joined_by_fallback: dict[str, str]
     notes: list[str]
 
 
@@ -84,6 +87,9 @@ def dataset(
     label_column: str | None = None,
     group_column: str | None = None,
     uncertain: str | None = None,
+    positive: str | None = None,
+    where: Sequence[str] = (),
+    repeated_rows: str = "error",
     workers: int | None = None,
 ) -> DatasetSummary:
     """Say what is understood of images and labels; no picture is decoded.
@@ -91,6 +97,8 @@ def dataset(
     Parameters
     ----------
     images, labels, path_column, label_column, group_column, uncertain
+        As `cxrfeat.extract` takes them.
+    positive, where, repeated_rows
         As `cxrfeat.extract` takes them.
     workers : int, optional
         Threads that read DICOM headers; default: one for each core this process may use.
@@ -111,6 +119,9 @@ def dataset(
         label_column=label_column,
         group_column=group_column,
         uncertain=uncertain,
+        positive=positive,
+        where=where,
+        repeated_rows=repeated_rows,
     )
     found = with_declared_columns(found, reader_count(workers))
     groups = found.meta.get("group")
@@ -133,6 +144,7 @@ def dataset(
         missing=found.missing,
         rows_without_image=found.rows_without_image,
         images_without_row=_without_row(found, images) if labels is not None else [],
+        joined_by_fallback=found.joined_by_fallback,
         notes=found.notes,
     )
 

@@ -113,6 +113,9 @@ def extract(
     label_column: str | None = None,
     group_column: str | None = None,
     uncertain: str | None = None,
+    positive: str | None = None,
+    where: Sequence[str] = (),
+    repeated_rows: str = "error",
     modality: Sequence[str] = RADIOGRAPHY,
     frame: int | None = None,
     precision: str = "fp32",
@@ -149,6 +152,14 @@ def extract(
         Columns of the table; default: recognised by their usual names.
     uncertain : str, optional
         What a label of -1 counts as: "ignore" (unknown), "zeros" or "ones".
+    positive : str, optional
+        One class or finding, to take against all the rest; also a level of a label such as
+        ``Pneumonia/Viral/COVID-19``. Default: every class for itself.
+    where : sequence of str
+        Conditions ``COLUMN=VALUE`` or ``COLUMN=VALUE|VALUE`` that rows of the table must meet.
+    repeated_rows : str
+        What becomes of several rows of one image: "error", "first" (row) or "join" (labels: 1
+        wins over 0, known over unknown; several classes become findings).
     modality : sequence of str
         DICOM modalities that are read, others fail; "any" reads any.
     frame : int, optional
@@ -197,6 +208,9 @@ def extract(
         label_column=label_column,
         group_column=group_column,
         uncertain=uncertain,
+        positive=positive,
+        where=where,
+        repeated_rows=repeated_rows,
     )
     found = with_declared_columns(found, reader_count(workers))
     choices = features.assign_weights(names, weights)

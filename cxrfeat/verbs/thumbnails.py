@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from unicodedata import normalize
 
 from cxrfeat import images
 from cxrfeat.errors import ImageError, InputError
@@ -39,7 +40,13 @@ def find_folders(ids: Sequence[str], embeddings: Sequence[Path]) -> list[Path]:
     seen: dict[Path, None] = {}
     for place in near:
         seen.update(dict.fromkeys([place.resolve(), *_folders_in(place)]))
-    return [place for place in seen if any((place / id_).is_file() for id_ in first)]
+    return [place for place in seen if any(_places(place, id_) for id_ in first)]
+
+
+def _places(folder: Path, id_: str) -> list[Path]:
+    """Return the file of an id, whose accents the disk may write as two characters."""
+    names = dict.fromkeys((id_, normalize("NFD", id_)))
+    return [path for path in (folder / name for name in names) if path.is_file()]
 
 
 def _folders_in(place: Path) -> Iterator[Path]:
@@ -94,10 +101,7 @@ def thumbnails(
     def small(row: int) -> _Small:
         name = ids[row].removeprefix(OUTSIDE)
         changed = False
-        for folder in folders:
-            path = folder / name
-            if not path.is_file():
-                continue
+        for path in (path for folder in folders for path in _places(folder, name)):
             try:
                 radiograph = images.read_image(path, options=options)
             except ImageError:
