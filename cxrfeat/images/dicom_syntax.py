@@ -69,21 +69,66 @@ def decode(
         _check_coded_frame(dataset, syntax, index, options)
     else:
         _check_native_length(dataset)
+    elsewhere = not samples_lie_lowest(dataset)
+    if elsewhere and plugin and syntax != uid.RLELossless:
+        raise ImageError("unsupported", f"{_name(syntax)} with samples below another high bit")
     if plugin == "gdcm":
         _hush_gdcm()
     hush("PIL")
     try:
-        samples, _ = decoder.as_array(dataset, index=index, raw=True, decoding_plugin=plugin)
+        samples, _ = decoder.as_array(
+            dataset,
+            index=index,
+            raw=True,
+            decoding_plugin=plugin,
+            correct_unused_bits=not elsewhere,
+        )
     except NotImplementedError:
         raise ImageError("unsupported", f"{_name(syntax)} of this bit depth") from None
     except RuntimeError:
         raise ImageError("damaged", f"{_name(syntax)} that {package} cannot decode") from None
     if samples.ndim != 2:
         raise ImageError("colour", "the coded picture is in colour")
+    if elsewhere:
+        samples = _lowered(samples, dataset)
     made_by = f"pydicom {version('pydicom')}"
     if package != "pydicom":
         made_by += f", {package} {version(package)}"
     return samples, made_by
+
+
+def samples_lie_lowest(dataset: pydicom.Dataset) -> bool:
+    """Tell whether the bits of a sample are the lowest of its word, as the standard now demands.
+
+    Older files may have them elsewhere, below the bit that (0028,0102) High Bit names.
+
+    Raises
+    ------
+    ImageError
+        ``damaged``: they do not fit below that bit, or it lies outside the word.
+    """
+    stored, high = int(dataset.BitsStored), _high_bit(dataset)
+    if not 1 <= stored <= high + 1 <= int(dataset.BitsAllocated):
+        allocated = int(dataset.BitsAllocated)
+        raise ImageError("damaged", f"{stored} bits below bit {high} of {allocated}")
+    return high == stored - 1
+
+
+def _high_bit(dataset: pydicom.Dataset) -> int:
+    value = dataset.get("HighBit")
+    return int(dataset.BitsStored) - 1 if value in (None, "") else int(value)
+
+
+def _lowered(
+    samples: npt.NDArray[np.integer], dataset: pydicom.Dataset
+) -> npt.NDArray[np.integer]:
+    """Shift samples to the lowest bits of their words; what lay around them, overlays say, goes.
+
+    PS3.5, section 8.1.1: nothing may be assumed about the other bits. Signed words keep their sign.
+    """
+    above = int(dataset.BitsAllocated) - 1 - _high_bit(dataset)
+    below = int(dataset.BitsAllocated) - int(dataset.BitsStored)
+    return (samples << above) >> below
 
 
 def _name(syntax: str) -> str:

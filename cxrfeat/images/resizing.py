@@ -13,7 +13,7 @@ from PIL import Image
 from cxrfeat.images.decoded import ReadingOptions
 from cxrfeat.images.raster import SCALED_SIDE
 
-READING_VERSION = 1
+READING_VERSION = 2
 """Raised whenever the same file would give other pixels."""
 
 
