@@ -1,4 +1,4 @@
-"""JPEG, PNG, TIFF, BMP and WebP to grey floats, through Pillow."""
+"""JPEG, PNG, TIFF, BMP and WebP to grey floats: headers through Pillow, and most pixels."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from cxrfeat.errors import ImageError
+from cxrfeat.images import jpeg
 from cxrfeat.images.decoded import Decoded, ReadingOptions, one_line
 from cxrfeat.images.quiet import hush
 
@@ -87,12 +88,11 @@ def _read(plugin: type[ImageFile.ImageFile], data: bytes, options: ReadingOption
         if frames > 1:
             raise ImageError("multi_frame", f"the file holds {frames} pictures, not one")
         full = image.size
-        if image.format == "JPEG":
-            _decode_scaled(image)
-        _load_whole(image)
-        pixels, bits, steps, warnings = _to_grey(image)
-        if image.size != full:
-            steps.insert(0, f"decoded at {image.width} x {image.height} of {full[0]} x {full[1]}")
+        picture, decoder, unsure = _decoded(image, data)
+        pixels, bits, steps, warnings = _to_grey(picture)
+        if picture.size != full:
+            at = f"{picture.width} x {picture.height}"
+            steps.insert(0, f"decoded at {at} of {full[0]} x {full[1]}")
         turned = _upright(pixels, image)
         if turned is not pixels:
             steps.append("turned upright by its EXIF orientation")
@@ -101,10 +101,31 @@ def _read(plugin: type[ImageFile.ImageFile], data: bytes, options: ReadingOption
         height=full[1],
         width=full[0],
         bits=bits,
-        decoder=f"Pillow {PIL.__version__}",
+        decoder=decoder,
         steps=tuple(steps),
-        warnings=tuple(warnings),
+        warnings=(*warnings, *unsure),
     )
+
+
+def _decoded(image: ImageFile.ImageFile, data: bytes) -> tuple[Image.Image, str, tuple[str, ...]]:
+    """Return the picture with its decoder and what that decoder would not have noticed."""
+    unsure: tuple[str, ...] = ()
+    if image.format == "JPEG":
+        try:
+            return _jpeg_picture(image, data), jpeg.DECODER, unsure
+        except jpeg.UnusualSubsamplingError:
+            unsure = ("unusual JPEG subsampling: damage may not be noticed",)
+            _decode_scaled(image)
+    _load_whole(image)
+    return image, f"Pillow {PIL.__version__}", unsure
+
+
+def _jpeg_picture(image: ImageFile.ImageFile, data: bytes) -> Image.Image:
+    scale = _scale(image.size)
+    if image.mode in ("L", "RGB"):
+        return Image.fromarray(jpeg.decode_jpeg(data, image.size, scale=scale))
+    channels = jpeg.decode_jpeg(data, image.size, space="CMYK", scale=scale)
+    return Image.fromarray(255 - channels, mode="CMYK")  # stored as Adobe does, full ink is 0
 
 
 def _decode_scaled(image: ImageFile.ImageFile) -> None:

@@ -1,0 +1,121 @@
+"""Damage that a format can show is a failure, and what is only unusual is read."""
+
+from __future__ import annotations
+
+import io
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cxrfeat.errors import ImageError
+from cxrfeat.images import read_image
+from cxrfeat.images.phantom import Anatomy, draw_phantom
+
+
+def phantom(size: int = 160) -> Image.Image:
+    rng = np.random.default_rng(0)
+    pixels = draw_phantom(Anatomy.random(rng), "diffuse_opacity", rng, size)
+    noisy = pixels * 255 + rng.normal(0, 3, pixels.shape)
+    return Image.fromarray(np.round(noisy).clip(0, 255).astype(np.uint8))
+
+
+def encode(image: Image.Image, format: str, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, format, **options)
+    return buffer.getvalue()
+
+
+def code(data: bytes) -> str:
+    """Return the code of the failure, "" where the file is read as a picture."""
+    try:
+        read_image(data)
+    except ImageError as error:
+        return error.code
+    return ""
+
+
+JPEGS = {
+    "baseline": {},
+    "progressive": {"progressive": True},
+    "restart markers": {"restart_marker_blocks": 5},
+    "own tables": {"optimize": True, "quality": 60},
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "most"),
+    # Any bits may refine a progressive picture; the last few bytes of another are not missed.
+    [("baseline", 2), ("restart markers", 0), ("own tables", 0), ("progressive", 15)],
+)
+def test_a_jpeg_that_was_partly_overwritten_with_zeros_is_damage(kind: str, most: int) -> None:
+    data = encode(phantom(), "JPEG", **JPEGS[kind])
+    scan, end = data.index(b"\xff\xda") + 14, len(data) - 2
+    starts = np.linspace(scan, end - 40, 50).astype(int)
+    read = [code(data[:at] + bytes(40) + data[at + 40 :]) for at in starts].count("")
+    assert read <= most
+
+
+@pytest.mark.parametrize("kind", ["baseline", "restart markers", "own tables"])
+def test_most_jpegs_with_flipped_bits_are_damage(kind: str) -> None:
+    data = encode(phantom(), "JPEG", **JPEGS[kind])
+    scan, rng = data.rindex(b"\xff\xda") + 14, random.Random(0)
+    read = 0
+    for _ in range(100):
+        changed = bytearray(data)
+        for _ in range(20):
+            changed[rng.randrange(scan, len(data) - 2)] ^= 1 << rng.randrange(8)
+        read += not code(bytes(changed))
+    assert read <= 20
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+@pytest.mark.parametrize("size", [(1, 1), (5, 7), (64, 48), (333, 257), (2050, 2060)])
+@pytest.mark.parametrize(
+    "options", [{}, {"progressive": True}, {"subsampling": 0}, {"restart_marker_blocks": 3}]
+)
+def test_a_whole_jpeg_has_the_pixels_that_pillow_gives_it(
+    mode: str, size: tuple[int, int], options: dict
+) -> None:
+    if max(size) > 2000 and (mode == "CMYK" or options.get("subsampling") == 0):
+        pytest.skip("large pictures once for each way of coding")
+    rng = np.random.default_rng(0)
+    colours = rng.integers(0, 256, (-(-size[1] // 16), -(-size[0] // 16), 3), dtype=np.uint8)
+    image = Image.fromarray(colours).resize(size).convert(mode)
+    data = encode(image, "JPEG", **options)
+    ours = read_image(data)
+    with Image.open(io.BytesIO(data)) as theirs:
+        scale = 2 if max(size) > 2000 else 1
+        theirs.draft("L" if mode != "CMYK" else mode, (size[0] // scale, size[1] // scale))
+        grey = theirs.convert("RGB").convert("L") if mode == "CMYK" else theirs.copy()
+    np.testing.assert_array_equal(ours.pixels, np.asarray(grey, np.float32) / np.float32(255))
+    assert ours.decoder.startswith("simplejpeg")
+
+
+def test_every_real_radiograph_is_read_to_the_pixels_that_pillow_gives_it(
+    radiographs: Path,
+) -> None:
+    files = sorted(path for path in radiographs.rglob("*") if path.suffix in (".jpg", ".jpeg"))
+    for path in files[::12]:
+        ours = read_image(path).pixels
+        with Image.open(path) as image:
+            image.draft("L", image.size)
+            theirs = np.asarray(image.convert("L"), np.float32) / np.float32(255)
+        np.testing.assert_array_equal(ours, theirs)
+    assert len(files) > 300
+
+
+def test_zeros_that_fill_up_a_jpeg_before_its_end_are_no_damage() -> None:
+    data = encode(phantom(), "JPEG")
+    padded = data[:-2] + bytes(64) + data[-2:]
+    np.testing.assert_array_equal(read_image(padded).pixels, read_image(data).pixels)
+    assert code(data[:-2] + b"\1" * 64 + data[-2:]) == "damaged"
+
+
+def test_a_jpeg_of_unusual_subsampling_is_read_with_a_warning() -> None:
+    data = encode(phantom().convert("CMYK"), "JPEG", subsampling=2)
+    radiograph = read_image(data)
+    assert radiograph.decoder.startswith("Pillow")
+    assert radiograph.warnings == ("unusual JPEG subsampling: damage may not be noticed",)
