@@ -73,9 +73,7 @@ def decode_jpeg(
         raise _failure(error) from None
 
 
-def _decode(
-    data: bytes, size: tuple[int, int], space: str, scale: int
-) -> npt.NDArray[np.uint8]:
+def _decode(data: bytes, size: tuple[int, int], space: str, scale: int) -> npt.NDArray[np.uint8]:
     width, height = size
     try:
         # Memory is taken for the size that the decoder finds, which must be the one checked.
@@ -85,7 +83,9 @@ def _decode(
             raise UnusualSubsamplingError from None
         raise
     if found != (height, width):
-        raise ImageError("damaged", f"coded as {found[1]} x {found[0]}, stated as {width} x {height}")
+        raise ImageError(
+            "damaged", f"coded as {found[1]} x {found[0]}, stated as {width} x {height}"
+        )
     picture = simplejpeg.decode_jpeg(
         data,
         space,

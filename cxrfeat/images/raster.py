@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import zlib
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from cxrfeat.errors import ImageError
-from cxrfeat.images import jpeg
+from cxrfeat.images import containers, jpeg
 from cxrfeat.images.decoded import Decoded, ReadingOptions, one_line
 from cxrfeat.images.quiet import hush
 
@@ -54,7 +53,7 @@ def read_jpeg(data: bytes, options: ReadingOptions) -> Decoded:
 
 def read_png(data: bytes, options: ReadingOptions) -> Decoded:
     """Decode a PNG file of 1 to 16 bits."""
-    _check_png_sums(data)
+    containers.check_png(data)
     return _read(PngImageFile, data, options)
 
 
@@ -84,6 +83,7 @@ def _read(plugin: type[ImageFile.ImageFile], data: bytes, options: ReadingOption
         raise ImageError(code, f"the header cannot be read: {one_line(error)}") from None
     with image:
         options.check_pixels(image.height, image.width)
+        _check_layout(image, data)
         frames = int(getattr(image, "n_frames", 1))
         if frames > 1:
             raise ImageError("multi_frame", f"the file holds {frames} pictures, not one")
@@ -105,6 +105,13 @@ def _read(plugin: type[ImageFile.ImageFile], data: bytes, options: ReadingOption
         steps=tuple(steps),
         warnings=(*warnings, *unsure),
     )
+
+
+def _check_layout(image: ImageFile.ImageFile, data: bytes) -> None:
+    if isinstance(image, TiffImageFile):
+        containers.check_tiff(image, data)
+    elif isinstance(image, BmpImageFile):
+        containers.check_bmp(data)
 
 
 def _decoded(image: ImageFile.ImageFile, data: bytes) -> tuple[Image.Image, str, tuple[str, ...]]:
@@ -157,20 +164,6 @@ def _check_jpeg_end(data: bytes) -> None:
         place += 1 if filler else 2 + int.from_bytes(data[place + 2 : place + 4])
     if data.find(b"\xff\xd9", place) < 0:
         raise ImageError("truncated", "the JPEG file has no end")
-
-
-def _check_png_sums(data: bytes) -> None:
-    """Check the sum of every chunk, which Pillow does not do for the pixels."""
-    place, kind = 8, b""
-    while kind != b"IEND":
-        length = int.from_bytes(data[place : place + 4])
-        end = place + 8 + length
-        kind = data[place + 4 : place + 8]
-        if end + 4 > len(data):
-            raise ImageError("truncated", "the PNG file ends too early")
-        if zlib.crc32(memoryview(data)[place + 4 : end]) != int.from_bytes(data[end : end + 4]):
-            raise ImageError("damaged", "a part of the PNG file does not match its check sum")
-        place = end + 4
 
 
 def _load_whole(image: ImageFile.ImageFile) -> None:

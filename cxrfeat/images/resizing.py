@@ -65,5 +65,9 @@ def reading_spec(size: int, options: ReadingOptions | None = None) -> dict[str, 
         "crop": "none",
         "resize": "bilinear, antialiased",
         "size": [size, size],
-        "decoders": {"Pillow": PIL.__version__, "pydicom": version("pydicom")},
+        "decoders": {
+            "Pillow": PIL.__version__,
+            "pydicom": version("pydicom"),
+            "simplejpeg": version("simplejpeg"),
+        },
     }

@@ -119,3 +119,52 @@ def test_a_jpeg_of_unusual_subsampling_is_read_with_a_warning() -> None:
     radiograph = read_image(data)
     assert radiograph.decoder.startswith("Pillow")
     assert radiograph.warnings == ("unusual JPEG subsampling: damage may not be noticed",)
+
+
+def little(value: int, length: int = 4) -> bytes:
+    return value.to_bytes(length, "little")
+
+
+def test_a_bmp_that_contradicts_itself_is_refused() -> None:
+    data = encode(phantom(), "BMP")
+    places = {"size": 2, "reserved": 6, "start": 10, "planes": 26, "size of the pixels": 34}
+    wrong = {"size": len(data) + 1, "reserved": 7, "start": 50, "planes": 0x0008_0003}
+    wrong["size of the pixels"] = 160 * 160 - 1
+    for name, place in places.items():
+        changed = data[:place] + little(wrong[name]) + data[place + 4 :]
+        assert code(changed) == ("truncated" if name == "size" else "damaged"), name
+    assert code(data + b"more") == ""
+
+
+def test_a_webp_whose_chunks_do_not_fill_it_is_refused() -> None:
+    data = encode(phantom(), "WebP", quality=90)
+    size = int.from_bytes(data[4:8], "little")
+    assert code(data[:4] + little(size + 2) + data[8:]) == "damaged"
+    assert code(data[:4] + little(size + 6) + data[8:] + b"EXTR" + little(9)[:2]) == "damaged"
+    assert code(data + b"more") == ""
+
+
+@pytest.mark.parametrize("compression", [None, "tiff_lzw", "tiff_adobe_deflate", "packbits"])
+def test_a_whole_tiff_is_no_damage(compression: str | None) -> None:
+    for image in (phantom(), phantom().convert("RGB"), phantom().convert("1")):
+        data = encode(image, "TIFF", compression=compression)
+        assert code(data) == "", image.mode
+    strips = encode(phantom(300), "TIFF", compression=compression, tiffinfo={278: 7})
+    assert code(strips) == ""
+
+
+def test_a_tiff_whose_strips_cannot_be_is_refused() -> None:
+    data = encode(phantom(), "TIFF")
+    counts = bytes.fromhex("1701 0400 01000000") + little(160 * 160)
+    rows = bytes.fromhex("1601 0400 01000000") + little(160)
+    assert data.count(counts) == data.count(rows) == 1
+    assert code(data.replace(counts, counts[:8] + little(160 * 160 - 1))) == "damaged"
+    assert code(data.replace(counts, counts[:8] + little(len(data)))) == "truncated"
+    assert code(data.replace(rows, rows[:8] + little(80))) == "damaged"
+
+
+def test_the_check_sum_of_a_deflated_tiff_is_verified() -> None:
+    data = encode(phantom(), "TIFF", compression="tiff_adobe_deflate")
+    with Image.open(io.BytesIO(data)) as image:
+        end = image.tag_v2[273][0] + image.tag_v2[279][0]
+    assert code(data[: end - 1] + bytes([data[end - 1] ^ 1]) + data[end:]) == "damaged"

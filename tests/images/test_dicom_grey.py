@@ -373,3 +373,42 @@ def test_a_syntax_without_its_decoder_names_the_package(
     with pytest.raises(ImageError, match=r"pyjpegls: pip install 'cxrfeat\[dicom\]'") as caught:
         read_image(data)
     assert caught.value.code == "decoder_missing"
+
+
+def coded(frame: bytes, dataset: Dataset, syntax: str) -> Dataset:
+    dataset.PixelData = encapsulate([frame])
+    dataset["PixelData"].is_undefined_length = True
+    dataset.file_meta.TransferSyntaxUID = syntax
+    return dataset
+
+
+def noise(bits: int = 8) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 2**bits, (64, 64))
+
+
+def test_a_damaged_jpeg_in_a_dicom_file_is_damage(make_dicom, file_bytes) -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(noise().astype(np.uint8)).save(buffer, "JPEG", quality=95)
+    frame = buffer.getvalue()
+    middle = len(frame) // 2
+    dataset = make_dicom(noise(), 8, WindowCenter=128, WindowWidth=256)
+    whole = file_bytes(coded(frame, dataset, uid.JPEGBaseline8Bit))
+    assert "simplejpeg" in read_image(whole).decoder
+    changed = frame[:middle] + bytes(60) + frame[middle + 60 :]
+    assert code(file_bytes(coded(changed, dataset, uid.JPEGBaseline8Bit))) == "damaged"
+
+
+def test_jpeg_2000_codes_that_cannot_be_are_damage(make_dicom, file_bytes) -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(noise().astype(np.uint8)).save(buffer, "JPEG2000", no_jp2=True)
+    frame = buffer.getvalue()
+    tile, middle = frame.index(b"\xff\x90"), len(frame) // 2
+    length = int.from_bytes(frame[tile + 6 : tile + 10])
+    dataset = make_dicom(noise(), 8, WindowCenter=128, WindowWidth=256)
+    read_image(file_bytes(coded(frame, dataset, uid.JPEG2000Lossless)))
+    for changed in (
+        frame[:middle] + b"\xff\xfe" + frame[middle + 2 :],
+        frame[: tile + 6] + (length - 9).to_bytes(4) + frame[tile + 10 :],
+        frame[:-2] + b"left over" + frame[-2:],
+    ):
+        assert code(file_bytes(coded(changed, dataset, uid.JPEG2000Lossless))) == "damaged"
