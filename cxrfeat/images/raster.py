@@ -18,6 +18,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 from cxrfeat.errors import ImageError
 from cxrfeat.images import containers, jpeg
 from cxrfeat.images.decoded import Decoded, ReadingOptions, one_line
+from cxrfeat.images.depth import DEEP_MODES, needed_bits, stated_bits
 from cxrfeat.images.quiet import hush
 
 _Floats = npt.NDArray[np.float32]
@@ -33,9 +34,6 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_SIGNIFICANT_BITS = (8, 10, 12, 14, 16, 32)
-
-
 SCALED_SIDE = 1024
 """Eight-bit pictures are halved, once or more, while their shorter side keeps this length."""
 
@@ -89,7 +87,8 @@ def _read(plugin: type[ImageFile.ImageFile], data: bytes, options: ReadingOption
             raise ImageError("multi_frame", f"the file holds {frames} pictures, not one")
         full = image.size
         picture, decoder, unsure = _decoded(image, data)
-        pixels, bits, steps, warnings = _to_grey(picture)
+        stated = stated_bits(image, io.BytesIO(data)) if picture.mode in DEEP_MODES else None
+        pixels, bits, steps, warnings = _to_grey(picture, stated, options)
         if picture.size != full:
             at = f"{picture.width} x {picture.height}"
             steps.insert(0, f"decoded at {at} of {full[0]} x {full[1]}")
@@ -175,10 +174,12 @@ def _load_whole(image: ImageFile.ImageFile) -> None:
         raise ImageError(code, reason) from None
 
 
-def _to_grey(image: Image.Image) -> tuple[_Floats, int, list[str], list[str]]:
+def _to_grey(
+    image: Image.Image, stated: int | None, options: ReadingOptions
+) -> tuple[_Floats, int, list[str], list[str]]:
     """Return pixels in [0, 1], the significant bits, the steps taken and warnings."""
-    if image.mode in ("I;16", "I;16L", "I;16B", "I;16N", "I"):
-        return _scale_integers(np.asarray(image), _white_is_zero(image))
+    if image.mode in DEEP_MODES:
+        return _scale_integers(np.asarray(image), _white_is_zero(image), stated, options)
     if image.mode == "F":
         return _scale_floats(np.asarray(image))
     steps: list[str] = []
@@ -217,24 +218,45 @@ def _white_is_zero(image: Image.Image) -> bool:
 
 
 def _scale_integers(
-    samples: npt.NDArray[Any], inverted: bool
+    samples: npt.NDArray[Any], inverted: bool, stated: int | None, options: ReadingOptions
 ) -> tuple[_Floats, int, list[str], list[str]]:
-    """Divide by the full scale of the fewest usual bits that hold the largest sample.
+    """Divide by the full scale of the bits that the file states, else of those it is read with.
 
     A 12-bit detector writes 12 bits into 16-bit files; dividing those by 65,535 would give a
     nearly black picture.
     """
     if samples.min() < 0:
         return _scale_floats(samples)
-    largest = int(samples.max())
-    bits = next(b for b in _SIGNIFICANT_BITS if largest < 2**b)
+    bits, warnings = _bits(int(samples.max()), stated, options)
     pixels = samples.astype(np.float32)
     pixels /= np.float32(2**bits - 1)
     steps = [f"divided by {2**bits - 1}"]
     if inverted:
         np.subtract(1.0, pixels, out=pixels)
         steps.append("inverted (white is zero)")
-    return pixels, bits, steps, []
+    return pixels, bits, steps, warnings
+
+
+def _bits(largest: int, stated: int | None, options: ReadingOptions) -> tuple[int, list[str]]:
+    if stated is not None:
+        if largest >= 2**stated:
+            raise ImageError("damaged", f"a sample of {largest}, where {stated} bits are stated")
+        return stated, []
+    if options.bits is not None:
+        if largest >= 2**options.bits:
+            raise ImageError(
+                "depth",
+                f"a sample of {largest} does not fit the {options.bits} bits that the set is read"
+                f" with: extract all anew with --bits {needed_bits(largest)}, or convert it",
+            )
+        return options.bits, []
+    if not options.guess_bits:
+        raise ImageError(
+            "depth",
+            "16 bits, and neither the file nor the spec states how many are used: convert it to 8"
+            " bits, or extract anew with it among the images",
+        )
+    return needed_bits(largest), ["bits guessed from this picture alone"]
 
 
 def _scale_floats(
