@@ -117,6 +117,13 @@ Modality = Annotated[
     list[str],
     typer.Option(help="DICOM modalities that are read; several times for several; or `any`."),
 ]
+Bits = Annotated[
+    int | None,
+    typer.Option(
+        help="Bits that PNG and TIFF of 16 bits use where they do not state it.  [default: as many "
+        "as the largest sample of all needs]"
+    ),
+]
 Frame = Annotated[
     int | None,
     typer.Option(help="Frame of a DICOM file of several, from 0.  [default: such a file fails]"),
@@ -178,6 +185,7 @@ def extract(
     repeated_rows: RepeatedRows = "error",
     modality: Modality = ["CR", "DX", "RG"],  # noqa: B006
     frame: Frame = None,
+    bits: Bits = None,
     precision: Annotated[str, typer.Option(help="fp32, bf16 or fp16.")] = "fp32",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     runtime: Annotated[
@@ -223,6 +231,7 @@ def extract(
             repeated_rows=repeated_rows,
             modality=modality,
             frame=frame,
+            bits=bits,
             precision=precision,
             device=device,
             runtime=runtime,
@@ -281,6 +290,7 @@ def inspect(
     out: Annotated[str | None, typer.Option(help="Contact sheet to write, e.g. sheet.png.")] = None,
     modality: Modality = ["CR", "DX", "RG"],  # noqa: B006
     frame: Frame = None,
+    bits: Bits = None,
     image_size: Annotated[int, typer.Option(help="Side of what the network sees.")] = 224,
     sheet_images: Annotated[int, typer.Option(help="Images on the sheet at most.")] = 60,
     workers: Annotated[
@@ -299,6 +309,7 @@ def inspect(
         out=out,
         modality=modality,
         frame=frame,
+        bits=bits,
         image_size=image_size,
         sheet_images=sheet_images,
         workers=workers,

@@ -4,6 +4,7 @@ The only place that imports Pillow and pydicom.
 """
 
 from cxrfeat.images.decoded import RADIOGRAPHY, ReadingOptions
+from cxrfeat.images.depth import largest_sample, needed_bits, states_no_depth
 from cxrfeat.images.patient_key import named_key
 from cxrfeat.images.radiograph import Radiograph, declared_columns, read_image
 from cxrfeat.images.resizing import READING_VERSION, reading_spec, resize
@@ -16,8 +17,11 @@ __all__ = [
     "ReadingOptions",
     "declared_columns",
     "decoders",
+    "largest_sample",
     "named_key",
+    "needed_bits",
     "read_image",
     "reading_spec",
     "resize",
+    "states_no_depth",
 ]

@@ -29,28 +29,40 @@ class ReadingOptions:
         DICOM modalities that are read; None reads any.
     frame : int or None
         Which frame to take from a DICOM file of several, from 0; None refuses such a file.
+    bits : int or None
+        How many bits pictures of 16 use where they do not state it; one that needs more is
+        refused.
+    guess_bits : bool
+        Where `bits` is None: whether such a picture is scaled by its own largest sample, so that
+        its numbers are not those of other pictures, or refused.
     """
 
     max_pixels: int = 80_000_000
     max_bytes: int = 512 * 2**20
     modalities: tuple[str, ...] | None = RADIOGRAPHY
     frame: int | None = None
+    bits: int | None = None
+    guess_bits: bool = True
 
     @classmethod
-    def asked_for(cls, modalities: Sequence[str], frame: int | None) -> ReadingOptions:
+    def asked_for(
+        cls, modalities: Sequence[str], frame: int | None, bits: int | None = None
+    ) -> ReadingOptions:
         """Make options from what a user types; "any" among the modalities reads any.
 
         Raises
         ------
         InputError
-            No modality, or a frame before the first.
+            No modality, a frame before the first, or bits that cannot be.
         """
         names = tuple(name.upper() for name in modalities)
         if not names:
             raise InputError("no modality: name at least one, e.g. --modality DX, or any")
         if frame is not None and frame < 0:
             raise InputError(f"frame {frame}: the first frame is 0")
-        return cls(modalities=None if "ANY" in names else names, frame=frame)
+        if bits is not None and not 8 <= bits <= 32:
+            raise InputError(f"{bits} bits: a picture of 16 bits uses from 8 to 32 of them")
+        return cls(modalities=None if "ANY" in names else names, frame=frame, bits=bits)
 
     def check_pixels(self, height: int, width: int) -> None:
         """Refuse an image with more pixels than allowed, or with none.

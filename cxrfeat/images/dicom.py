@@ -15,7 +15,7 @@ from cxrfeat.errors import ImageError
 from cxrfeat.images.decoded import Decoded, ReadingOptions
 from cxrfeat.images.dicom_columns import COLUMN_TAGS, columns, plain
 from cxrfeat.images.dicom_grey import GREY_TAGS, grey_table
-from cxrfeat.images.dicom_syntax import decode
+from cxrfeat.images.dicom_syntax import decode, samples_lie_lowest
 from cxrfeat.images.quiet import hush
 
 _PIXEL_TAGS = (
@@ -91,6 +91,8 @@ def _read(data: bytes, options: ReadingOptions) -> Decoded:
     _refuse_other_pictures(dataset, options)
     samples, decoder = decode(dataset, options)
     pixels, steps, warnings = _to_grey(samples, dataset)
+    if not samples_lie_lowest(dataset):
+        steps.insert(0, f"{int(dataset.BitsStored)} bits below bit {int(dataset.HighBit)} taken")
     return Decoded(
         pixels=pixels,
         height=int(dataset.Rows),

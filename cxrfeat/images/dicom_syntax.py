@@ -12,8 +12,12 @@ from pydicom.encaps import get_frame
 from pydicom.pixels.decoders.base import get_decoder
 
 from cxrfeat.errors import ImageError
+from cxrfeat.images import jpeg
+from cxrfeat.images.containers import check_codestream
 from cxrfeat.images.decoded import ReadingOptions
 from cxrfeat.images.quiet import hush
+
+_SIMPLEJPEG = "simplejpeg"
 
 DECODERS: dict[str, tuple[str, str]] = {
     uid.ImplicitVRLittleEndian: ("", "pydicom"),
@@ -21,8 +25,8 @@ DECODERS: dict[str, tuple[str, str]] = {
     uid.ExplicitVRBigEndian: ("", "pydicom"),
     uid.DeflatedExplicitVRLittleEndian: ("", "pydicom"),
     uid.RLELossless: ("pydicom", "pydicom"),
-    uid.JPEGBaseline8Bit: ("pillow", "Pillow"),
-    uid.JPEGExtended12Bit: ("pillow", "Pillow"),
+    uid.JPEGBaseline8Bit: (_SIMPLEJPEG, "simplejpeg"),
+    uid.JPEGExtended12Bit: (_SIMPLEJPEG, "simplejpeg"),
     uid.JPEG2000Lossless: ("pillow", "Pillow"),
     uid.JPEG2000: ("pillow", "Pillow"),
     uid.JPEGLSLossless: ("pyjpegls", "pyjpegls"),
@@ -31,6 +35,8 @@ DECODERS: dict[str, tuple[str, str]] = {
     uid.JPEGLosslessSV1: ("gdcm", "python-gdcm"),
 }
 """For every transfer syntax: pydicom's name for the plugin ("" for none), and its package.
+
+simplejpeg is called from here, because pydicom does not know it.
 
 One decoder each, so that a picture does not depend on what else is installed.
 """
@@ -57,8 +63,7 @@ def decode(
     if syntax not in DECODERS:
         raise ImageError("unsupported", f"transfer syntax {_name(syntax)}")
     plugin, package = DECODERS[syntax]
-    decoder = get_decoder(uid.UID(syntax))
-    if plugin and plugin not in decoder.available_plugins:
+    if plugin not in ("", _SIMPLEJPEG, *get_decoder(uid.UID(syntax)).available_plugins):
         raise ImageError(
             "decoder_missing",
             f"{_name(syntax)} needs the package {package}: pip install 'cxrfeat[dicom]'",
@@ -66,24 +71,85 @@ def decode(
     several = int(dataset.get("NumberOfFrames") or 1) > 1
     index = options.frame or 0 if several else 0
     if plugin:
-        _check_coded_frame(dataset, syntax, index, options)
+        frame = _coded_frame(dataset, syntax, index, options)
     else:
         _check_native_length(dataset)
+    if plugin == _SIMPLEJPEG:
+        samples = _decode_jpeg(frame, dataset)
+    else:
+        samples = _decode_by_pydicom(dataset, syntax, index)
+    made_by = f"pydicom {version('pydicom')}"
+    if package != "pydicom":
+        made_by += f", {package} {version(package)}"
+    return samples, made_by
+
+
+def _decode_by_pydicom(
+    dataset: pydicom.Dataset, syntax: str, index: int
+) -> npt.NDArray[np.integer]:
+    plugin, package = DECODERS[syntax]
     if plugin == "gdcm":
         _hush_gdcm()
     hush("PIL")
+    elsewhere = not samples_lie_lowest(dataset)
     try:
-        samples, _ = decoder.as_array(dataset, index=index, raw=True, decoding_plugin=plugin)
+        samples, _ = get_decoder(uid.UID(syntax)).as_array(
+            dataset,
+            index=index,
+            raw=True,
+            decoding_plugin=plugin,
+            correct_unused_bits=not elsewhere,
+        )
     except NotImplementedError:
         raise ImageError("unsupported", f"{_name(syntax)} of this bit depth") from None
     except RuntimeError:
         raise ImageError("damaged", f"{_name(syntax)} that {package} cannot decode") from None
     if samples.ndim != 2:
         raise ImageError("colour", "the coded picture is in colour")
-    made_by = f"pydicom {version('pydicom')}"
-    if package != "pydicom":
-        made_by += f", {package} {version(package)}"
-    return samples, made_by
+    return _lowered(samples, dataset) if elsewhere else samples
+
+
+def _decode_jpeg(frame: bytes, dataset: pydicom.Dataset) -> npt.NDArray[np.integer]:
+    height, width, channels = _coded_shape(frame)
+    if channels != 1:
+        raise ImageError("colour", "the coded picture is in colour")
+    if int(dataset.BitsStored) > 8:
+        raise ImageError("unsupported", "JPEG of more than 8 bits")
+    picture = jpeg.decode_jpeg(frame, (width, height))
+    kind = "i" if int(dataset.get("PixelRepresentation") or 0) == 1 else "u"
+    return _lowered(picture.astype(f"{kind}{int(dataset.BitsAllocated) // 8}"), dataset)
+
+
+def samples_lie_lowest(dataset: pydicom.Dataset) -> bool:
+    """Tell whether the bits of a sample are the lowest of its word, as the standard now demands.
+
+    Older files may have them elsewhere, below the bit that (0028,0102) High Bit names.
+
+    Raises
+    ------
+    ImageError
+        ``damaged``: they do not fit below that bit, or it lies outside the word.
+    """
+    stored, high = int(dataset.BitsStored), _high_bit(dataset)
+    if not 1 <= stored <= high + 1 <= int(dataset.BitsAllocated):
+        allocated = int(dataset.BitsAllocated)
+        raise ImageError("damaged", f"{stored} bits below bit {high} of {allocated}")
+    return high == stored - 1
+
+
+def _high_bit(dataset: pydicom.Dataset) -> int:
+    value = dataset.get("HighBit")
+    return int(dataset.BitsStored) - 1 if value in (None, "") else int(value)
+
+
+def _lowered(samples: npt.NDArray[np.integer], dataset: pydicom.Dataset) -> npt.NDArray[np.integer]:
+    """Shift samples to the lowest bits of their words; what lay around them, overlays say, goes.
+
+    PS3.5, section 8.1.1: nothing may be assumed about the other bits. Signed words keep their sign.
+    """
+    above = int(dataset.BitsAllocated) - 1 - _high_bit(dataset)
+    below = int(dataset.BitsAllocated) - int(dataset.BitsStored)
+    return (samples << above) >> below
 
 
 def _name(syntax: str) -> str:
@@ -98,10 +164,10 @@ def _check_native_length(dataset: pydicom.Dataset) -> None:
         raise ImageError("truncated", f"{len(dataset.PixelData)} bytes of pixels, not {size}")
 
 
-def _check_coded_frame(
+def _coded_frame(
     dataset: pydicom.Dataset, syntax: str, index: int, options: ReadingOptions
-) -> None:
-    """Refuse a coded picture that has no end, or another size than the file states.
+) -> bytes:
+    """Return a coded picture, unless it has no end, or another size than the file states.
 
     Decoders take memory for the size in the picture itself, and some return a picture that stops
     half way as if it were whole.
@@ -112,30 +178,35 @@ def _check_coded_frame(
     except (ValueError, IndexError):
         raise ImageError("truncated", "the coded picture ends too early") from None
     if syntax == uid.RLELossless:
-        return
+        return frame
+    if not samples_lie_lowest(dataset):
+        raise ImageError("unsupported", f"{_name(syntax)} with samples below another high bit")
     if not frame.rstrip(b"\0\xff").endswith(b"\xff\xd9"):  # padded to an even length with either
         raise ImageError("truncated", "the coded picture has no end")
-    height, width = _coded_size(frame)
+    height, width, _ = _coded_shape(frame)
     options.check_pixels(height, width)
     if (height, width) != (int(dataset.Rows), int(dataset.Columns)):
         stated = f"{dataset.Columns} x {dataset.Rows}"
         raise ImageError("damaged", f"coded as {width} x {height}, stated as {stated}")
+    if syntax in (uid.JPEG2000Lossless, uid.JPEG2000):
+        check_codestream(frame)
+    return frame
 
 
-def _coded_size(frame: bytes) -> tuple[int, int]:
-    """Return height and width from the header of a JPEG, JPEG-LS or JPEG 2000 picture."""
+def _coded_shape(frame: bytes) -> tuple[int, int, int]:
+    """Return height, width and channels from a JPEG, JPEG-LS or JPEG 2000 picture's header."""
     start = frame.find(b"\xff\x4f\xff\x51")
     if start >= 0 and not frame.startswith(b"\xff\xd8"):
         x, y, x0, y0 = (
             int.from_bytes(frame[start + at : start + at + 4]) for at in (8, 12, 16, 20)
         )
-        return y - y0, x - x0
+        return y - y0, x - x0, int.from_bytes(frame[start + 40 : start + 42])
     place = 2
-    while place + 9 <= len(frame) and frame[place] == 0xFF:
+    while place + 10 <= len(frame) and frame[place] == 0xFF:
         marker = frame[place + 1]
         if marker in _JPEG_SIZE_MARKERS:
             height, width = (int.from_bytes(frame[place + at : place + at + 2]) for at in (5, 7))
-            return height, width
+            return height, width, frame[place + 9]
         filler = marker == 0xFF
         place += 1 if filler else 2 + int.from_bytes(frame[place + 2 : place + 4])
     raise ImageError("damaged", "the coded picture does not state its size")

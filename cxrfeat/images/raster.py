@@ -1,9 +1,8 @@
-"""JPEG, PNG, TIFF, BMP and WebP to grey floats, through Pillow."""
+"""JPEG, PNG, TIFF, BMP and WebP to grey floats: headers through Pillow, and most pixels."""
 
 from __future__ import annotations
 
 import io
-import zlib
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,9 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from cxrfeat.errors import ImageError
+from cxrfeat.images import containers, jpeg
 from cxrfeat.images.decoded import Decoded, ReadingOptions, one_line
+from cxrfeat.images.depth import DEEP_MODES, needed_bits, stated_bits
 from cxrfeat.images.quiet import hush
 
 _Floats = npt.NDArray[np.float32]
@@ -33,9 +34,6 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_SIGNIFICANT_BITS = (8, 10, 12, 14, 16, 32)
-
-
 SCALED_SIDE = 1024
 """Eight-bit pictures are halved, once or more, while their shorter side keeps this length."""
 
@@ -53,7 +51,7 @@ def read_jpeg(data: bytes, options: ReadingOptions) -> Decoded:
 
 def read_png(data: bytes, options: ReadingOptions) -> Decoded:
     """Decode a PNG file of 1 to 16 bits."""
-    _check_png_sums(data)
+    containers.check_png(data)
     return _read(PngImageFile, data, options)
 
 
@@ -83,16 +81,17 @@ def _read(plugin: type[ImageFile.ImageFile], data: bytes, options: ReadingOption
         raise ImageError(code, f"the header cannot be read: {one_line(error)}") from None
     with image:
         options.check_pixels(image.height, image.width)
+        _check_layout(image, data)
         frames = int(getattr(image, "n_frames", 1))
         if frames > 1:
             raise ImageError("multi_frame", f"the file holds {frames} pictures, not one")
         full = image.size
-        if image.format == "JPEG":
-            _decode_scaled(image)
-        _load_whole(image)
-        pixels, bits, steps, warnings = _to_grey(image)
-        if image.size != full:
-            steps.insert(0, f"decoded at {image.width} x {image.height} of {full[0]} x {full[1]}")
+        picture, decoder, unsure = _decoded(image, data)
+        stated = stated_bits(image, io.BytesIO(data)) if picture.mode in DEEP_MODES else None
+        pixels, bits, steps, warnings = _to_grey(picture, stated, options)
+        if picture.size != full:
+            at = f"{picture.width} x {picture.height}"
+            steps.insert(0, f"decoded at {at} of {full[0]} x {full[1]}")
         turned = _upright(pixels, image)
         if turned is not pixels:
             steps.append("turned upright by its EXIF orientation")
@@ -101,10 +100,38 @@ def _read(plugin: type[ImageFile.ImageFile], data: bytes, options: ReadingOption
         height=full[1],
         width=full[0],
         bits=bits,
-        decoder=f"Pillow {PIL.__version__}",
+        decoder=decoder,
         steps=tuple(steps),
-        warnings=tuple(warnings),
+        warnings=(*warnings, *unsure),
     )
+
+
+def _check_layout(image: ImageFile.ImageFile, data: bytes) -> None:
+    if isinstance(image, TiffImageFile):
+        containers.check_tiff(image, data)
+    elif isinstance(image, BmpImageFile):
+        containers.check_bmp(data)
+
+
+def _decoded(image: ImageFile.ImageFile, data: bytes) -> tuple[Image.Image, str, tuple[str, ...]]:
+    """Return the picture with its decoder and what that decoder would not have noticed."""
+    unsure: tuple[str, ...] = ()
+    if image.format == "JPEG":
+        try:
+            return _jpeg_picture(image, data), jpeg.DECODER, unsure
+        except jpeg.UnusualSubsamplingError:
+            unsure = ("unusual JPEG subsampling: damage may not be noticed",)
+            _decode_scaled(image)
+    _load_whole(image)
+    return image, f"Pillow {PIL.__version__}", unsure
+
+
+def _jpeg_picture(image: ImageFile.ImageFile, data: bytes) -> Image.Image:
+    scale = _scale(image.size)
+    if image.mode in ("L", "RGB"):
+        return Image.fromarray(jpeg.decode_jpeg(data, image.size, scale=scale))
+    channels = jpeg.decode_jpeg(data, image.size, space="CMYK", scale=scale)
+    return Image.fromarray(255 - channels, mode="CMYK")  # stored as Adobe does, full ink is 0
 
 
 def _decode_scaled(image: ImageFile.ImageFile) -> None:
@@ -138,20 +165,6 @@ def _check_jpeg_end(data: bytes) -> None:
         raise ImageError("truncated", "the JPEG file has no end")
 
 
-def _check_png_sums(data: bytes) -> None:
-    """Check the sum of every chunk, which Pillow does not do for the pixels."""
-    place, kind = 8, b""
-    while kind != b"IEND":
-        length = int.from_bytes(data[place : place + 4])
-        end = place + 8 + length
-        kind = data[place + 4 : place + 8]
-        if end + 4 > len(data):
-            raise ImageError("truncated", "the PNG file ends too early")
-        if zlib.crc32(memoryview(data)[place + 4 : end]) != int.from_bytes(data[end : end + 4]):
-            raise ImageError("damaged", "a part of the PNG file does not match its check sum")
-        place = end + 4
-
-
 def _load_whole(image: ImageFile.ImageFile) -> None:
     try:
         image.load()
@@ -161,10 +174,12 @@ def _load_whole(image: ImageFile.ImageFile) -> None:
         raise ImageError(code, reason) from None
 
 
-def _to_grey(image: Image.Image) -> tuple[_Floats, int, list[str], list[str]]:
+def _to_grey(
+    image: Image.Image, stated: int | None, options: ReadingOptions
+) -> tuple[_Floats, int, list[str], list[str]]:
     """Return pixels in [0, 1], the significant bits, the steps taken and warnings."""
-    if image.mode in ("I;16", "I;16L", "I;16B", "I;16N", "I"):
-        return _scale_integers(np.asarray(image), _white_is_zero(image))
+    if image.mode in DEEP_MODES:
+        return _scale_integers(np.asarray(image), _white_is_zero(image), stated, options)
     if image.mode == "F":
         return _scale_floats(np.asarray(image))
     steps: list[str] = []
@@ -203,24 +218,45 @@ def _white_is_zero(image: Image.Image) -> bool:
 
 
 def _scale_integers(
-    samples: npt.NDArray[Any], inverted: bool
+    samples: npt.NDArray[Any], inverted: bool, stated: int | None, options: ReadingOptions
 ) -> tuple[_Floats, int, list[str], list[str]]:
-    """Divide by the full scale of the fewest usual bits that hold the largest sample.
+    """Divide by the full scale of the bits that the file states, else of those it is read with.
 
     A 12-bit detector writes 12 bits into 16-bit files; dividing those by 65,535 would give a
     nearly black picture.
     """
     if samples.min() < 0:
         return _scale_floats(samples)
-    largest = int(samples.max())
-    bits = next(b for b in _SIGNIFICANT_BITS if largest < 2**b)
+    bits, warnings = _bits(int(samples.max()), stated, options)
     pixels = samples.astype(np.float32)
     pixels /= np.float32(2**bits - 1)
     steps = [f"divided by {2**bits - 1}"]
     if inverted:
         np.subtract(1.0, pixels, out=pixels)
         steps.append("inverted (white is zero)")
-    return pixels, bits, steps, []
+    return pixels, bits, steps, warnings
+
+
+def _bits(largest: int, stated: int | None, options: ReadingOptions) -> tuple[int, list[str]]:
+    if stated is not None:
+        if largest >= 2**stated:
+            raise ImageError("damaged", f"a sample of {largest}, where {stated} bits are stated")
+        return stated, []
+    if options.bits is not None:
+        if largest >= 2**options.bits:
+            raise ImageError(
+                "depth",
+                f"a sample of {largest} does not fit the {options.bits} bits that the set is read"
+                f" with: extract all anew with --bits {needed_bits(largest)}, or convert it",
+            )
+        return options.bits, []
+    if not options.guess_bits:
+        raise ImageError(
+            "depth",
+            "16 bits, and neither the file nor the spec states how many are used: convert it to 8"
+            " bits, or extract anew with it among the images",
+        )
+    return needed_bits(largest), ["bits guessed from this picture alone"]
 
 
 def _scale_floats(

@@ -13,7 +13,7 @@ from PIL import Image
 from cxrfeat.images.decoded import ReadingOptions
 from cxrfeat.images.raster import SCALED_SIDE
 
-READING_VERSION = 1
+READING_VERSION = 2
 """Raised whenever the same file would give other pixels."""
 
 
@@ -47,17 +47,18 @@ def reading_spec(size: int, options: ReadingOptions | None = None) -> dict[str, 
     size : int
         Side of the square that the radiographs are resized to.
     options
-        As the images are read. A frame that was asked for changes what is read; the rest only
-        decides which images fail, and is left out.
+        As the images are read. A frame that was asked for, and the bits of pictures that do not
+        state theirs, change what is read; the rest only decides which images fail, and is left
+        out. So are bits where there is no such picture.
 
     Notes
     -----
     The decoders for compressed DICOM are left out: with one missing an image fails, so that
     installing it later only adds rows. They stand in the file's environment.
     """
-    frame = {} if options is None or options.frame is None else {"frame": options.frame}
+    asked = {} if options is None else {"frame": options.frame, "bits": options.bits}
     return {
-        **frame,
+        **{name: value for name, value in asked.items() if value is not None},
         "version": READING_VERSION,
         "range": [0, 1],
         "polarity": "bone bright",
@@ -65,5 +66,9 @@ def reading_spec(size: int, options: ReadingOptions | None = None) -> dict[str, 
         "crop": "none",
         "resize": "bilinear, antialiased",
         "size": [size, size],
-        "decoders": {"Pillow": PIL.__version__, "pydicom": version("pydicom")},
+        "decoders": {
+            "Pillow": PIL.__version__,
+            "pydicom": version("pydicom"),
+            "simplejpeg": version("simplejpeg"),
+        },
     }

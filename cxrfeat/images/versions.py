@@ -17,7 +17,7 @@ def decoders() -> dict[str, str]:
         such images then fail.
     """
     found = {}
-    for package in ("Pillow", "pydicom", "pyjpegls", "python-gdcm"):
+    for package in ("Pillow", "pydicom", "simplejpeg", "pyjpegls", "python-gdcm"):
         try:
             found[package] = version(package)
         except PackageNotFoundError:

@@ -102,7 +102,10 @@ def from_images(
     opened = reopen_all(specs, weights=weights, device=device)
     options = {name: reading_options(spec, modality) for name, spec in specs.items()}
     if len(set(options.values())) > 1:
-        raise InputError("the model's extractors read another frame of a file each: use one frame")
+        raise InputError(
+            "the model's extractors read another frame of a file, or other bits, each: extract"
+            " with the same --frame and --bits"
+        )
     collected = {name: _Collected() for name in specs}
     targets = [Target(name, opened[name], collected[name], set(found.ids)) for name in specs]
     seen = fill(

@@ -18,6 +18,7 @@ from cxrfeat.errors import InputError
 from cxrfeat.images import RADIOGRAPHY, ReadingOptions, decoders
 from cxrfeat.verbs.changed import current_hashes
 from cxrfeat.verbs.declared import with_declared_columns
+from cxrfeat.verbs.depth import decide_bits, kept_bits
 from cxrfeat.verbs.failures import Failure, failures_in, write_failures
 from cxrfeat.verbs.filling import Progress, Target, fill
 from cxrfeat.verbs.reading import reader_count
@@ -118,6 +119,7 @@ def extract(
     repeated_rows: str = "error",
     modality: Sequence[str] = RADIOGRAPHY,
     frame: int | None = None,
+    bits: int | None = None,
     precision: str = "fp32",
     device: str = "auto",
     runtime: str = "auto",
@@ -164,6 +166,9 @@ def extract(
         DICOM modalities that are read, others fail; "any" reads any.
     frame : int, optional
         Which frame of a DICOM file of several, from 0; default: such a file fails.
+    bits : int, optional
+        How many bits PNG and TIFF of 16 bits use where they do not state it; default: as the
+        embedding files have it, else the fewest usual bits that hold the largest sample of all.
     precision : str
         "fp32", "bf16" or "fp16".
     device : str
@@ -200,7 +205,7 @@ def extract(
     start = time.monotonic()
     names = _names(backbone)
     _check_numbers(batch_size, workers, max_failures)
-    options = ReadingOptions.asked_for(modality, frame)
+    options = ReadingOptions.asked_for(modality, frame, bits)
     found = datasets.find(
         images,
         labels=labels,
@@ -229,6 +234,12 @@ def extract(
     }
     opening = time.monotonic() - opening
     folder, read_with = Path(out), decoders()
+    options, decided = decide_bits(
+        found.paths,
+        options,
+        kept=kept_bits(folder / f"{stem}.h5" for stem in extractors),
+        workers=reader_count(workers),
+    )
     paths = dict(zip(found.ids, found.paths, strict=True))
     hashes, stats = current_hashes([folder / f"{stem}.h5" for stem in extractors], paths, workers)
     with ExitStack() as stack:
@@ -273,6 +284,7 @@ def extract(
         classes=_class_counts(found),
         notes=[
             *found.notes,
+            *decided,
             *(note for extractor in extractors.values() for note in extractor.notes),
             *seen.notes(),
         ],

@@ -15,6 +15,7 @@ from cxrfeat import images as pictures
 from cxrfeat.errors import ImageError, InputError
 from cxrfeat.images.checks import inverted_against_the_rest, picture_warnings
 from cxrfeat.images.sheet import Tile, draw_sheet
+from cxrfeat.verbs.depth import decide_bits
 from cxrfeat.verbs.reading import read_in_order, reader_count
 
 PathLike = str | Path
@@ -83,6 +84,7 @@ def inspect(
     out: PathLike | None = None,
     modality: Sequence[str] = pictures.RADIOGRAPHY,
     frame: int | None = None,
+    bits: int | None = None,
     image_size: int = 224,
     sheet_images: int = 60,
     workers: int | None = None,
@@ -95,7 +97,7 @@ def inspect(
         Folders of radiographs, or files.
     out : path, optional
         Contact sheet to write, e.g. ``sheet.png``.
-    modality, frame
+    modality, frame, bits
         As `cxrfeat.extract` takes them.
     image_size : int
         Side in pixels of what the network sees.
@@ -115,9 +117,10 @@ def inspect(
     """
     if image_size < 1 or sheet_images < 1:
         raise InputError("the image size and the images on the sheet must be 1 or more")
-    options = pictures.ReadingOptions.asked_for(modality, frame)
+    options = pictures.ReadingOptions.asked_for(modality, frame, bits)
     found = datasets.find(images)
     threads = reader_count(workers)
+    options, decided = decide_bits(found.paths, options, workers=threads)
     seen: list[InspectedImage] = []
     small = np.zeros((len(found), _COMPARED_SIDE, _COMPARED_SIDE), dtype=np.float32)
     places = list(zip(found.ids, found.paths, strict=True))
@@ -137,7 +140,7 @@ def inspect(
         failed=sum(bool(image.error) for image in seen),
         sheet=Path(out) if out is not None else None,
         on_sheet=len(order) if out is not None else 0,
-        notes=found.notes,
+        notes=[*found.notes, *decided],
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -97,8 +98,11 @@ def reading_options(
     modality : sequence of str
         DICOM modalities that are read, others fail; not part of a spec.
     """
-    frame = spec["image"].get("frame")
-    return ReadingOptions.asked_for(modality, None if frame is None else int(frame))
+    frame, bits = (spec["image"].get(name) for name in ("frame", "bits"))
+    options = ReadingOptions.asked_for(
+        modality, None if frame is None else int(frame), None if bits is None else int(bits)
+    )
+    return replace(options, guess_bits=False)
 
 
 def _choice(backbone: str, name: str, sources: Sequence[str]) -> features.WeightsChoice:

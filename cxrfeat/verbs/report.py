@@ -198,7 +198,14 @@ def _content(
                 known |= dict(zip(file.ids, file.sha256, strict=True))
             places = images or find_folders(saved.ids, [file.path for file in files.values()])
             order = list(dict.fromkeys([*hard, *sure, *shown]))
-            jpegs, missing = thumbnails(saved.ids, order, places, known, _frame(results))
+            jpegs, missing = thumbnails(
+                saved.ids,
+                order,
+                places,
+                known,
+                frame=_stated(results, "frame"),
+                bits=_stated(results, "bits"),
+            )
             notes += missing
         number = {row: place for place, row in enumerate(shown)}
         labels = named(saved, saved.truth == 1, np.asarray(np.isfinite(saved.truth).any(axis=1)))
@@ -260,10 +267,10 @@ def _open_embeddings(
     return found, notes
 
 
-def _frame(results: dict[str, Any]) -> int | None:
-    """Return the frame of DICOM files of several that was asked for."""
-    frames = (entry["spec"].get("image", {}).get("frame") for entry in results["embeddings"])
-    return next((int(frame) for frame in frames if frame is not None), None)
+def _stated(results: dict[str, Any], name: str) -> int | None:
+    """Return what a spec says of reading images: the frame of DICOM files, or bits."""
+    values = (entry["spec"].get("image", {}).get(name) for entry in results["embeddings"])
+    return next((int(value) for value in values if value is not None), None)
 
 
 def _shown_rows(saved: SavedRun, of_winner: Answers, first: list[int]) -> list[int]:

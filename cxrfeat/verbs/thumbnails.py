@@ -62,6 +62,7 @@ def thumbnails(
     folders: Sequence[Path],
     sha256: Mapping[str, str],
     frame: int | None = None,
+    bits: int | None = None,
 ) -> tuple[dict[int, bytes], list[str]]:
     """Make thumbnails of some images, as far as they are there and are the same as then.
 
@@ -77,6 +78,8 @@ def thumbnails(
         By id, of the file that was extracted.
     frame
         Of DICOM files of several.
+    bits
+        Of pictures of 16 bits that do not state theirs.
 
     Returns
     -------
@@ -95,7 +98,7 @@ def thumbnails(
             raise InputError(
                 f"no such folder '{folder}': give --images the folder that ids begin in"
             )
-    options = ReadingOptions.asked_for(["any"], frame)
+    options = ReadingOptions.asked_for(["any"], frame, bits)
     side = next((side for most, side in SIDES if len(rows) <= most), SIDES[-1][1])
 
     def small(row: int) -> _Small:

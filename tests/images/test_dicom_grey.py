@@ -174,6 +174,66 @@ def test_a_modality_lut_comes_before_the_window(make_dicom, file_bytes) -> None:
     np.testing.assert_allclose(read_image(file_bytes(dataset)).pixels, picture(8), atol=1e-6)
 
 
+def in_words(values: np.ndarray, bits: int, high: int, noise: np.ndarray) -> np.ndarray:
+    """Put `bits` bits of each value so that the highest is bit `high` of 16, noise around them."""
+    mask, low = 2**bits - 1, high + 1 - bits
+    return ((values & mask) << low) | (noise & ~(mask << low) & 0xFFFF)
+
+
+@pytest.mark.parametrize("big_endian", [False, True])
+@pytest.mark.parametrize("windowed", [False, True])
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize(("bits", "high"), [(12, 11), (12, 15), (10, 12), (15, 15)])
+def test_the_high_bit_says_where_the_samples_lie_and_the_other_bits_are_no_picture(
+    make_dicom, file_bytes, bits: int, high: int, signed: bool, windowed: bool, big_endian: bool
+) -> None:
+    values = stored(picture(bits), bits, signed=signed, inverted=False)
+    overlays = np.random.default_rng(0).integers(0, 2**16, values.shape)
+    options = full_window(bits, signed=signed) if windowed else {}
+    plain = make_dicom(values, bits, **options)
+    packed = make_dicom(values, bits, HighBit=high, **options)
+    words = in_words(values, bits, high, overlays)
+    packed.PixelData = words.astype(">u2" if big_endian else "<u2").tobytes()
+    if big_endian:
+        packed.file_meta.TransferSyntaxUID = uid.ExplicitVRBigEndian
+    radiograph = read_image(file_bytes(packed))
+    np.testing.assert_array_equal(radiograph.pixels, read_image(file_bytes(plain)).pixels)
+    shifted = f"{bits} bits below bit {high}"
+    assert any(shifted in step for step in radiograph.steps) == (high != bits - 1)
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_samples_of_eight_bits_are_shifted_too(make_dicom, file_bytes, signed: bool) -> None:
+    values = stored(picture(6), 6, signed=signed, inverted=False)
+    plain, packed = make_dicom(values, 6), make_dicom(values, 6, HighBit=7)
+    noise = np.random.default_rng(0).integers(0, 4, values.shape)
+    packed.PixelData = (((values & 63) << 2) | noise).astype("<u1").tobytes()
+    expected = read_image(file_bytes(plain)).pixels
+    np.testing.assert_array_equal(read_image(file_bytes(packed)).pixels, expected)
+
+
+def test_samples_packed_in_rle_are_shifted_too(make_dicom, file_bytes) -> None:
+    values = stored(picture(12), 12, signed=False, inverted=False)
+    plain, packed = make_dicom(values, 12), make_dicom(values << 4, 16)
+    packed.compress(uid.RLELossless, generate_instance_uid=False)
+    packed.BitsStored = 12
+    expected = read_image(file_bytes(plain)).pixels
+    np.testing.assert_array_equal(read_image(file_bytes(packed)).pixels, expected)
+
+
+def test_a_high_bit_that_cannot_be_is_damage(make_dicom, file_bytes) -> None:
+    values = stored(picture(12), 12, signed=False, inverted=False)
+    for high in (16, 10):
+        assert code(file_bytes(make_dicom(values, 12, HighBit=high))) == "damaged"
+
+
+def test_a_coded_picture_with_another_high_bit_is_refused(make_dicom, file_bytes) -> None:
+    dataset = make_dicom(stored(picture(16), 16, signed=False, inverted=False), 16)
+    coded_by_pillow(dataset, uid.JPEG2000Lossless, "JPEG2000", irreversible=False, no_jp2=True)
+    dataset.BitsStored = 12
+    assert code(file_bytes(dataset)) == "unsupported"
+
+
 def jpeg_lossless(dataset: Dataset, tmp_path) -> bytes:
     gdcm = pytest.importorskip("gdcm")
     dataset.save_as(tmp_path / "plain.dcm", enforce_file_format=True)
@@ -313,3 +373,42 @@ def test_a_syntax_without_its_decoder_names_the_package(
     with pytest.raises(ImageError, match=r"pyjpegls: pip install 'cxrfeat\[dicom\]'") as caught:
         read_image(data)
     assert caught.value.code == "decoder_missing"
+
+
+def coded(frame: bytes, dataset: Dataset, syntax: str) -> Dataset:
+    dataset.PixelData = encapsulate([frame])
+    dataset["PixelData"].is_undefined_length = True
+    dataset.file_meta.TransferSyntaxUID = syntax
+    return dataset
+
+
+def noise(bits: int = 8) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 2**bits, (64, 64))
+
+
+def test_a_damaged_jpeg_in_a_dicom_file_is_damage(make_dicom, file_bytes) -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(noise().astype(np.uint8)).save(buffer, "JPEG", quality=95)
+    frame = buffer.getvalue()
+    middle = len(frame) // 2
+    dataset = make_dicom(noise(), 8, WindowCenter=128, WindowWidth=256)
+    whole = file_bytes(coded(frame, dataset, uid.JPEGBaseline8Bit))
+    assert "simplejpeg" in read_image(whole).decoder
+    changed = frame[:middle] + bytes(60) + frame[middle + 60 :]
+    assert code(file_bytes(coded(changed, dataset, uid.JPEGBaseline8Bit))) == "damaged"
+
+
+def test_jpeg_2000_codes_that_cannot_be_are_damage(make_dicom, file_bytes) -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(noise().astype(np.uint8)).save(buffer, "JPEG2000", no_jp2=True)
+    frame = buffer.getvalue()
+    tile, middle = frame.index(b"\xff\x90"), len(frame) // 2
+    length = int.from_bytes(frame[tile + 6 : tile + 10])
+    dataset = make_dicom(noise(), 8, WindowCenter=128, WindowWidth=256)
+    read_image(file_bytes(coded(frame, dataset, uid.JPEG2000Lossless)))
+    for changed in (
+        frame[:middle] + b"\xff\xfe" + frame[middle + 2 :],
+        frame[: tile + 6] + (length - 9).to_bytes(4) + frame[tile + 10 :],
+        frame[:-2] + b"left over" + frame[-2:],
+    ):
+        assert code(file_bytes(coded(changed, dataset, uid.JPEG2000Lossless))) == "damaged"
