@@ -37,8 +37,7 @@ def _remake(
 ) -> CxrfeatError:
     """Make an error again from what it holds, without the constructor that it was made with."""
     error = kind.__new__(kind, *args)
-    built_in = next(base for base in kind.__mro__ if base.__module__ == "builtins")
-    built_in.__init__(error, *args)  # ImportError keeps its message there
+    super(CxrfeatError, error).__init__(*args)  # ImportError keeps its message there
     error.__dict__.update(attributes)
     return error
 

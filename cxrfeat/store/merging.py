@@ -77,13 +77,18 @@ def merge(paths: Sequence[Path | str], out: Path | str) -> Merged:
         If the fingerprints differ.
     FileFormatError
         If a file, or one of its rows, is damaged.
+    LockedError
+        If another process writes `out`.
+    StorageError
+        If `out` cannot be written.
     """
     out = Path(out)
     if len(paths) < 2:
         raise InputError("one file is no merge: give two or more")
-    if out.exists():
-        raise InputError(f"'{out}' exists already: give another name with --out, or delete it")
     with contextlib.ExitStack() as stack:
+        stack.enter_context(FileLock(out))
+        if out.exists():
+            raise InputError(f"'{out}' exists already: give another name with --out, or delete it")
         parts = [stack.enter_context(Embeddings(Path(path))) for path in paths]
         header = _common_header(parts)
         key = _common_patient_key(parts)
@@ -91,9 +96,6 @@ def merge(paths: Sequence[Path | str], out: Path | str) -> Merged:
         ids = list(owner)
         table = _join_tables(parts, ids)
         table.patient_key = key
-        out.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(out)
-        stack.callback(lock.release)
 
         def fill(new: h5py.File) -> None:
             part_of = np.array([owner[name] for name in ids], dtype=np.int64)

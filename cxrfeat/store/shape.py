@@ -20,7 +20,7 @@ import numpy.typing as npt
 from cxrfeat.errors import FileFormatError, InputError, SpecMismatchError, StorageError
 from cxrfeat.spec import difference
 from cxrfeat.store import layout
-from cxrfeat.store.disk import storage_errors, sync, sync_path
+from cxrfeat.store.disk import storage_errors, sync, sync_file, sync_folder
 from cxrfeat.store.layout import PENDING, Header, Table, column_link
 from cxrfeat.store.opening import (
     damage_named,
@@ -68,6 +68,7 @@ def bring_to(
     SpecMismatchError, InputError, FileFormatError, StorageError
         As `cxrfeat.store.open_writer` documents.
     """
+    new = None
     with open_for_reading(path) as file:
         theirs = read_header(file, path)
         require_same(path, header, theirs)
@@ -89,8 +90,10 @@ def bring_to(
             def carry_over(new: h5py.File) -> None:
                 copy_rows(file, path, todo.source[target], new, target)
 
-            replace_file(path, header, todo.table, carry_over)
-    if not changes.rewritten:
+            new = _write_beside(path, header, todo.table, carry_over)
+    if new is not None:
+        _put_in_place(new, path)
+    else:
         gone = todo.table.gone
         if old.gone is not None and gone is not None and np.any(old.gone != gone):
             _mark_gone(path, gone)
@@ -188,6 +191,13 @@ def replace_file(
     fill: Callable[[h5py.File], None] | None = None,
 ) -> None:
     """Make a new file, filled by `fill`, and put it in the place of the old one in one step."""
+    _put_in_place(_write_beside(path, header, table, fill), path)
+
+
+def _write_beside(
+    path: Path, header: Header, table: Table, fill: Callable[[h5py.File], None] | None
+) -> Path:
+    """Make a new file beside the old one, which may be read meanwhile; return where it is."""
     new = path.with_name(path.name + ".new")
     needed = _size(header, table)
     free = shutil.disk_usage(path.parent).free
@@ -203,9 +213,19 @@ def replace_file(
                 if fill is not None:
                     fill(file)
                 sync(file)
-            sync_path(new)
+            sync_file(new)
+    except BaseException:
+        new.unlink(missing_ok=True)
+        raise
+    return new
+
+
+def _put_in_place(new: Path, path: Path) -> None:
+    """Let a new file take the place of the old one; Windows refuses while that is open."""
+    try:
+        with storage_errors(path):
             os.replace(new, path)
-            sync_path(path.parent)
+            sync_folder(path.parent)
     except BaseException:
         new.unlink(missing_ok=True)
         raise

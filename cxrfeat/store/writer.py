@@ -40,6 +40,7 @@ def open_writer(
     prune: bool = False,
     retry_failed: bool = False,
     storage: Storage = "float32",
+    lock: FileLock | None = None,
 ) -> StoreWriter:
     """Create an embedding file, or open one and bring it to a dataset's ids, labels and columns.
 
@@ -73,6 +74,8 @@ def open_writer(
         Set failed rows back to pending.
     storage
         ``"float16"`` halves the file; the rounding error of each row is recorded.
+    lock
+        The lock of `path`, taken before; it is given back with the writer, or if there is none.
 
     Returns
     -------
@@ -82,8 +85,8 @@ def open_writer(
     Raises
     ------
     InputError
-        For ids that are not unique, a file of another dimension or storage, or one whose patients
-        were hashed with another key.
+        For ids that are not unique, a file of another dimension or storage, one whose patients
+        were hashed with another key, or a lock that is not of this file.
     SpecMismatchError
         If the file was made with another spec; ``difference`` has one line per entry.
     LockedError
@@ -101,11 +104,12 @@ def open_writer(
     header = Header(
         dict(spec), dimension, storage, environment=ours, environments=[ours] if ours else []
     )
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError(f"cannot make the folder '{path.parent}': {error.strerror}") from error
-    lock = FileLock(path)
+    if lock is None:
+        lock = FileLock(path)
+    elif lock.target != path.resolve() or not lock.held:
+        raise InputError(
+            f"the lock of '{lock.target}' is not one of '{path}', or was given back: take another"
+        )
     try:
         if path.exists():
             changes = bring_to(

@@ -151,19 +151,6 @@ def test_a_second_writer_is_told_who_holds_the_file(path: Path) -> None:
         writer_for(path, IDS)
 
 
-def test_the_lock_of_another_machine_is_believed_and_says_how_to_remove_it(path: Path) -> None:
-    writer_for(path, IDS).close()
-    lock = path.with_name("tiny.h5.lock")
-    lock.write_text('{"host": "elsewhere", "boot": "x", "pid": 12, "user": "ann", "since": "now"}')
-    with pytest.raises(LockedError, match=r"process 12 of ann on elsewhere.*delete 'tiny.h5.lock'"):
-        writer_for(path, IDS)
-    lock.unlink()
-    writer_for(path, IDS).close()
-    lock.write_text('{"host"')  # killed while it was written, on this machine
-    writer_for(path, IDS).close()
-    assert not lock.exists()
-
-
 def test_an_embedding_that_is_not_finite_is_a_failed_row(path: Path) -> None:
     vectors = np.array([vector_of(name) for name in IDS])
     vectors[1, 2] = np.nan
