@@ -42,6 +42,8 @@ class Merged:
         Rows whose image is gone in every file that has it.
     shared : int
         Ids that more than one file had, all of them in agreement.
+    notes : list of str
+        What cannot be told from the files, in sentences.
     """
 
     path: Path
@@ -52,6 +54,7 @@ class Merged:
     pending: int
     gone: int
     shared: int
+    notes: list[str]
 
 
 def merge(paths: Sequence[Path | str], out: Path | str) -> Merged:
@@ -91,7 +94,7 @@ def merge(paths: Sequence[Path | str], out: Path | str) -> Merged:
             raise InputError(f"'{out}' exists already: give another name with --out, or delete it")
         parts = [stack.enter_context(Embeddings(Path(path))) for path in paths]
         header = _common_header(parts)
-        key = _common_patient_key(parts)
+        key, notes = _common_patient_key(parts)
         owner, row = _choose(parts)
         ids = list(owner)
         table = _join_tables(parts, ids)
@@ -124,6 +127,7 @@ def merge(paths: Sequence[Path | str], out: Path | str) -> Merged:
         pending=int(count[PENDING]),
         gone=len(ids) - int(count.sum()),
         shared=sum(len(part) for part in parts) - len(ids),
+        notes=notes,
     )
 
 
@@ -144,9 +148,9 @@ def _common_header(parts: list[Embeddings]) -> Header:
     )
 
 
-def _common_patient_key(parts: list[Embeddings]) -> PatientKey | None:
-    """Return the key of all groups; None where some are no hashes, or do not say."""
-    grouped = [part for part in parts if part.groups is not None]
+def _common_patient_key(parts: list[Embeddings]) -> tuple[PatientKey | None, list[str]]:
+    """Return the key of all groups, None where some are no hashes, or do not say; and that."""
+    grouped = [part for part in parts if part.groups is not None and np.any(part.groups != "")]
     hashed = [part for part in grouped if part.patient_key]
     for part in hashed[1:]:
         if part.patient_key != hashed[0].patient_key:
@@ -155,7 +159,15 @@ def _common_patient_key(parts: list[Embeddings]) -> PatientKey | None:
                 f" keys ({hashed[0].patient_key}, {part.patient_key}), so that one patient would"
                 f" have two groups: {SAME_KEY}, and extract one of them again with --prune"
             )
-    return PatientKey(hashed[0].patient_key) if hashed and hashed == grouped else None
+    if not hashed:
+        return None, []
+    if hashed == grouped:
+        return PatientKey(hashed[0].patient_key), []
+    strange = next(part for part in grouped if not part.patient_key)
+    return None, [
+        f"the patients of '{hashed[0].path}' were hashed with a key, those of '{strange.path}' were"
+        " not, or it does not say: a patient of both has two groups, which may come into two folds"
+    ]
 
 
 def _choose(parts: list[Embeddings]) -> tuple[dict[str, int], dict[str, int]]:

@@ -44,6 +44,16 @@ ROW_DATASETS = (
     "status",
 )
 _COPY_BYTES = 16 << 20
+_EMPTY = {
+    "embeddings": np.nan,
+    "checksum": 0,
+    "sha256": b"",
+    "error": b"",
+    "stat": -1,
+    "rounding": np.nan,
+    "environment": -1,
+}
+"""What a row that is set back to pending holds."""
 
 SAME_KEY = (
     "set $CXRFEAT_PATIENT_KEY to the same value, or copy the key file,"
@@ -137,7 +147,8 @@ def _refuse_other_patients(path: Path, old: Table, wanted: Table, prune: bool) -
         raise InputError(
             f"'{path}' has patients already, and there is no place to keep a patient key in (the"
             " home folder cannot be written), so that new ones would not match: set"
-            " $CXRFEAT_PATIENT_KEY to the key that it was made with, or give --group-column"
+            " $CXRFEAT_PATIENT_KEY to the key that it was made with, or, if that is lost, to a"
+            " new secret and give all images new groups with --prune, or give --group-column"
         )
     if old.patient_key is not None and not prune:
         raise InputError(
@@ -272,11 +283,7 @@ def reset_rows(path: Path, rows: npt.NDArray[np.int64]) -> None:
         sync(file)
         for run in runs(rows_sorted := np.sort(rows)):
             part = slice(int(rows_sorted[run.start]), int(rows_sorted[run.stop - 1]) + 1)
-            file["embeddings"][part] = np.nan
-            for name, empty in (("checksum", 0), ("sha256", b""), ("error", b""), ("stat", -1)):
-                file[name][part] = empty
-            if "rounding" in file:
-                file["rounding"][part] = np.nan
-            if "environment" in file:
-                file["environment"][part] = -1
+            for name, empty in _EMPTY.items():
+                if name in file:
+                    file[name][part] = empty
         sync(file)

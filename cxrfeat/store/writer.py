@@ -222,7 +222,7 @@ class StoreWriter:
         columns["checksum"] = checksums(columns["sha256"], columns["embeddings"])
         if "rounding" in self._file:
             columns["rounding"] = rounding_errors(vectors[chosen], columns["embeddings"])
-        if stats is not None:
+        if stats is not None and "stat" in self._file:
             columns["stat"] = np.array(stats, dtype=np.int64).reshape(-1, 2)[chosen]
         if "environment" in self._file:
             columns["environment"] = np.full(len(order), self._environment, dtype=np.int32)
@@ -257,7 +257,8 @@ class StoreWriter:
             self._file["checksum"][row] = 0
             self._file["sha256"][row] = sha256.encode("ascii")
             self._file["error"][row] = shorten(f"{code}: {reason}")
-            self._file["stat"][row] = stat if stat is not None else (-1, -1)
+            if "stat" in self._file:
+                self._file["stat"][row] = stat if stat is not None else (-1, -1)
             if "environment" in self._file:
                 self._file["environment"][row] = self._environment
         self._decided[row] = FAILED
@@ -267,7 +268,7 @@ class StoreWriter:
         """Note size and modification time of images whose rows count as they are."""
         known = {self._row(name): stat for name, stat in stats.items() if name in self._row_of}
         rows = [row for row in known if self._status[row] != PENDING]
-        if rows:
+        if rows and "stat" in self._file:
             with storage_errors(self.path):
                 column = self._file["stat"][...]
                 column[rows] = [known[row] for row in rows]
