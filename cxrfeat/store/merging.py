@@ -18,7 +18,7 @@ from cxrfeat.store.embeddings import Embeddings
 from cxrfeat.store.layout import DONE, FAILED, PENDING, Header, Table
 from cxrfeat.store.lock import FileLock
 from cxrfeat.store.opening import damage_named, find_damaged_columns
-from cxrfeat.store.rows import checksums
+from cxrfeat.store.rows import READ_BYTES, checksums
 from cxrfeat.store.shape import SAME_KEY, copy_rows, replace_file, require_same
 
 _BEST = {DONE: 2, FAILED: 1}  # a row that is done beats one that failed beats one that is pending
@@ -175,6 +175,7 @@ def _choose(parts: list[Embeddings]) -> tuple[dict[str, int], dict[str, int]]:
     owner: dict[str, int] = {}
     row: dict[str, int] = {}
     conflicts = []
+    both_done: dict[tuple[int, int], list[tuple[int, int]]] = {}  # rows of two files, to compare
     for index, part in enumerate(parts):
         for here, name in enumerate(part.ids):
             if name not in owner:
@@ -184,10 +185,14 @@ def _choose(parts: list[Embeddings]) -> tuple[dict[str, int], dict[str, int]]:
             if other.gone[there] != part.gone[here]:
                 if other.gone[there]:
                     owner[name], row[name] = index, here
-            elif not _agree(other, there, part, here):
+            elif _other_image(other.sha256[there], part.sha256[here]):
                 conflicts.append(name)
+            elif other.status[there] == DONE == part.status[here]:
+                both_done.setdefault((owner[name], index), []).append((there, here))
             elif _BEST.get(part.status[here], 0) > _BEST.get(other.status[there], 0):
                 owner[name], row[name] = index, here
+    for (one, another), pairs in both_done.items():
+        conflicts += _differing(parts[one], parts[another], np.array(pairs, dtype=np.int64))
     if conflicts:
         raise InputError(
             f"{len(conflicts)} images have another sha256 or embedding in another file "
@@ -196,12 +201,19 @@ def _choose(parts: list[Embeddings]) -> tuple[dict[str, int], dict[str, int]]:
     return owner, row
 
 
-def _agree(a: Embeddings, i: int, b: Embeddings, j: int) -> bool:
-    if a.sha256[i] and b.sha256[j] and a.sha256[i] != b.sha256[j]:
-        return False
-    if a.status[i] == DONE and b.status[j] == DONE:
-        return a[i].tobytes() == b[j].tobytes()
-    return True
+def _other_image(ours: str, theirs: str) -> bool:
+    return bool(ours and theirs and ours != theirs)
+
+
+def _differing(a: Embeddings, b: Embeddings, pairs: Rows) -> list[str]:
+    """Return the ids whose embeddings are not the same bit by bit."""
+    names = []
+    step = max(1, READ_BYTES // (4 * max(1, a.dimension)))
+    for start in range(0, len(pairs), step):
+        here, there = pairs[start : start + step].T
+        equal = (a[here].view(np.uint32) == b[there].view(np.uint32)).all(axis=1)
+        names += [a.ids[row] for row in here[~equal].tolist()]
+    return names
 
 
 def _join_tables(parts: list[Embeddings], ids: list[str]) -> Table:

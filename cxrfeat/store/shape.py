@@ -31,7 +31,7 @@ from cxrfeat.store.opening import (
     read_table,
 )
 from cxrfeat.store.plan import Changes, plan
-from cxrfeat.store.rows import runs, set_status
+from cxrfeat.store.rows import READ_BYTES, read_rows, runs, set_status
 
 ROW_DATASETS = (
     "embeddings",
@@ -43,7 +43,6 @@ ROW_DATASETS = (
     "environment",
     "status",
 )
-_COPY_BYTES = 16 << 20
 _EMPTY = {
     "embeddings": np.nan,
     "checksum": 0,
@@ -257,16 +256,26 @@ def copy_rows(
     new: h5py.File,
     target: npt.NDArray[np.int64],
 ) -> None:
-    """Copy rows as they are stored, checksums included, in blocks of bounded size."""
+    """Copy rows as they are stored, checksums included, in blocks of bounded size.
+
+    `target` counts up. Rows of the new file between those keep what they hold.
+    """
     row_bytes = max(1, old["embeddings"].dtype.itemsize * old["embeddings"].shape[1])
-    limit = max(1, _COPY_BYTES // row_bytes)
+    stretch = target // max(1, READ_BYTES // row_bytes)
     names = [name for name in ROW_DATASETS if name in new and name in old]
-    for run in runs(target, source, limit=limit):
-        first, start, length = int(target[run.start]), int(source[run.start]), run.stop - run.start
+    for part in np.split(np.arange(len(target)), np.flatnonzero(np.diff(stretch)) + 1):
+        if not len(part):
+            continue
+        to = target[part]
+        first, last = int(to[0]), int(to[-1]) + 1
         for name in names:
             with damage_named(old_path):
-                block = old[name][start : start + length]
-            new[name][first : first + length] = block
+                block = read_rows(old[name], source[part])
+            if len(block) < last - first:
+                between = new[name][first:last]
+                between[to - first] = block
+                block = between
+            new[name][first:last] = block
 
 
 def _mark_gone(path: Path, gone: npt.NDArray[np.uint8]) -> None:
