@@ -7,23 +7,39 @@
     │   └── UnknownNameError (LookupError)   a backbone, head, column ... of a name we do not have
     ├── FileFormatError (ValueError)  a file that is damaged, of another version or not ours
     ├── SpecMismatchError (ValueError)   embeddings made in another way than the ones at hand
-    ├── LockedError (OSError)         another process writes this file
+    ├── LockedError (OSError)         another process, or another writer of this one, has this file
     ├── StorageError (OSError)        the disk is full, or the place cannot be written
     ├── WeightsError (OSError)        weights that are missing, damaged or of another network
     ├── MissingExtraError (ImportError)  an optional package; names what to install
     └── ImageError (ValueError)       one image that cannot be used; recorded, never fatal
 
-A message is one line: what is wrong, then how to mend it.
+A message is one line: what is wrong, then how to mend it. All of them can be copied and pickled, so
+that they reach the caller from a worker process.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+from typing import Any
 
 
 class CxrfeatError(Exception):
     """Base of every error raised on purpose. A traceback of anything else is a bug."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Python's own way calls the constructor with the message alone, which several do not take.
+        return _remake, (type(self), self.args, self.__dict__)
+
+
+def _remake(
+    kind: type[CxrfeatError], args: tuple[object, ...], attributes: dict[str, object]
+) -> CxrfeatError:
+    """Make an error again from what it holds, without the constructor that it was made with."""
+    error = kind.__new__(kind, *args)
+    super(CxrfeatError, error).__init__(*args)  # ImportError keeps its message there
+    error.__dict__.update(attributes)
+    return error
 
 
 class InputError(CxrfeatError, ValueError):

@@ -158,7 +158,7 @@ def _add(found: Found, path: Path, name: str) -> None:
     if path.suffix.lower() in IMAGE_SUFFIXES or _content_is_image(path):
         found.ids.append(name)
         found.paths.append(path)
-    else:
+    elif not path.name.endswith(".h5.lock"):  # our own: the files are locked before they are listed
         found.others += 1
 
 

@@ -94,6 +94,8 @@ def merged(result: Merged) -> None:
         f"{result.failed} failed, {result.gone} gone; "
         f"{result.shared} were in more than one file and agree"
     )
+    for note in result.notes:
+        screen.print(note)
 
 
 def exported(result: Exported) -> None:

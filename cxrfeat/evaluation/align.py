@@ -296,6 +296,7 @@ def _joined_meta(
                     f" '{ids[int(np.flatnonzero(clash)[0])]}' in {file.path}: extract all with"
                     " the same table"
                 )
+            meta[column] = np.where(known == "", here, known)
     return meta
 
 

@@ -2,6 +2,7 @@
 
 from cxrfeat.store.embeddings import Embeddings, KnownRow, Origin, known, load
 from cxrfeat.store.layout import DONE, FAILED, PENDING
+from cxrfeat.store.lock import FileLock
 from cxrfeat.store.merging import Merged, merge
 from cxrfeat.store.plan import Changes
 from cxrfeat.store.verification import Damage, Verification, verify
@@ -14,6 +15,7 @@ __all__ = [
     "Changes",
     "Damage",
     "Embeddings",
+    "FileLock",
     "KnownRow",
     "Merged",
     "Origin",

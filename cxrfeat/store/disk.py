@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -50,9 +51,19 @@ def sync(file: h5py.File) -> None:
     os.fsync(file.id.get_vfd_handle())
 
 
-def sync_path(path: Path) -> None:
-    """Bring a file, or the names in a folder, to the disk itself."""
-    descriptor = os.open(path, os.O_RDONLY)
+def sync_file(path: Path) -> None:
+    """Bring a file that is closed to the disk itself."""
+    _sync(path, os.O_RDWR)  # Windows syncs only what may be written
+
+
+def sync_folder(path: Path) -> None:
+    """Bring the names in a folder to the disk itself; Windows does so by itself."""
+    if sys.platform != "win32":
+        _sync(path, os.O_RDONLY)
+
+
+def _sync(path: Path, flags: int) -> None:
+    descriptor = os.open(path, flags)
     try:
         os.fsync(descriptor)
     finally:

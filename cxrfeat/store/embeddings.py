@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -23,6 +22,7 @@ from cxrfeat.store.opening import (
     read_table,
     read_text,
 )
+from cxrfeat.store.rows import read_rows
 
 
 class KnownRow(NamedTuple):
@@ -278,13 +278,5 @@ class Embeddings:
     def _read(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         if not self.file.id.valid:
             raise InputError(f"'{self.path}' was closed: load it again, or read inside 'with'")
-        out = np.empty((len(rows), self.dimension), dtype=np.float32)
-        order = np.argsort(rows, kind="stable")
-        ordered = rows[order]
-        edges = [0, *(np.flatnonzero(np.diff(ordered) != 1) + 1).tolist(), len(rows)]
         with damage_named(self.path):
-            for start, stop in pairwise(edges):
-                if start < stop:
-                    first = int(ordered[start])
-                    out[order[start:stop]] = self._rows[first : first + stop - start]
-        return out
+            return read_rows(self._rows, rows).astype(np.float32, copy=False)

@@ -18,7 +18,7 @@ from cxrfeat.store.embeddings import Embeddings
 from cxrfeat.store.layout import DONE, FAILED, PENDING, Header, Table
 from cxrfeat.store.lock import FileLock
 from cxrfeat.store.opening import damage_named, find_damaged_columns
-from cxrfeat.store.rows import checksums
+from cxrfeat.store.rows import READ_BYTES, checksums
 from cxrfeat.store.shape import SAME_KEY, copy_rows, replace_file, require_same
 
 _BEST = {DONE: 2, FAILED: 1}  # a row that is done beats one that failed beats one that is pending
@@ -42,6 +42,8 @@ class Merged:
         Rows whose image is gone in every file that has it.
     shared : int
         Ids that more than one file had, all of them in agreement.
+    notes : list of str
+        What cannot be told from the files, in sentences.
     """
 
     path: Path
@@ -52,6 +54,7 @@ class Merged:
     pending: int
     gone: int
     shared: int
+    notes: list[str]
 
 
 def merge(paths: Sequence[Path | str], out: Path | str) -> Merged:
@@ -77,23 +80,25 @@ def merge(paths: Sequence[Path | str], out: Path | str) -> Merged:
         If the fingerprints differ.
     FileFormatError
         If a file, or one of its rows, is damaged.
+    LockedError
+        If another process writes `out`.
+    StorageError
+        If `out` cannot be written.
     """
     out = Path(out)
     if len(paths) < 2:
         raise InputError("one file is no merge: give two or more")
-    if out.exists():
-        raise InputError(f"'{out}' exists already: give another name with --out, or delete it")
     with contextlib.ExitStack() as stack:
+        stack.enter_context(FileLock(out))
+        if out.exists():
+            raise InputError(f"'{out}' exists already: give another name with --out, or delete it")
         parts = [stack.enter_context(Embeddings(Path(path))) for path in paths]
         header = _common_header(parts)
-        key = _common_patient_key(parts)
+        key, notes = _common_patient_key(parts)
         owner, row = _choose(parts)
         ids = list(owner)
         table = _join_tables(parts, ids)
         table.patient_key = key
-        out.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(out)
-        stack.callback(lock.release)
 
         def fill(new: h5py.File) -> None:
             part_of = np.array([owner[name] for name in ids], dtype=np.int64)
@@ -122,6 +127,7 @@ def merge(paths: Sequence[Path | str], out: Path | str) -> Merged:
         pending=int(count[PENDING]),
         gone=len(ids) - int(count.sum()),
         shared=sum(len(part) for part in parts) - len(ids),
+        notes=notes,
     )
 
 
@@ -142,9 +148,9 @@ def _common_header(parts: list[Embeddings]) -> Header:
     )
 
 
-def _common_patient_key(parts: list[Embeddings]) -> PatientKey | None:
-    """Return the key of all groups; None where some are no hashes, or do not say."""
-    grouped = [part for part in parts if part.groups is not None]
+def _common_patient_key(parts: list[Embeddings]) -> tuple[PatientKey | None, list[str]]:
+    """Return the key of all groups, None where some are no hashes, or do not say; and that."""
+    grouped = [part for part in parts if part.groups is not None and np.any(part.groups != "")]
     hashed = [part for part in grouped if part.patient_key]
     for part in hashed[1:]:
         if part.patient_key != hashed[0].patient_key:
@@ -153,7 +159,15 @@ def _common_patient_key(parts: list[Embeddings]) -> PatientKey | None:
                 f" keys ({hashed[0].patient_key}, {part.patient_key}), so that one patient would"
                 f" have two groups: {SAME_KEY}, and extract one of them again with --prune"
             )
-    return PatientKey(hashed[0].patient_key) if hashed and hashed == grouped else None
+    if not hashed:
+        return None, []
+    if hashed == grouped:
+        return PatientKey(hashed[0].patient_key), []
+    strange = next(part for part in grouped if not part.patient_key)
+    return None, [
+        f"the patients of '{hashed[0].path}' were hashed with a key, those of '{strange.path}' were"
+        " not, or it does not say: a patient of both has two groups, which may come into two folds"
+    ]
 
 
 def _choose(parts: list[Embeddings]) -> tuple[dict[str, int], dict[str, int]]:
@@ -161,6 +175,7 @@ def _choose(parts: list[Embeddings]) -> tuple[dict[str, int], dict[str, int]]:
     owner: dict[str, int] = {}
     row: dict[str, int] = {}
     conflicts = []
+    both_done: dict[tuple[int, int], list[tuple[int, int]]] = {}  # rows of two files, to compare
     for index, part in enumerate(parts):
         for here, name in enumerate(part.ids):
             if name not in owner:
@@ -170,10 +185,14 @@ def _choose(parts: list[Embeddings]) -> tuple[dict[str, int], dict[str, int]]:
             if other.gone[there] != part.gone[here]:
                 if other.gone[there]:
                     owner[name], row[name] = index, here
-            elif not _agree(other, there, part, here):
+            elif _other_image(other.sha256[there], part.sha256[here]):
                 conflicts.append(name)
+            elif other.status[there] == DONE == part.status[here]:
+                both_done.setdefault((owner[name], index), []).append((there, here))
             elif _BEST.get(part.status[here], 0) > _BEST.get(other.status[there], 0):
                 owner[name], row[name] = index, here
+    for (one, another), pairs in both_done.items():
+        conflicts += _differing(parts[one], parts[another], np.array(pairs, dtype=np.int64))
     if conflicts:
         raise InputError(
             f"{len(conflicts)} images have another sha256 or embedding in another file "
@@ -182,12 +201,19 @@ def _choose(parts: list[Embeddings]) -> tuple[dict[str, int], dict[str, int]]:
     return owner, row
 
 
-def _agree(a: Embeddings, i: int, b: Embeddings, j: int) -> bool:
-    if a.sha256[i] and b.sha256[j] and a.sha256[i] != b.sha256[j]:
-        return False
-    if a.status[i] == DONE and b.status[j] == DONE:
-        return a[i].tobytes() == b[j].tobytes()
-    return True
+def _other_image(ours: str, theirs: str) -> bool:
+    return bool(ours and theirs and ours != theirs)
+
+
+def _differing(a: Embeddings, b: Embeddings, pairs: Rows) -> list[str]:
+    """Return the ids whose embeddings are not the same bit by bit."""
+    names = []
+    step = max(1, READ_BYTES // (4 * max(1, a.dimension)))
+    for start in range(0, len(pairs), step):
+        here, there = pairs[start : start + step].T
+        equal = (a[here].view(np.uint32) == b[there].view(np.uint32)).all(axis=1)
+        names += [a.ids[row] for row in here[~equal].tolist()]
+    return names
 
 
 def _join_tables(parts: list[Embeddings], ids: list[str]) -> Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
@@ -12,6 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from cxrfeat.store.layout import ERROR_BYTES
+
+READ_BYTES = 16 << 20
+"""What is read or copied at a time."""
+_GAP_BYTES = 256 << 10
 
 
 def checksums(sha256: npt.NDArray[np.bytes_], stored: npt.NDArray[Any]) -> npt.NDArray[np.uint32]:
@@ -49,6 +54,28 @@ def runs(*columns: npt.NDArray[np.int64], limit: int | None = None) -> Iterator[
         step = limit or stop - start
         for part in range(start, stop, step):
             yield slice(part, min(part + step, stop))
+
+
+def read_rows(dataset: h5py.Dataset, rows: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+    """Read rows by number, in any order, each as often as it is asked for.
+
+    Rows that lie near each other are read together with what is between them: a call into HDF5
+    costs as much as a few hundred kilobytes, and where every tenth image is gone, there would be
+    one for every nine rows.
+    """
+    out = np.empty((len(rows), *dataset.shape[1:]), dtype=dataset.dtype)
+    order = np.argsort(rows, kind="stable")
+    ordered = rows[order]
+    row_bytes = max(1, dataset.dtype.itemsize * math.prod(dataset.shape[1:]))
+    stretch = ordered // max(1, READ_BYTES // row_bytes)  # so that no read takes more memory
+    breaks = (np.diff(ordered) > max(1, _GAP_BYTES // row_bytes)) | (np.diff(stretch) != 0)
+    edges = [0, *(np.flatnonzero(breaks) + 1).tolist(), len(rows)]
+    for start, stop in pairwise(edges):
+        if start < stop:
+            some = ordered[start:stop]
+            first = int(some[0])
+            out[order[start:stop]] = dataset[first : int(some[-1]) + 1][some - first]
+    return out
 
 
 def shorten(text: str) -> bytes:

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from cxrfeat.errors import FileFormatError, InputError, SpecMismatchError, StorageError
 from cxrfeat.spec import difference
 from cxrfeat.store import layout
-from cxrfeat.store.disk import storage_errors, sync, sync_path
+from cxrfeat.store.disk import storage_errors, sync, sync_file, sync_folder
 from cxrfeat.store.layout import PENDING, Header, Table, column_link
 from cxrfeat.store.opening import (
     damage_named,
@@ -31,7 +31,7 @@ from cxrfeat.store.opening import (
     read_table,
 )
 from cxrfeat.store.plan import Changes, plan
-from cxrfeat.store.rows import runs, set_status
+from cxrfeat.store.rows import READ_BYTES, read_rows, runs, set_status
 
 ROW_DATASETS = (
     "embeddings",
@@ -43,7 +43,16 @@ ROW_DATASETS = (
     "environment",
     "status",
 )
-_COPY_BYTES = 16 << 20
+_EMPTY = {
+    "embeddings": np.nan,
+    "checksum": 0,
+    "sha256": b"",
+    "error": b"",
+    "stat": -1,
+    "rounding": np.nan,
+    "environment": -1,
+}
+"""What a row that is set back to pending holds."""
 
 SAME_KEY = (
     "set $CXRFEAT_PATIENT_KEY to the same value, or copy the key file,"
@@ -68,6 +77,7 @@ def bring_to(
     SpecMismatchError, InputError, FileFormatError, StorageError
         As `cxrfeat.store.open_writer` documents.
     """
+    new = None
     with open_for_reading(path) as file:
         theirs = read_header(file, path)
         require_same(path, header, theirs)
@@ -89,8 +99,10 @@ def bring_to(
             def carry_over(new: h5py.File) -> None:
                 copy_rows(file, path, todo.source[target], new, target)
 
-            replace_file(path, header, todo.table, carry_over)
-    if not changes.rewritten:
+            new = _write_beside(path, header, todo.table, carry_over)
+    if new is not None:
+        _put_in_place(new, path)
+    else:
         gone = todo.table.gone
         if old.gone is not None and gone is not None and np.any(old.gone != gone):
             _mark_gone(path, gone)
@@ -134,7 +146,8 @@ def _refuse_other_patients(path: Path, old: Table, wanted: Table, prune: bool) -
         raise InputError(
             f"'{path}' has patients already, and there is no place to keep a patient key in (the"
             " home folder cannot be written), so that new ones would not match: set"
-            " $CXRFEAT_PATIENT_KEY to the key that it was made with, or give --group-column"
+            " $CXRFEAT_PATIENT_KEY to the key that it was made with, or, if that is lost, to a"
+            " new secret and give all images new groups with --prune, or give --group-column"
         )
     if old.patient_key is not None and not prune:
         raise InputError(
@@ -188,6 +201,13 @@ def replace_file(
     fill: Callable[[h5py.File], None] | None = None,
 ) -> None:
     """Make a new file, filled by `fill`, and put it in the place of the old one in one step."""
+    _put_in_place(_write_beside(path, header, table, fill), path)
+
+
+def _write_beside(
+    path: Path, header: Header, table: Table, fill: Callable[[h5py.File], None] | None
+) -> Path:
+    """Make a new file beside the old one, which may be read meanwhile; return where it is."""
     new = path.with_name(path.name + ".new")
     needed = _size(header, table)
     free = shutil.disk_usage(path.parent).free
@@ -203,9 +223,19 @@ def replace_file(
                 if fill is not None:
                     fill(file)
                 sync(file)
-            sync_path(new)
+            sync_file(new)
+    except BaseException:
+        new.unlink(missing_ok=True)
+        raise
+    return new
+
+
+def _put_in_place(new: Path, path: Path) -> None:
+    """Let a new file take the place of the old one; Windows refuses while that is open."""
+    try:
+        with storage_errors(path):
             os.replace(new, path)
-            sync_path(path.parent)
+            sync_folder(path.parent)
     except BaseException:
         new.unlink(missing_ok=True)
         raise
@@ -226,16 +256,26 @@ def copy_rows(
     new: h5py.File,
     target: npt.NDArray[np.int64],
 ) -> None:
-    """Copy rows as they are stored, checksums included, in blocks of bounded size."""
+    """Copy rows as they are stored, checksums included, in blocks of bounded size.
+
+    `target` counts up. Rows of the new file between those keep what they hold.
+    """
     row_bytes = max(1, old["embeddings"].dtype.itemsize * old["embeddings"].shape[1])
-    limit = max(1, _COPY_BYTES // row_bytes)
+    stretch = target // max(1, READ_BYTES // row_bytes)
     names = [name for name in ROW_DATASETS if name in new and name in old]
-    for run in runs(target, source, limit=limit):
-        first, start, length = int(target[run.start]), int(source[run.start]), run.stop - run.start
+    for part in np.split(np.arange(len(target)), np.flatnonzero(np.diff(stretch)) + 1):
+        if not len(part):
+            continue
+        to = target[part]
+        first, last = int(to[0]), int(to[-1]) + 1
         for name in names:
             with damage_named(old_path):
-                block = old[name][start : start + length]
-            new[name][first : first + length] = block
+                block = read_rows(old[name], source[part])
+            if len(block) < last - first:
+                between = new[name][first:last]
+                between[to - first] = block
+                block = between
+            new[name][first:last] = block
 
 
 def _mark_gone(path: Path, gone: npt.NDArray[np.uint8]) -> None:
@@ -252,11 +292,7 @@ def reset_rows(path: Path, rows: npt.NDArray[np.int64]) -> None:
         sync(file)
         for run in runs(rows_sorted := np.sort(rows)):
             part = slice(int(rows_sorted[run.start]), int(rows_sorted[run.stop - 1]) + 1)
-            file["embeddings"][part] = np.nan
-            for name, empty in (("checksum", 0), ("sha256", b""), ("error", b""), ("stat", -1)):
-                file[name][part] = empty
-            if "rounding" in file:
-                file["rounding"][part] = np.nan
-            if "environment" in file:
-                file["environment"][part] = -1
+            for name, empty in _EMPTY.items():
+                if name in file:
+                    file[name][part] = empty
         sync(file)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,8 +92,8 @@ def verify(path: Path | str, *, repair: bool = False) -> Verification:
         If it is to be repaired while another process writes it.
     """
     path = Path(path)
-    lock = FileLock(path) if repair and path.is_file() else None
-    try:
+    locked = FileLock(path) if repair and path.is_file() else contextlib.nullcontext()
+    with locked:
         with open_for_reading(path) as file:
             read_header(file, path)
             with damage_named(path):
@@ -100,9 +101,6 @@ def verify(path: Path | str, *, repair: bool = False) -> Verification:
                 damaged_columns = find_damaged_columns(file)
         if repair and damaged:
             reset_rows(path, np.array([each.row for each in damaged], dtype=np.int64))
-    finally:
-        if lock:
-            lock.release()
     return Verification(path, rows, checked, damaged, damaged_columns, repair and bool(damaged))
 
 

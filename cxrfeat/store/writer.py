@@ -40,6 +40,7 @@ def open_writer(
     prune: bool = False,
     retry_failed: bool = False,
     storage: Storage = "float32",
+    lock: FileLock | None = None,
 ) -> StoreWriter:
     """Create an embedding file, or open one and bring it to a dataset's ids, labels and columns.
 
@@ -73,6 +74,8 @@ def open_writer(
         Set failed rows back to pending.
     storage
         ``"float16"`` halves the file; the rounding error of each row is recorded.
+    lock
+        The lock of `path`, taken before; it is given back with the writer, or if there is none.
 
     Returns
     -------
@@ -82,8 +85,8 @@ def open_writer(
     Raises
     ------
     InputError
-        For ids that are not unique, a file of another dimension or storage, or one whose patients
-        were hashed with another key.
+        For ids that are not unique, a file of another dimension or storage, one whose patients
+        were hashed with another key, or a lock that is not of this file.
     SpecMismatchError
         If the file was made with another spec; ``difference`` has one line per entry.
     LockedError
@@ -101,11 +104,12 @@ def open_writer(
     header = Header(
         dict(spec), dimension, storage, environment=ours, environments=[ours] if ours else []
     )
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError(f"cannot make the folder '{path.parent}': {error.strerror}") from error
-    lock = FileLock(path)
+    if lock is None:
+        lock = FileLock(path)
+    elif lock.target != path.resolve() or not lock.held:
+        raise InputError(
+            f"the lock of '{lock.target}' is not one of '{path}', or was given back: take another"
+        )
     try:
         if path.exists():
             changes = bring_to(
@@ -218,7 +222,7 @@ class StoreWriter:
         columns["checksum"] = checksums(columns["sha256"], columns["embeddings"])
         if "rounding" in self._file:
             columns["rounding"] = rounding_errors(vectors[chosen], columns["embeddings"])
-        if stats is not None:
+        if stats is not None and "stat" in self._file:
             columns["stat"] = np.array(stats, dtype=np.int64).reshape(-1, 2)[chosen]
         if "environment" in self._file:
             columns["environment"] = np.full(len(order), self._environment, dtype=np.int32)
@@ -253,7 +257,8 @@ class StoreWriter:
             self._file["checksum"][row] = 0
             self._file["sha256"][row] = sha256.encode("ascii")
             self._file["error"][row] = shorten(f"{code}: {reason}")
-            self._file["stat"][row] = stat if stat is not None else (-1, -1)
+            if "stat" in self._file:
+                self._file["stat"][row] = stat if stat is not None else (-1, -1)
             if "environment" in self._file:
                 self._file["environment"][row] = self._environment
         self._decided[row] = FAILED
@@ -263,7 +268,7 @@ class StoreWriter:
         """Note size and modification time of images whose rows count as they are."""
         known = {self._row(name): stat for name, stat in stats.items() if name in self._row_of}
         rows = [row for row in known if self._status[row] != PENDING]
-        if rows:
+        if rows and "stat" in self._file:
             with storage_errors(self.path):
                 column = self._file["stat"][...]
                 column[rows] = [known[row] for row in rows]

@@ -206,45 +206,48 @@ def extract(
     names = _names(backbone)
     _check_numbers(batch_size, workers, max_failures)
     options = ReadingOptions.asked_for(modality, frame, bits)
-    found = datasets.find(
-        images,
-        labels=labels,
-        path_column=path_column,
-        label_column=label_column,
-        group_column=group_column,
-        uncertain=uncertain,
-        positive=positive,
-        where=where,
-        repeated_rows=repeated_rows,
-    )
-    found = with_declared_columns(found, reader_count(workers))
     choices = features.assign_weights(names, weights)
-    opening = time.monotonic()
-    extractors = {
-        _file_stem(name, choices[name], pool, image_size, precision): features.open_extractor(
-            name,
-            weights=choices[name],
-            pooling=pool,
-            image_size=image_size,
-            precision=precision,
-            device=device,
-            runtime=runtime,
-        )
-        for name in names
-    }
-    opening = time.monotonic() - opening
+    stems = [_file_stem(name, choices[name], pool, image_size, precision) for name in names]
     folder, read_with = Path(out), decoders()
-    options, decided = decide_bits(
-        found.paths,
-        options,
-        kept=kept_bits(folder / f"{stem}.h5" for stem in extractors),
-        workers=reader_count(workers),
-    )
-    paths = dict(zip(found.ids, found.paths, strict=True))
-    hashes, stats = current_hashes([folder / f"{stem}.h5" for stem in extractors], paths, workers)
     with ExitStack() as stack:
+        # Listing and hashing take hours where there are many images: a second writer hears it now.
+        locks = [stack.enter_context(store.FileLock(folder / f"{stem}.h5")) for stem in stems]
+        found = datasets.find(
+            images,
+            labels=labels,
+            path_column=path_column,
+            label_column=label_column,
+            group_column=group_column,
+            uncertain=uncertain,
+            positive=positive,
+            where=where,
+            repeated_rows=repeated_rows,
+        )
+        found = with_declared_columns(found, reader_count(workers))
+        opening = time.monotonic()
+        extractors = {
+            stem: features.open_extractor(
+                name,
+                weights=choices[name],
+                pooling=pool,
+                image_size=image_size,
+                precision=precision,
+                device=device,
+                runtime=runtime,
+            )
+            for stem, name in zip(stems, names, strict=True)
+        }
+        opening = time.monotonic() - opening
+        options, decided = decide_bits(
+            found.paths,
+            options,
+            kept=kept_bits(folder / f"{stem}.h5" for stem in stems),
+            workers=reader_count(workers),
+        )
+        paths = dict(zip(found.ids, found.paths, strict=True))
+        hashes, stats = current_hashes([folder / f"{stem}.h5" for stem in stems], paths, workers)
         targets, writers = [], []
-        for stem, extractor in extractors.items():
+        for (stem, extractor), lock in zip(extractors.items(), locks, strict=True):
             writer = store.open_writer(
                 folder / f"{stem}.h5",
                 spec=_spec(extractor, options),
@@ -256,6 +259,7 @@ def extract(
                 prune=prune,
                 retry_failed=retry_failed,
                 storage=storage,
+                lock=lock,
             )
             stack.enter_context(writer)
             writers.append(writer)
@@ -285,6 +289,7 @@ def extract(
         notes=[
             *found.notes,
             *decided,
+            *(_takeover(lock) for lock in locks if lock.taken_over),
             *(note for extractor in extractors.values() for note in extractor.notes),
             *seen.notes(),
         ],
@@ -331,6 +336,14 @@ def _file_stem(
     if precision != "fp32":
         parts.append(precision)
     return "-".join(parts)
+
+
+def _takeover(lock: store.FileLock) -> str:
+    return (
+        f"'{lock.target.name}' named {lock.taken_over} as its writer; it was taken over, because"
+        " nobody holds its lock: if that process is still running, locks do not reach from machine"
+        " to machine in this folder, so end one of the two"
+    )
 
 
 def _spec(extractor: features.Extractor, options: ReadingOptions) -> dict[str, Any]:

@@ -141,3 +141,12 @@ def test_the_registry_that_is_kept_is_torchvisions(cache: Path) -> None:
     path.write_text('{"vgg16": {}}')
     registry.networks.cache_clear()
     assert registry.networks() == fresh
+
+
+def test_where_nothing_can_be_kept_it_is_made_each_time(tmp_path: Path, monkeypatch) -> None:
+    """A service account's home is often /dev/null, below which there is not even nothing."""
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("CXRFEAT_CACHE", str(tmp_path / "file" / "cache"))
+    registry.networks.cache_clear()
+    assert NAME in registry.networks()
+    assert opened(runtime="torch").dimension == 512

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import pytest
 
 from cxrfeat.spec import canonical_json
 from cxrfeat.store import load, verify
@@ -182,3 +183,24 @@ def test_float16_halves_the_file_and_states_what_it_cost(path: Path) -> None:
         np.testing.assert_allclose(e.rounding[kept], lost, rtol=1e-5)
         assert 1e-5 < lost.max() < 2**-11  # half a unit in the last place of 11 bits
     assert verify(file).sound
+
+
+@pytest.mark.parametrize("optional", ["stat", "gone", "environment"])
+def test_a_file_without_an_optional_dataset_is_continued_and_mended(
+    path: Path, optional: str
+) -> None:
+    ids = ["1", "2", "3", "4"]
+    with writer_for(path, ids) as writer:
+        fill(writer, ids[:2])
+    with h5py.File(path, "r+") as file:
+        del file[optional]
+        file["embeddings"][0] = 7
+    assert verify(path, repair=True).repaired
+    now = {"sha": {"2": sha_of("2", 1)}, "stat": {"2": (5, 6)}}
+    with writer_for(path, ids, current_sha256=now["sha"], current_stat=now["stat"]) as writer:
+        assert writer.pending == ids
+        fill(writer, ids[:3], version=1)
+        writer.fail("4", "truncated", "ends early", stat=(1, 2))
+    assert verify(path).sound
+    with load(path) as e:
+        assert e.status.tolist() == [1, 1, 1, 2]

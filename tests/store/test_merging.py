@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
@@ -108,3 +109,23 @@ def test_a_row_that_is_gone_gives_way_to_the_image_in_another_file(tmp_path: Pat
         np.testing.assert_array_equal(e.numpy(["2"]), [vector_of("2", 1)])
         row = e.ids.index("2")
         assert (e.groups[row], e.labels[row].tolist()) == ("q", [0, 1])
+
+
+def test_shared_rows_are_compared_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """20,000 images that two files had took 17 s when each was read by itself."""
+    ids = [str(number) for number in range(200)]
+    a, b = shard(tmp_path / "a.h5", ids), shard(tmp_path / "b.h5", ids[::-2])
+    calls = []
+    plain = h5py.Dataset.__getitem__
+    monkeypatch.setattr(
+        h5py.Dataset, "__getitem__", lambda d, *given: calls.append(1) or plain(d, *given)
+    )
+    assert merge([a, b], tmp_path / "all.h5").shared == 100
+    assert len(calls) < 120
+    with writer_for(tmp_path / "c.h5", ids) as writer:
+        fill(writer, ids[:150])
+        vectors = np.array([vector_of(name) for name in ids[150:]])
+        vectors[7] = -vectors[7]
+        writer.write(ids[150:], vectors, [sha_of(name) for name in ids[150:]])
+    with pytest.raises(InputError, match=r"1 images have another .* \(157\)"):
+        merge([a, tmp_path / "c.h5"], tmp_path / "other.h5")

@@ -15,8 +15,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import cxrfeat
 from cxrfeat.dataset import Dataset
-from cxrfeat.store import load, open_writer, verify
+from cxrfeat.errors import InputError, LockedError
+from cxrfeat.store import FileLock, load, open_writer, verify
 
 OPTIONS = ["--backbone", "squeezenet1_1", "--weights", "random", "--image-size", "64"]
 OPTIONS += ["--device", "cpu", "--batch-size", "4", "--json"]
@@ -77,6 +79,45 @@ def test_a_second_extract_ends_with_2_and_says_who_holds_the_file(tmp_path: Path
     assert f"is being written by process {os.getpid()} of " in told.stderr
 
 
+def test_a_second_extract_hears_of_the_first_before_the_long_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_late(*_: object, **__: object) -> None:
+        raise AssertionError("the lock comes first")
+
+    draw(tmp_path / "images", 0, 2)
+    monkeypatch.setattr("cxrfeat.verbs.extract.datasets.find", too_late)
+    monkeypatch.setattr("cxrfeat.verbs.extract.current_hashes", too_late)
+    monkeypatch.setattr("cxrfeat.features.open_extractor", too_late)
+    small = {"backbone": ["squeezenet1_0", "squeezenet1_1"], "weights": ["random"]}
+    with FileLock(tmp_path / "e" / "squeezenet1_1-random.h5"), pytest.raises(LockedError):
+        cxrfeat.extract(tmp_path / "images", out=tmp_path / "e", **small)
+    assert not (tmp_path / "e").exists()  # nor does the lock of the other file stay
+
+
+def test_an_extract_that_finds_no_images_leaves_nothing_behind(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such folder"):
+        cxrfeat.extract(tmp_path / "nowhere", out=tmp_path / "e", backbone=["squeezenet1_1"])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lock_that_was_taken_over_from_another_machine_is_said(tmp_path: Path) -> None:
+    draw(tmp_path / "images", 0, 2)
+    (tmp_path / "e").mkdir()
+    record = '{"host": "elsewhere", "pid": 12, "user": "ann", "since": "now"}'
+    (tmp_path / "e" / f"{FILE}.lock").write_text("\n" + record)
+    small = {"backbone": ["squeezenet1_1"], "weights": ["random"], "image_size": 64}
+    result = cxrfeat.extract(tmp_path / "images", out=tmp_path / "e", **small)
+    assert [note for note in result.notes if "process 12 of ann on elsewhere" in note]
+
+
+def test_the_locks_of_extract_are_not_counted_among_the_images(tmp_path: Path) -> None:
+    draw(tmp_path, 0, 2)
+    small = {"backbone": ["squeezenet1_1"], "weights": ["random"], "image_size": 64}
+    result = cxrfeat.extract(tmp_path, out=tmp_path / "e", **small)
+    assert not [note for note in result.notes if "no image" in note]
+
+
 def content(path: Path) -> dict[str, bytes]:
     with h5py.File(path) as file:
         return {name: file[name][...].tobytes() for name in ("embeddings", "id", "status")}
@@ -93,14 +134,9 @@ def test_thirty_kills_of_extract_do_not_change_the_outcome(tmp_path: Path) -> No
         draw(folder, images, images + 60)
         images += 60
         process = start(folder, out)
-        while process.poll() is None and not (out / f"{FILE}.lock").exists():
-            time.sleep(0.0005)
-        if attempt % 2:
-            while process.poll() is None and not new.exists():
-                pass
-            time.sleep(rng.uniform(0, 0.002))
-        else:
-            time.sleep(rng.uniform(0, 0.6))
+        while process.poll() is None and not new.exists():
+            pass
+        time.sleep(rng.uniform(0, 0.002 if attempt % 2 else 0.6))
         process.kill()
         kills += process.wait() < 0
         while_replaced += new.exists()

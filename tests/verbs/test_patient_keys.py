@@ -11,9 +11,12 @@ import numpy as np
 import pytest
 
 import cxrfeat
+from cxrfeat.dataset import Dataset
 from cxrfeat.errors import InputError
 from cxrfeat.images import patient_key
+from cxrfeat.store import open_writer
 from cxrfeat.tables import write_table
+from cxrfeat.verbs.fit import load_study
 
 from .test_inputs import SMALL, write_dicom
 
@@ -93,9 +96,12 @@ def test_a_key_that_will_not_last_is_said_and_a_file_is_not_continued_with_it(
     cxrfeat.extract(folder, out=tmp_path / "e", **SMALL)  # of the same process
     patient_key._key_once.cache_clear()
     for prune in (False, True):
-        with pytest.raises(InputError, match=r"no place to keep.*CXRFEAT_PATIENT_KEY"):
+        with pytest.raises(InputError, match=r"no place to keep.*CXRFEAT_PATIENT_KEY.*--prune"):
             cxrfeat.extract(folder, out=tmp_path / "e", prune=prune, **SMALL)
     assert (tmp_path / "e" / STEM).read_bytes() == before
+    # What the message says: the rows of a run that was killed there are not lost with its key.
+    monkeypatch.setenv(VARIABLE, "a new secret")
+    assert cxrfeat.extract(folder, out=tmp_path / "e", prune=True, **SMALL).read == 0
 
 
 def test_groups_of_a_table_have_no_key(folder: Path, tmp_path: Path, no_home: None) -> None:
@@ -160,3 +166,33 @@ def test_an_outside_set_of_another_key_is_used_and_said(
         tmp_path / "here", test=tmp_path / "there", head=["dummy"], report=False, out=tmp_path / "r"
     )
     assert any("hashed with another key" in note for note in result.notes)
+
+
+def test_a_merge_of_hashed_and_other_groups_is_said(folder: Path, tmp_path: Path) -> None:
+    cxrfeat.extract(folder / "a", out=tmp_path / "one", **SMALL)
+    for file in sorted((folder / "b").iterdir()):
+        file.rename(file.with_name(f"later-{file.name}"))
+    write_table(
+        tmp_path / "t.csv",
+        {"path": [f"later-{n}.dcm" for n in range(4)], "patient": [str(n // 2) for n in range(4)]},
+    )
+    cxrfeat.extract(folder / "b", labels=tmp_path / "t.csv", out=tmp_path / "two", **SMALL)
+    one, two = tmp_path / "one" / STEM, tmp_path / "two" / STEM
+    merged = cxrfeat.merge([one, two], out=tmp_path / "all.h5")
+    (note,) = merged.notes
+    assert f"'{one}' were hashed with a key, those of '{two}' were not" in note
+    assert cxrfeat.info(tmp_path / "all.h5").patient_key == ""
+    assert cxrfeat.merge([one, tmp_path / "all.h5"], out=tmp_path / "again.h5").notes
+
+
+def test_a_patient_that_only_the_second_file_names_is_kept_together(tmp_path: Path) -> None:
+    """One file was made before its images had patients; the empty text is nobody."""
+    labels = np.array([[1, 0], [0, 1], [1, 0]], dtype=np.float32)
+    for name, group in (("vgg16", ["p", "", ""]), ("resnet50", ["p", "q", "q"])):
+        found = Dataset(["1", "2", "3"], [], ["a", "b"], labels, meta={"group": np.array(group)})
+        path = tmp_path / f"{name}.h5"
+        with open_writer(path, spec={"backbone": name}, dataset=found, dimension=2) as writer:
+            writer.write(["1", "2", "3"], np.ones((3, 2), dtype=np.float32), ["0" * 64] * 3)
+    for order in (["vgg16", "resnet50"], ["resnet50", "vgg16"]):
+        study = load_study([tmp_path / f"{name}.h5" for name in order])
+        assert study.meta["group"].tolist() == ["p", "q", "q"]
