@@ -68,13 +68,17 @@ def _pairs(result: FitResult, screen: Console) -> None:
             f"{score.extractor} (control)" if score.control else score.extractor,
             _with_spread(score.mean, score.sd),
             f"{low:.3f} to {high:.3f}",
-            f"{result.permuted[score.extractor]:.3f}",
+            _shuffled(result.permuted[score.extractor]),
         )
     screen.print("\nExtractors, the head chosen inside the training images of each fold:")
     screen.print(shown)
     for pair in result.comparisons:
         screen.print(f"- {pair.sentence}")
     screen.print()
+
+
+def _shuffled(area: float) -> str:
+    return f"{area:.3f}" if math.isfinite(area) else "cannot be tested"
 
 
 def _with_spread(mean: float, spread: float) -> str:

@@ -46,7 +46,8 @@ class CrossValidated:
     outcomes : dict of (extractor, head) to list of Outcome
         In the order of the folds.
     permuted : dict of str to ndarray
-        Per extractor, the mean AUROC over the folds on shuffled labels, one per permutation.
+        Per extractor, the mean AUROC over the folds on shuffled labels, one per permutation; empty
+        where no patients are known.
     """
 
     outcomes: dict[tuple[str, str], list[Outcome]]
@@ -78,17 +79,18 @@ def cross_validate(
         Folds at a time; None for one per core.
     patients
         Patients as far as they are known, also where the folds do not keep them together: labels
-        are shuffled among them.
+        are shuffled among them. Where none are known they cannot be: see `permuted`.
     """
     tasks = [(extractor, fold) for extractor in extractors for fold in folds]
-    shuffled = shuffled_labels(labels, groups if patients is None else patients, plan.seed)
+    among = groups if patients is None else patients
+    shuffled = None if among is None else shuffled_labels(labels, among, plan.seed)
     counter = _Counter(len(tasks), progress)
 
-    def one(extractor: Extractor, fold: Fold) -> tuple[dict[str, Outcome], Matrix]:
+    def one(extractor: Extractor, fold: Fold) -> tuple[dict[str, Outcome], Matrix | None]:
         shared = SharedFold(extractor.X[fold.train], extractor.X[fold.test], extractor.widths)
         known = None if groups is None else groups[fold.train]
         outcomes = score_fold(shared, labels[fold.train], known, plan)
-        areas = permuted_auroc(shared, fold, shuffled)
+        areas = None if shuffled is None else permuted_auroc(shared, fold, shuffled)
         counter.count(extractor.name, fold.name)
         return outcomes, areas
 
@@ -96,7 +98,8 @@ def cross_validate(
     outcomes: dict[tuple[str, str], list[Outcome]] = {}
     areas: dict[str, list[Matrix]] = {}
     for (extractor, _), (of_heads, of_permutations) in zip(tasks, done, strict=True):
-        areas.setdefault(extractor.name, []).append(of_permutations)
+        if of_permutations is not None:
+            areas.setdefault(extractor.name, []).append(of_permutations)
         for head, outcome in of_heads.items():
             outcomes.setdefault((extractor.name, head), []).append(outcome)
     return CrossValidated(outcomes, {name: np.mean(of, axis=0) for name, of in areas.items()})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,8 @@ from cxrfeat.evaluation.design import NOT_LEARNED, learnable, scorable
 from cxrfeat.evaluation.folds import Fold, Groups
 from cxrfeat.evaluation.heads import FLOOR
 from cxrfeat.evaluation.metrics import Metric
+from cxrfeat.evaluation.near_copies import LEVEL as NEAR_LEVEL
+from cxrfeat.evaluation.near_copies import WORK, NearCopies, near_copies
 from cxrfeat.evaluation.paired import corrected_t, size_ratio
 from cxrfeat.results import Comparison, ExtractorScore, Finding, Score
 
@@ -21,6 +23,7 @@ Matrix = npt.NDArray[np.float64]
 PATIENTS_ACROSS = "patients-across-folds"
 DUPLICATES_ACROSS = "duplicates-across-folds"
 DUPLICATES_SPLIT = "duplicates-across-split"
+NEAR_DUPLICATES_ACROSS = "near-duplicates-across-folds"
 SMALL_CLASS = "class-smaller-than-folds"
 NOT_BETTER = "no-better-than-dummy"
 PERMUTED = "shuffled-labels-predicted"
@@ -94,6 +97,119 @@ def _duplicates(code: str, where: str, copies: Sequence[Sequence[int]], study: S
         f" {' = '.join(sorted(names)[0])}",
         {"images": len(copies), "copies": sorted(names)},
     )
+
+
+def near_duplicates_across_folds(
+    study: Study, folds: Sequence[Fold], patients: Groups, seed: int
+) -> tuple[list[Finding], list[str]]:
+    """Find near copies of one image on both sides of a fold, in the embeddings alone.
+
+    Looked at are the extractors with pretrained weights, or all where there is none. Byte-identical
+    images count as one: `duplicates_across_folds` tells of them.
+
+    Returns
+    -------
+    findings : list of Finding
+        None or one.
+    notes : list of str
+        That this stands where labels cannot be shuffled among patients, and what it left out.
+    """
+    copies: dict[str, list[int]] = defaultdict(list)
+    for row in np.unique(np.concatenate([np.r_[fold.train, fold.test] for fold in folds])):
+        copies[study.sha256[row] or f"row {row}"].append(int(row))
+    of_one = list(copies.values())
+    first = np.array([rows[0] for rows in of_one])
+    found = _near_copies(study, first, patients, seed)
+    names = ", ".join(found)
+    searched = min(of.searched for of in found.values())
+    notes = []
+    if patients is None:
+        notes.append(
+            "labels shuffled among patients cannot be tested, as patients are not known; instead"
+            f" near copies across folds were looked for in the embeddings ({names})"
+        )
+    if searched < len(first):
+        notes.append(
+            f"near copies were looked for around {searched} of {len(first)} images, drawn at"
+            f" random: all would take too long ({names})"
+        )
+    alike = {
+        (int(a), int(b)): float(cosine)
+        for of in found.values()
+        for (a, b), cosine in zip(of.pairs, of.cosine, strict=True)
+    }
+    crossing, share = _crossing(alike, of_one, folds)
+    if not crossing:
+        return [], notes
+    examples = [
+        ([study.ids[first[row]] for row in pair], alike[pair])
+        for pair in sorted(crossing, key=lambda pair: -alike[pair])[:10]
+    ]
+    images = {row for pair in crossing for row in pair}
+    mend = (
+        "look at them; copies of one image have to go, and images of one patient to stay together"
+        " (--group-column of cxrfeat extract)"
+        if patients is None
+        else "look at them; a copy has to go, or both images belong to one patient"
+    )
+    message = (
+        f"{len(images)} images have a near copy on the other side of a fold ({len(crossing)} pairs,"
+        f" found in the embeddings), {share:.1%} of the tested images among their training images,"
+        f" e.g. {' ~ '.join(examples[0][0])}: this flatters the scores; {mend}"
+    )
+    detail = {
+        "images": len(images),
+        "pairs": len(crossing),
+        "share_of_tested": share,
+        "examples": [{"images": ids, "cosine": round(cosine, 4)} for ids, cosine in examples],
+        "extractors": {name: len(of.pairs) for name, of in found.items()},
+        "searched": searched,
+        "of": len(first),
+    }
+    return [Finding(NEAR_DUPLICATES_ACROSS, message, detail)], notes
+
+
+def _near_copies(
+    study: Study, rows: npt.NDArray[np.intp], patients: Groups, seed: int
+) -> dict[str, NearCopies]:
+    """Search the embeddings of each extractor once, sharing out the work and the error rate."""
+    alone = [extractor for extractor in study.extractors if not extractor.widths]
+    looked = [extractor for extractor in alone if not extractor.control] or alone
+    classes = study.y if study.kind == "multiclass" else np.zeros(len(study), dtype=np.intp)
+    return {
+        extractor.name: near_copies(
+            extractor.X[rows],
+            classes[rows],
+            None if patients is None else patients[rows],
+            seed=seed,
+            level=NEAR_LEVEL / len(looked),
+            work=WORK / len(looked),
+        )
+        for extractor in looked
+    }
+
+
+def _crossing(
+    pairs: Collection[tuple[int, int]], of_one: Sequence[Sequence[int]], folds: Sequence[Fold]
+) -> tuple[list[tuple[int, int]], float]:
+    """Pairs with an image on either side of a fold, and the share of tested images in one.
+
+    `of_one` gives the rows of each image, several where it is there several times.
+    """
+    spread = [(one, x, y) for one in pairs for x in of_one[one[0]] for y in of_one[one[1]]]
+    if not spread:
+        return [], 0.0
+    ends = np.array([(x, y) for _, x, y in spread])
+    apart = np.zeros(len(ends), dtype=bool)
+    tested = hit = 0
+    for fold in folds:
+        side = np.zeros(max(map(max, of_one)) + 1, dtype=np.int8)
+        side[fold.train], side[fold.test] = 1, 2
+        here = side[ends].sum(axis=1) == 3
+        apart |= here
+        tested += len(fold.test)
+        hit += len(np.unique(ends[here][side[ends[here]] == 2]))
+    return list(dict.fromkeys(spread[k][0] for k in np.flatnonzero(apart))), hit / tested
 
 
 def small_classes(study: Study, folds: Sequence[Fold], patients: Groups) -> list[Finding]:

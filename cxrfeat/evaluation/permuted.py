@@ -1,7 +1,8 @@
 """The control of the whole division: labels dealt out anew must not be predictable.
 
 If embeddings predict labels that were shuffled among patients, training and test images are not
-independent: copies of one image, or images of one patient, stand on both sides.
+independent: images of one patient stand on both sides. Patients must be known for that. Labels that
+are shuffled image by image give two copies of one image labels of their own, and nothing is found.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.linalg import cho_factor, cho_solve
 
-from cxrfeat.evaluation.folds import Fold, Groups
+from cxrfeat.evaluation.folds import Fold
 from cxrfeat.evaluation.metrics import per_class_auroc
 from cxrfeat.evaluation.shared import SharedFold
 
@@ -20,18 +21,20 @@ RIDGE = 0.1
 """Penalty as a share of the number of training rows: light, so that a copy is recognised."""
 
 
-def shuffled_labels(labels: Matrix, groups: Groups, seed: int) -> Matrix:
+def shuffled_labels(labels: Matrix, patients: npt.NDArray[np.str_], seed: int) -> Matrix:
     """Deal labels out anew, one patient's labels to all images of another.
+
+    Parameters
+    ----------
+    labels : ndarray, shape (N, K)
+    patients : ndarray of str, shape (N,)
 
     Returns
     -------
     ndarray, shape (N, PERMUTATIONS, K)
     """
     random = np.random.default_rng(seed)
-    if groups is None:
-        first, patient = np.arange(len(labels)), np.arange(len(labels))
-    else:
-        _, first, patient = np.unique(groups, return_index=True, return_inverse=True)
+    _, first, patient = np.unique(patients, return_index=True, return_inverse=True)
     return np.stack(
         [labels[first[random.permutation(len(first))[patient]]] for _ in range(PERMUTATIONS)],
         axis=1,

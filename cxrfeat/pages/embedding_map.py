@@ -57,11 +57,15 @@ def _map(content: Content, colour: str) -> tuple[Spec, str] | None:
     rows = points(content, plane)
     name = shown({"extractor": plane.extractor, "control": plane.control})
     wrong = sum(row["error"] == "wrong" for row in rows)
+    total = content.results["images"]
+    drawn = f"{len(rows)} images"
+    if len(rows) < total:
+        drawn = f"{len(rows):,} of {total:,} images, drawn at random,"
     what = {"source": content.source}.get(colour, COLOURS[colour])
     alt = (
-        f"Map of {len(rows)} images by the first two principal components of the embeddings of"
+        f"Map of {drawn} by the first two principal components of the embeddings of"
         f" {name} ({plane.shares[0]:.0%} and {plane.shares[1]:.0%} of the variance), coloured by"
-        f" {what}; {wrong} images are wrong with {plane.head}."
+        f" {what}; {wrong} of them are wrong with {plane.head}."
     )
     return spec(rows, colour, plane, what), alt
 

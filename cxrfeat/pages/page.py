@@ -12,8 +12,16 @@ from typing import Any
 from cxrfeat.pages import embedding_map, tables, vega
 from cxrfeat.pages.charts import Chart
 from cxrfeat.pages.content import Content, Difficult, Plane
-from cxrfeat.pages.scores import FLOOR
-from cxrfeat.pages.words import answer, metric_title, number, shown
+from cxrfeat.pages.words import (
+    FLOOR,
+    answer,
+    drawn_unit,
+    map_words,
+    metric_title,
+    number,
+    pretrained,
+    shown,
+)
 from cxrfeat.results.checklist import ChecklistItem
 
 SECTIONS = {
@@ -133,11 +141,12 @@ def _words(content: Content) -> dict[str, Any]:
         if score["head"] == FLOOR
     }
     floor = next(iter(floors.values()), None)
-    unit = "patients" if patients else "images"
+    unit = drawn_unit(results)
     return {
         "title": content.title,
         "facts": "; ".join(facts) + ".",
         "answer": answer(results),
+        "unit": unit,
         "pairs": [f"{pair['sentence']}." for pair in results["comparisons"]],
         "floor": "" if floor is None else f"Guessing (dummy) has {number(floor)}: not drawn.",
         "curve_words": (
@@ -158,6 +167,12 @@ def _words(content: Content) -> dict[str, Any]:
 def _images(content: Content) -> dict[str, Any]:
     winner = content.results["winner"]
     name = f"{winner['extractor']} with {winner['head']}"
+    hardest_words = (
+        "The lowest probability of the truth, on the average of the best heads of all pretrained"
+        f" extractors. What {name} said stands below."
+        if len(pretrained(content.results)) > 1
+        else f"The lowest probability of the truth, out of fold with {name}."
+    )
     colours = [("label", "class"), ("error", "error of the best head")]
     if content.source:
         colours.insert(1, ("source", content.source))
@@ -166,10 +181,8 @@ def _images(content: Content) -> dict[str, Any]:
         "colours": colours,
         "hardest": [_difficult(content, one) for one in content.hardest],
         "confidently_wrong": [_difficult(content, one) for one in content.confidently_wrong],
-        "hardest_words": (
-            "The lowest probability of the truth, on the average of the best heads of all"
-            f" pretrained extractors. What {name} said stands below."
-        ),
+        "map_words": map_words(content.results, len(content.pictures)),
+        "hardest_words": hardest_words,
         "wrong_words": f"Wrong out of fold with {name}, the most certain first.",
         "side": 160,
     }

@@ -7,9 +7,8 @@ from typing import Any
 
 from cxrfeat.pages.content import Content
 from cxrfeat.pages.vega import FAINT, INK, LEGEND, PALETTE, Spec, coloured
-from cxrfeat.pages.words import metric_title, number, shown
+from cxrfeat.pages.words import FLOOR, metric_title, number, shown
 
-FLOOR = "dummy"
 _KINDS = ["pretrained", "random weights (control)"]
 _SHAPES = ["circle", "square", "triangle-up", "diamond", "cross", "triangle-down"]
 _VERDICTS = {"better": "a difference", "same": "practically the same", "undecided": "undecided"}

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from cxrfeat.pages.words import TITLES, interval, metric_title, number, shown
+from cxrfeat.pages.words import TITLES, drawn_unit, interval, metric_title, number, shown
 from cxrfeat.results.checklist import ChecklistItem
 
 IN_RANKING = ("auroc", "auprc", "balanced_accuracy", "accuracy", "f1", "mcc", "brier", "ece")
@@ -23,10 +23,14 @@ class Column:
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell; `value` is what it sorts by, where it is a number; `folded` opens when asked."""
+    """One cell; `value` is what it sorts by, where it is a number; `folded` opens when asked.
+
+    `aside` follows the text, on a line of its own where the column is narrow.
+    """
 
     text: str
     value: float | None = None
+    aside: str = ""
     folded: Sequence[str] = ()
 
 
@@ -52,8 +56,14 @@ def _number(value: float | None, digits: int = 3) -> Cell:
 
 
 def _spread(mean: float | None, sd: float | None) -> Cell:
-    text = number(mean) if sd is None or mean is None else f"{number(mean)} ± {number(sd)}"
-    return Cell(text, mean)
+    return Cell(number(mean), mean, "" if sd is None or mean is None else f"± {number(sd)}")
+
+
+def _shuffled(results: Mapping[str, Any], extractor: str) -> Cell:
+    area = results["permuted"].get(extractor)
+    if area is None and not results["patients"]:
+        return Cell("cannot be tested")
+    return _number(area)
 
 
 def _columns(*names: str, words: int) -> list[Column]:
@@ -78,7 +88,7 @@ def extractors(results: Mapping[str, Any]) -> Table:
                 _text(", ".join(dict.fromkeys(one["heads"]))),
                 _spread(one["mean"], one["sd"]),
                 Cell(interval(one["interval"]), one["interval"][0]),
-                _number(results["permuted"].get(one["extractor"])),
+                _shuffled(results, one["extractor"]),
             ]
             for one in results["extractors"]
         ],
@@ -172,8 +182,11 @@ def learning(results: Mapping[str, Any]) -> Table:
     """List the points of the learning curves."""
     return Table(
         "table-learning",
-        f"{metric_title(results)} with fewer patients; mean ± standard deviation over the folds",
-        _columns("Extractor", "Head", "Share of patients", "Images", "Score", words=2),
+        f"{metric_title(results)} with fewer {drawn_unit(results)}; mean ± standard deviation over"
+        " the folds",
+        _columns(
+            "Extractor", "Head", f"Share of {drawn_unit(results)}", "Images", "Score", words=2
+        ),
         [
             [
                 _text(curve["extractor"]),

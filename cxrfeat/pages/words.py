@@ -6,6 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+FLOOR = "dummy"
+"""The head that guesses."""
+
 TITLES = {
     "auroc": "macro AUROC",
     "auprc": "macro AUPRC",
@@ -46,6 +49,28 @@ def shown(entry: Mapping[str, Any]) -> str:
     return f"{entry['extractor']} (control)" if entry["control"] else str(entry["extractor"])
 
 
+def pretrained(results: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """List the best heads of the extractors that are no control, leaving guessing out."""
+    return [one for one in results["reports"] if not one["control"] and one["head"] != FLOOR]
+
+
+def drawn_unit(results: Mapping[str, Any]) -> str:
+    """Name what intervals and learning curves draw: images, where no patients are known."""
+    return "patients" if results["patients"] else "images"
+
+
+def map_words(results: Mapping[str, Any], points: int) -> str:
+    """Say truthfully which images the map shows."""
+    total = results["images"]
+    if points == total:
+        return "Every image is a point"
+    return (
+        f"{points:,} of {total:,} images are points, drawn at random so that every class, and what"
+        " the winner got right and wrong, has its true share; the images of the galleries are"
+        " among them"
+    )
+
+
 def answer(results: Mapping[str, Any]) -> list[str]:
     """Answer the question of a run: which extractor, and how far to trust it.
 
@@ -61,11 +86,17 @@ def answer(results: Mapping[str, Any]) -> list[str]:
     patients = results["patients"]
     whom = f"{results['images']} images" + (f" of {patients} patients" if patients else "")
     head = f"{shown(best)} with {results['winner']['head']}"
+    choice = len({score["head"] for score in results["ranking"]} - {FLOOR}) > 1
+    if len(of) > 1:
+        first = f"Of {len(of)} extractors, {head} comes first by {title}."
+    elif choice:
+        first = f"One extractor was scored: {head} comes first among its heads by {title}."
+    else:
+        first = f"One extractor was scored with one head: {head}."
+    chosen = f"With the head chosen inside the training images of each fold, {shown(best)}"
     sentences = [
-        f"Of {len(of)} extractors, {head} comes first by {title}."
-        if len(of) > 1
-        else f"One extractor was scored: {head} comes first among its heads by {title}.",
-        f"With the head chosen inside the training images of each fold, {shown(best)} has a"
+        first,
+        f"{chosen if choice else head} has a"
         f" {title} of {number(best['mean'])} (95 % interval {interval(best['interval'])}) on"
         f" {whom}; {results['folds']}.",
     ]

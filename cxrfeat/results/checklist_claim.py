@@ -50,7 +50,7 @@ CLAIM: tuple[Rule, ...] = (
     automatic("28", "measures of performance", says.METRICS_USED),
     automatic("29", "significance and uncertainty",
               says.INTERVAL_METHOD, says.COMPARISON_METHOD),
-    partly("30", "robustness and sensitivity", says.RANDOM, says.PERMUTED,
+    partly("30", "robustness and sensitivity", says.RANDOM, *says.PERMUTED,
            "repeats {results: options.repeats}"),
     author("31", "explainability"),
     automatic("32", "evaluation on internal data",

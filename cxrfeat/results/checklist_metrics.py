@@ -41,7 +41,7 @@ METRICS: tuple[Rule, ...] = (
               "not asked: {h5: spec.backbone} is frozen, nothing is learned end to end"),
     automatic("18", "partitions that keep apart what belongs together", says.FOLDS, *says.ACROSS,
               needs=("patients",)),
-    partly("19", "confounders", says.RANDOM, says.PERMUTED, says.FINDINGS),
+    partly("19", "confounders", says.RANDOM, *says.PERMUTED, says.FINDINGS),
     partly("20", "measures that suit the task", says.METRICS_USED),
     automatic("21", "uncertainty", says.INTERVAL_METHOD, says.ALL_INTERVALS),
     automatic("22", "calibration", says.CALIBRATION),

@@ -49,6 +49,7 @@ ACROSS = (
     Part("{results: findings[code=patients-across-folds].message}", optional=True),
     Part("{results: findings[code=duplicates-across-folds].message}", optional=True),
     Part("{results: findings[code=duplicates-across-split].message}", optional=True),
+    Part("{results: findings[code=near-duplicates-across-folds].message}", optional=True),
 )
 TUNING = Part(
     "settings tried in inner folds of the training images, of the first fold with their"
@@ -104,7 +105,12 @@ DETECTABLE = Part(
     "differences of {results: metric} that would have been found with 80 % probability:"
     " {results: comparisons[*].detectable|no second extractor}"
 )
-PERMUTED = Part("AUROC on labels dealt out anew (chance 0.5): {results: permuted}")
+PERMUTED = (
+    Part("AUROC on labels dealt out anew among patients (chance 0.5): {results: permuted}",
+         when="patients"),
+    Part("AUROC on labels dealt out anew among patients: cannot be tested, patients are"
+         " {results: patients|not known}", unless="patients"),
+)  # fmt: skip
 RANDOM = Part(
     "{results: metric} of {results: extractors[*].extractor}: {results: extractors[*].mean};"
     " a control with random weights: {results: extractors[*].control}"

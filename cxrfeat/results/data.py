@@ -263,7 +263,8 @@ class FitResult:
     comparisons : list of Comparison
         Every pair of extractors.
     permuted : dict of str to float
-        Per extractor, the AUROC on shuffled labels: chance is 0.5.
+        Per extractor, the AUROC on labels shuffled among patients: chance is 0.5. NaN where no
+        patients are known, so that this cannot be tested.
     curves : list of LearningCurve
     winner : dict
         ``extractor``, ``head`` and ``settings`` (one, or one per label) of the saved model.

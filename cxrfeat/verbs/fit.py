@@ -208,6 +208,10 @@ def fit(
         tuned, notes = _save_winner(
             run, study, design, best, summary.nested(best.extractor), heads, plan, outside_from
         )
+        near, searched = findings.near_duplicates_across_folds(
+            study, design.folds, design.patients, seed
+        )
+        found += near
         found += _findings(study, design, validated, ranking, best, extractors, comparisons, plan)
         names = (
             "scores.csv", "predictions.csv", "splits.json", "results.json", "table.md",
@@ -226,11 +230,14 @@ def fit(
             reports=summary.reports(ranking),
             extractors=extractors,
             comparisons=comparisons,
-            permuted={name: float(np.mean(of)) for name, of in validated.permuted.items()},
+            permuted={
+                one.name: float(np.mean(validated.permuted.get(one.name, np.nan)))
+                for one in study.extractors
+            },
             curves=curves,
             winner={"extractor": best.extractor, "head": best.head, "settings": tuned},
             findings=found,
-            notes=study.notes + design.notes + undefined + notes,
+            notes=study.notes + design.notes + searched + undefined + notes,
             seconds=round(time.monotonic() - started, 2),
             files={
                 name: str(run.final / name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import shlex
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,7 +32,9 @@ PathLike = str | os.PathLike[str]
 DRAWS = 500
 """Of patients, behind the bands."""
 MAP_IMAGES = 3000
-"""Points on the map: more cannot be told apart, and weigh down the page."""
+"""Points on the map: more cannot be told apart, and weigh down the page.
+
+Images of the galleries are shown in any case."""
 GALLERY = 12
 """Images in each gallery."""
 
@@ -186,10 +189,12 @@ def _content(
         if not entry["control"] and entry["head"] != FLOOR
     ]
     hard = hardest(trusted or [of_winner.agreement], GALLERY)
-    sure = confidently_wrong(of_winner, GALLERY)
+    # Of one extractor the hardest images are those that it got most confidently wrong.
+    sure = confidently_wrong(of_winner, GALLERY) if len(trusted) > 1 else []
+    labels = named(saved, saved.truth == 1, np.asarray(np.isfinite(saved.truth).any(axis=1)))
     files, notes = _open_embeddings(folder, results)
     try:
-        shown = _shown_rows(saved, of_winner, [*hard, *sure])
+        shown = _shown_rows(labels, of_winner, [*hard, *sure])
         column, sources = _sources(files, saved)
         jpegs: dict[int, bytes] = {}
         if with_thumbnails:
@@ -208,14 +213,14 @@ def _content(
             )
             notes += missing
         number = {row: place for place, row in enumerate(shown)}
-        labels = named(saved, saved.truth == 1, np.asarray(np.isfinite(saved.truth).any(axis=1)))
         planes = _planes(saved, files, said, shown)
     finally:
         for file in files.values():
             file.close()
     if len(shown) < len(saved.ids):
         notes.append(
-            f"the map shows {len(shown)} of {len(saved.ids)} images: every error, then a sample"
+            f"the map shows {len(shown):,} of {len(saved.ids):,} images, drawn at random in their"
+            " true shares by class, right and wrong"
         )
 
     def difficult(rows: list[int]) -> list[Difficult]:
@@ -273,11 +278,31 @@ def _stated(results: dict[str, Any], name: str) -> int | None:
     return next((int(value) for value in values if value is not None), None)
 
 
-def _shown_rows(saved: SavedRun, of_winner: Answers, first: list[int]) -> list[int]:
-    """Rows whose images are on the page: galleries, errors, then a sample, up to a number."""
-    rest = np.random.default_rng(0).permutation(len(saved.ids)).tolist()
-    wrong = np.flatnonzero(of_winner.wrong).tolist()
-    return sorted(list(dict.fromkeys([*first, *wrong, *rest]))[:MAP_IMAGES])
+def _shown_rows(labels: list[str], of_winner: Answers, first: list[int]) -> list[int]:
+    """Rows whose images are on the page: a sample in which every stratum has its true share.
+
+    A stratum is a class, and whether the winner got it right, wrong, or was not asked. Those of the
+    galleries come first within theirs.
+    """
+    n = len(labels)
+    if n <= MAP_IMAGES:
+        return list(range(n))
+    strata: dict[tuple[str, bool, bool], list[int]] = defaultdict(list)
+    drawn = np.random.default_rng(0).permutation(n).tolist()
+    for row in dict.fromkeys([*first, *drawn]):
+        tested = bool(of_winner.predicted[row])
+        strata[labels[row], tested, bool(of_winner.wrong[row])].append(row)
+    exact = [len(rows) * MAP_IMAGES / n for rows in strata.values()]
+    quota = [int(share) for share in exact]
+    by_rest = sorted(range(len(exact)), key=lambda k: quota[k] - exact[k])
+    for k in by_rest[: MAP_IMAGES - sum(quota)]:
+        quota[k] += 1
+    wanted = set(first)
+    sample = [
+        rows[: max(count, len(wanted.intersection(rows)))]
+        for rows, count in zip(strata.values(), quota, strict=True)
+    ]
+    return sorted(row for rows in sample for row in rows)
 
 
 def _sources(files: dict[str, store.Embeddings], saved: SavedRun) -> tuple[str, list[str]]:

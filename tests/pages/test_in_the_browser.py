@@ -157,6 +157,20 @@ def test_the_ranking_sorts_by_numbers_in_both_directions(opened: Opened) -> None
         assert values == sorted(values, reverse=direction == "descending")
 
 
+def test_the_ranking_is_not_cut_off_at_its_right_edge(opened: Opened) -> None:
+    table = opened.tab.locator("#table-ranking")
+    header = table.locator("thead th")
+    assert header.count() == 11  # the last is looked at below
+    wide, room, edge, last = table.evaluate(
+        """table => [
+            table.parentElement.scrollWidth, table.parentElement.clientWidth,
+            table.parentElement.getBoundingClientRect().right,
+            table.tHead.rows[0].cells[10].getBoundingClientRect().right]"""
+    )
+    assert wide <= room
+    assert last <= edge <= 1440
+
+
 def test_what_a_screen_reader_needs_is_there(opened: Opened) -> None:
     found = opened.tab.evaluate(
         """({

@@ -201,6 +201,57 @@ def test_findings_are_named_in_the_answer_and_told_in_full(results: dict[str, An
     assert Finding("a", "b").detail == {}
 
 
+def one_extractor(results: dict[str, Any], heads: int) -> dict[str, Any]:
+    """The same run with the winner's extractor alone, and that many heads beside guessing."""
+    name = results["winner"]["extractor"]
+    own = [score for score in results["ranking"] if score["extractor"] == name]
+    learned = [score for score in own if score["head"] != "dummy"][:heads]
+    return {
+        "ranking": [*learned, *(score for score in own if score["head"] == "dummy")],
+        "extractors": [one for one in results["extractors"] if one["extractor"] == name],
+        "reports": [one for one in results["reports"] if one["extractor"] == name],
+        "comparisons": [],
+    }
+
+
+def test_one_extractor_with_one_head_comes_first_among_nothing(results: dict[str, Any]) -> None:
+    winner = "{extractor} with {head}".format(**results["winner"])
+    alone = pages.words.answer({**results, **one_extractor(results, 1)})
+    assert alone[0] == f"One extractor was scored with one head: {winner}."
+    assert alone[1].startswith(f"{winner} has a macro AUROC of")
+    several = pages.words.answer({**results, **one_extractor(results, 2)})
+    assert several[0] == (
+        f"One extractor was scored: {winner} comes first among its heads by macro AUROC."
+    )
+    assert several[1].startswith("With the head chosen inside the training images of each fold")
+
+
+def test_intervals_draw_images_where_no_patients_are_known(results: dict[str, Any]) -> None:
+    known = made_page(small(results))
+    assert "from drawing patients anew" in known
+    assert "the draws of patients and the shuffled labels" in known
+    unknown = made_page(small(results, patients=None, permuted={"pixels": None, "blind": None}))
+    assert "from drawing images anew" in unknown
+    assert "the draws of images." in unknown
+    for words in ("drawing patients", "draws of patients", "with fewer patients", "Share of pat"):
+        assert words not in unknown
+    rows = Tables(unknown).found["table-extractors"]
+    assert [row[-1] for row in rows] == ["AUROC, labels shuffled", *["cannot be tested"] * 2]
+
+
+def test_the_map_says_how_many_of_how_many_it_shows(results: dict[str, Any]) -> None:
+    seen = [Picture(str(i), "clear", "") for i in range(4)]
+    plane = Plane(
+        *("pixels", "lda", False, (0.5, 0.2), list(range(4)), [0.0] * 4, [1.0] * 4),
+        *(["clear"] * 4, [False] * 4, [0.9] * 4),
+    )
+    for images, words in ((4, "Every image is a point;"), (4000, "4 of 4,000 images are points,")):
+        content = replace(small(results, images=images), pictures=seen, planes=[plane])
+        assert words in made_page(content)
+    (alt,) = [chart.alt for chart in pages.charts(content) if chart.name == "map-class"]
+    assert alt.startswith("Map of 4 of 4,000 images, drawn at random,")
+
+
 def test_a_chart_is_left_out_where_the_run_has_no_such_data(results: dict[str, Any]) -> None:
     names = {chart.name for chart in pages.charts(small(results, curves=[], comparisons=[]))}
     assert names == {"extractors", "ranking", "confusion", "reliability"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -239,6 +240,42 @@ def test_the_data_flow_counts_what_failed(home: Path) -> None:
     (entry,) = json.loads((result.run / "results.json").read_text())["embeddings"]
     assert (entry["rows"], entry["done"], entry["pending"]) == (90, 85, 5)
     assert (result.run / entry["path"]).resolve() == path.resolve()
+
+
+def test_the_map_of_a_large_run_has_the_true_shares_of_classes_and_errors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cxrfeat.verbs.report.MAP_IMAGES", 60)
+    X, y = blobs(300, 6, distance=1.2, n_classes=2)
+    file = write_file(tmp_path / "hard.h5", X, y, classes=["a", "b"])
+    result = fit(file, head=["lda"], out=tmp_path / "run")
+    table = read_table(result.run / "predictions.csv")
+    wrong = np.mean(np.array(table["label"]) != np.array(table["predicted"]))
+    assert 0.2 < wrong < 0.4  # more errors than points
+    text = (result.run / "report.html").read_text()
+    points = page_data(text)["planes"][0]["points"]
+    assert 60 <= len(points) <= 64
+    assert sum(point["error"] == "wrong" for point in points) == pytest.approx(60 * wrong, abs=4)
+    assert sum(point["label"] == "a" for point in points) == pytest.approx(30, abs=4)
+    again = report(result.run, out=tmp_path / "again.html")
+    assert page_data(again.page.read_text())["planes"][0]["points"] == points
+    (note,) = [note for note in again.notes if "the map shows" in note]
+    assert note.startswith(f"the map shows {len(points)} of 300 images, drawn at random")
+    assert f"{len(points)} of 300 images are points, drawn at random" in text
+
+
+def test_images_stand_in_one_gallery_where_there_is_one_extractor(home: Path) -> None:
+    X, y = blobs(120, 6, distance=1.2)
+    one = write_file(home / "one.h5", X, y)
+    other = write_file(home / "other.h5", X + np.random.default_rng(0).normal(size=X.shape), y)
+    blind = write_file(home / "blind.h5", X[::-1], y, weights="random-seed-0")
+    for number, (files, titles) in enumerate([
+        ([one, blind], ["Hardest images"]),
+        ([one, other], ["Hardest images", "Most confidently wrong"]),
+    ]):  # fmt: skip
+        result = fit(files, head=["lda"], out=home / f"run{number}")
+        text = (result.run / "report.html").read_text()
+        assert re.findall(r'<h3>([^<]*)</h3>\n<p>[^<]*</p>\n<ul class="gallery">', text) == titles
 
 
 @pytest.mark.parametrize(
