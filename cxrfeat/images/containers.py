@@ -19,7 +19,9 @@ from cxrfeat.errors import ImageError
 _UNCOMPRESSED = 1
 _STRIPS = {"offsets": 273, "counts": 279, "tile offsets": 324, "tile counts": 325}
 _ROWS_PER_STRIP, _TILE_WIDTH, _TILE_HEIGHT = 278, 322, 323
-_COMPRESSION, _BITS, _CHANNELS, _PLANES = 259, 258, 277, 284
+_WIDTH, _HEIGHT, _BITS, _COMPRESSION = 256, 257, 258, 259
+_PHOTOMETRIC, _CHANNELS, _PLANES = 262, 277, 284
+_SUBSAMPLED = 6  # YCbCr, whose colours may have fewer samples
 
 _CODESTREAM = b"\xff\x4f\xff\x51"
 _IN_PACKETS = re.compile(rb"\xff[\x90-\xff]")  # a code stream never holds these between markers
@@ -64,9 +66,9 @@ def check_tiff(image: TiffImageFile, data: bytes) -> None:
     tiled = _STRIPS["tile offsets"] in tags
     offsets = _numbers(tags.get(_STRIPS["tile offsets" if tiled else "offsets"]))
     counts = _numbers(tags.get(_STRIPS["tile counts" if tiled else "counts"]))
-    if not counts:  # only very old files leave them out
+    if not any(counts):  # some files leave them out
         return
-    width, height = image._tile_size
+    width, height = int(tags[_WIDTH]), int(tags[_HEIGHT])
     across, down = (
         (int(tags.get(_TILE_WIDTH, width)), int(tags.get(_TILE_HEIGHT, height)))
         if tiled
@@ -79,7 +81,8 @@ def check_tiff(image: TiffImageFile, data: bytes) -> None:
         raise ImageError("damaged", f"{len(counts)} parts in the TIFF file, not {pieces}")
     if any(at + count > len(data) for at, count in zip(offsets, counts, strict=True)):
         raise ImageError("truncated", "a part of the TIFF file lies beyond its end")
-    if int(tags.get(_COMPRESSION, _UNCOMPRESSED)) != _UNCOMPRESSED:
+    compressed = int(tags.get(_COMPRESSION, _UNCOMPRESSED)) != _UNCOMPRESSED
+    if compressed or tags.get(_PHOTOMETRIC) == _SUBSAMPLED:
         return
     together = sum(bits) if len(bits) == channels else bits[0] * channels
     row = -(-across * together // apart // 8)

@@ -98,7 +98,7 @@ def _decode_by_pydicom(
             index=index,
             raw=True,
             decoding_plugin=plugin,
-            correct_unused_bits=not elsewhere,
+            correct_unused_bits=not elsewhere,  # type: ignore[arg-type]  # pydicom says TypedDict
         )
     except NotImplementedError:
         raise ImageError("unsupported", f"{_name(syntax)} of this bit depth") from None
