@@ -157,7 +157,9 @@ class Summary:
             head=score.head,
             control=score.control,
             intervals={
-                name: interval(self._drawn(metric, of_folds)) for name, metric in METRICS.items()
+                name: interval(self._drawn(metric, of_folds))
+                for name, metric in METRICS.items()
+                if not metric.descriptive
             },
             classes=self._class_reports(of_folds, first),
             confusion=table.tolist() if self.exclusive else [],

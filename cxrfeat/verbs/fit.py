@@ -24,7 +24,7 @@ from cxrfeat.evaluation.calibration import METHODS
 from cxrfeat.evaluation.crossvalidate import CrossValidated, FoldDone, cross_validate
 from cxrfeat.evaluation.curve import learning_curves
 from cxrfeat.evaluation.distance import reference
-from cxrfeat.evaluation.metrics import metric as metric_named
+from cxrfeat.evaluation.metrics import primary as primary_metric
 from cxrfeat.evaluation.refit import probe, refit, thresholds
 from cxrfeat.evaluation.summary import Summary, winner
 from cxrfeat.evaluation.tuning import Plan
@@ -161,7 +161,7 @@ def fit(
         "learning_curve": learning_curve, "seed": seed,
     }  # fmt: skip
     heads = registry.named(head)
-    primary = metric_named(metric)
+    primary = primary_metric(metric)
     _check_numbers(calibrate, rope, specificity, prevalence, jobs)
     study = load_study(embeddings, include_gone=include_gone)
     outside_from = None

@@ -94,6 +94,7 @@ def test_a_given_split_with_patients_on_both_sides_is_refused_unless_it_is_meant
         ({"rope": -1}, InputError, "--rope"),
         ({"specificity": 90}, InputError, "--specificity 90: a share between 0 and 1"),
         ({"prevalence": 0}, InputError, "--prevalence"),
+        ({"metric": "ece"}, InputError, "it cannot rank.*--metric brier"),
         ({"combine": ["good+bad"]}, UnknownNameError, "extractor"),
         ({"combine": ["good"]}, InputError, "two or more"),
         ({"head": ["sklearn.ensemble:NoTrees"]}, InputError, "cannot be imported"),
