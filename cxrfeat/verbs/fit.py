@@ -26,7 +26,7 @@ from cxrfeat.evaluation.curve import learning_curves
 from cxrfeat.evaluation.distance import reference
 from cxrfeat.evaluation.metrics import primary as primary_metric
 from cxrfeat.evaluation.refit import probe, refit, thresholds
-from cxrfeat.evaluation.summary import Summary, winner
+from cxrfeat.evaluation.summary import Summary, winner, without_slope
 from cxrfeat.evaluation.tuning import Plan
 from cxrfeat.results import (
     Comparison,
@@ -202,6 +202,7 @@ def fit(
         resamples = PatientResamples(len(study), design.patients, seed=seed)
         summary = Summary(study, design.folds, validated.outcomes, primary, resamples, prevalence)
         ranking = summary.ranking()
+        reports = summary.reports(ranking)
         extractors, comparisons = _compare(summary, design, rope)
         best = winner(ranking)
         curves = _curves(study, design, ranking, plan, jobs) if learning_curve else []
@@ -223,14 +224,14 @@ def fit(
             folds=design.sentence,
             options=options,
             ranking=ranking,
-            reports=summary.reports(ranking),
+            reports=reports,
             extractors=extractors,
             comparisons=comparisons,
             permuted={name: float(np.mean(of)) for name, of in validated.permuted.items()},
             curves=curves,
             winner={"extractor": best.extractor, "head": best.head, "settings": tuned},
             findings=found,
-            notes=study.notes + design.notes + undefined + notes,
+            notes=study.notes + design.notes + undefined + without_slope(reports) + notes,
             seconds=round(time.monotonic() - started, 2),
             files={
                 name: str(run.final / name)
@@ -331,7 +332,9 @@ def _compare(
         extractors, drawn, design.folds, summary.metric, rope=rope, images=len(tested)
     )
     if len(design.folds) == 1 and _one_image_per_patient(design):
-        pairs = [_with_fixed_tests(summary, design, pair) for pair in pairs]
+        pairs = comparison.adjusted_over_all(
+            [_with_fixed_tests(summary, design, pair) for pair in pairs]
+        )
     return extractors, pairs
 
 
