@@ -254,7 +254,7 @@ def decision_curve(content: Content) -> tuple[Spec, str] | None:
             "class": entry["name"],
             "extractor": f"{shown(report)}, {report['head']}",
             "threshold": threshold,
-            "benefit": round(benefit, 4),
+            "benefit": benefit,
         }
         for report, entry in known
         for threshold, benefit in _points(entry, "net_benefit")
@@ -266,7 +266,7 @@ def decision_curve(content: Content) -> tuple[Spec, str] | None:
     colours = {f"{shown(one)}, {one['head']}": of[one["extractor"]] for one in reports}
     first = {entry["name"]: entry for _, entry in reversed(known)}
     beside = [
-        {"class": name, "threshold": threshold, "reference": round(benefit, 4), "called": "all"}
+        {"class": name, "threshold": threshold, "reference": benefit, "called": "all"}
         for name in classes
         for threshold, benefit in _points(first[name], "treat_all")
     ]
@@ -294,7 +294,7 @@ def decision_curve(content: Content) -> tuple[Spec, str] | None:
             "height": SIDE,
             "layer": [
                 {
-                    "transform": [{"filter": "isValid(datum.reference)"}],
+                    "transform": [{"filter": "isValid(datum.called)"}],
                     "mark": {"type": "line", "color": FAINT, "strokeWidth": 1},
                     "encoding": {
                         "x": x,
@@ -307,7 +307,7 @@ def decision_curve(content: Content) -> tuple[Spec, str] | None:
                     },
                 },
                 {
-                    "transform": [{"filter": "isValid(datum.benefit)"}],
+                    "transform": [{"filter": "isValid(datum.extractor)"}],
                     "mark": {"type": "line", "strokeWidth": 2},
                     "encoding": {
                         "x": x,
@@ -344,13 +344,13 @@ def decision_curve(content: Content) -> tuple[Spec, str] | None:
     return spec, f"Decision curves: net benefit against threshold, a panel per class. {said}."
 
 
-def _points(entry: Mapping[str, Any], which: str) -> list[tuple[float, float]]:
-    """Thresholds and the net benefits that are worth drawing."""
+def _points(entry: Mapping[str, Any], which: str) -> list[tuple[float, float | None]]:
+    """Thresholds and net benefits, None where there is nothing worth drawing: a gap."""
     curve = entry["decision_curve"]
+    least = -BELOW * entry["prevalence"]
     return [
-        (threshold, benefit)
+        (threshold, None if benefit is None or benefit < least else round(benefit, 4))
         for threshold, benefit in zip(curve["threshold"], curve[which], strict=True)
-        if benefit is not None and benefit >= -BELOW * entry["prevalence"]
     ]
 
 

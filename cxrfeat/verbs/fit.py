@@ -64,6 +64,7 @@ def fit(
     combine: Sequence[str] | None = None,
     include_gone: bool = False,
     calibrate: str | None = None,
+    class_weight: str | None = None,
     metric: str = "auroc",
     rope: float = 0.01,
     specificity: float = 0.9,
@@ -106,6 +107,9 @@ def fit(
     calibrate
         ``"sigmoid"`` or ``"isotonic"``: calibrate every head on held-out training images.
         (Heads without probabilities of their own get ``"sigmoid"`` in any case.)
+    class_weight
+        ``"balanced"``: classes weigh the same in the training rows, however rare; labels each by
+        themselves. ``knn`` cannot; heads by import path need a parameter ``class_weight``.
     metric
         The primary metric, declared before looking: it ranks, tunes and chooses the winner.
     rope
@@ -157,10 +161,11 @@ def fit(
         "splits": None if splits is None else str(splits),
         "test": None if test is None else [str(path) for path in _several(test)],
         "combine": list(combine or []), "include_gone": include_gone, "calibrate": calibrate,
-        "metric": metric, "rope": rope, "specificity": specificity, "prevalence": prevalence,
+        "class_weight": class_weight, "metric": metric, "rope": rope,
+        "specificity": specificity, "prevalence": prevalence,
         "learning_curve": learning_curve, "seed": seed,
     }  # fmt: skip
-    heads = registry.named(head)
+    heads, unweighted = registry.weighted(registry.named(head), class_weight)
     primary = primary_metric(metric)
     _check_numbers(calibrate, rope, specificity, prevalence, jobs)
     study = load_study(embeddings, include_gone=include_gone)
@@ -231,7 +236,14 @@ def fit(
             curves=curves,
             winner={"extractor": best.extractor, "head": best.head, "settings": tuned},
             findings=found,
-            notes=study.notes + design.notes + undefined + without_slope(reports) + notes,
+            notes=[
+                *study.notes,
+                *design.notes,
+                *unweighted,
+                *undefined,
+                *without_slope(reports),
+                *notes,
+            ],
             seconds=round(time.monotonic() - started, 2),
             files={
                 name: str(run.final / name)

@@ -144,14 +144,15 @@ def test_decision_curves_are_those_of_results_json(text: str, results: dict[str,
                 if row["class"] == entry["name"]
                 and row.get("extractor", "").startswith(report["extractor"])
             }
-            # The lower end is drawn; what is far below calling none is not.
+            # What is far below calling none is a gap.
             assert mine[0.01] == pytest.approx(curve["net_benefit"][0], abs=1e-4)
             far_below = {
                 threshold
                 for threshold, benefit in zip(curve["threshold"], curve["net_benefit"], strict=True)
                 if benefit < -0.25 * entry["prevalence"]
             }
-            assert set(mine) == set(curve["threshold"]) - far_below
+            assert set(mine) == set(curve["threshold"])
+            assert {threshold for threshold, at in mine.items() if at is None} == far_below
 
 
 def test_a_run_from_before_slopes_and_net_benefit_has_a_page_without_them(
