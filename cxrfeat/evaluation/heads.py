@@ -339,9 +339,9 @@ def imported(path: str) -> Head:
     def estimator(
         setting: Setting, n: int, seed: int, widths: Sequence[int] = (), n_classes: int = 2, /
     ) -> Any:
-        given = dict.fromkeys(parameters("random_state"), seed)
+        given: dict[str, Any] = dict.fromkeys(parameters("random_state"), seed)
         if weight := _weight(setting):
-            given |= dict.fromkeys(parameters("class_weight"), weight)
+            given.update(dict.fromkeys(parameters("class_weight"), weight))
         return _scaled(widths, clone(example).set_params(**given))
 
     def path_of(
