@@ -362,6 +362,10 @@ def fit(
     calibrate: Annotated[
         str | None, typer.Option(help="sigmoid or isotonic, on held-out training images.")
     ] = None,
+    class_weight: Annotated[
+        str | None,
+        typer.Option(help="balanced: rare classes weigh as much as others; knn stays as it is."),
+    ] = None,
     metric: Annotated[str, typer.Option(help="Ranks, tunes and chooses the winner.")] = "auroc",
     rope: Annotated[
         float, typer.Option(help="A difference up to this is practically none.")
@@ -405,6 +409,7 @@ def fit(
             combine=combine,
             include_gone=include_gone,
             calibrate=calibrate,
+            class_weight=class_weight,
             metric=metric,
             rope=rope,
             specificity=specificity,

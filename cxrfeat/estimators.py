@@ -220,6 +220,8 @@ class BoostedTrees(ClassifierMixin, BaseEstimator):
     n_estimators : int
         Rounds of boosting.
     seed : int
+    class_weight : "balanced" or None
+        Every class has the same total weight.
 
     Attributes
     ----------
@@ -240,14 +242,22 @@ class BoostedTrees(ClassifierMixin, BaseEstimator):
     ['clear', 'clear', 'opaque', 'opaque']
     """
 
-    def __init__(self, n_estimators: int = 100, seed: int = 0) -> None:
+    class_weight: str | None = None  # of models that were saved before there was one
+
+    def __init__(
+        self, n_estimators: int = 100, seed: int = 0, class_weight: str | None = None
+    ) -> None:
         self.n_estimators = n_estimators
         self.seed = seed
+        self.class_weight = class_weight
 
     def fit(self, X: FloatMatrix, y: npt.ArrayLike) -> BoostedTrees:
         """Fit to rows X of shape (n, D) and their classes y of shape (n,)."""
         self.classes_, labels = np.unique(np.asarray(y), return_inverse=True)
-        train = _xgboost().QuantileDMatrix(np.asarray(X, np.float32), label=labels, max_bin=64)
+        weights = None if self.class_weight is None else balanced_weights(labels)[labels]
+        train = _xgboost().QuantileDMatrix(
+            np.asarray(X, np.float32), label=labels, weight=weights, max_bin=64
+        )
         booster = _xgboost().train(
             boosting_parameters(len(self.classes_), self.seed),
             train,
@@ -266,6 +276,23 @@ class BoostedTrees(ClassifierMixin, BaseEstimator):
     def predict(self, X: FloatMatrix) -> npt.NDArray[Any]:
         """Most probable class of each row, shape (n,)."""
         return np.asarray(self.classes_[self.predict_proba(X).argmax(axis=1)])
+
+
+def balanced_weights(y: npt.NDArray[np.intp]) -> Matrix:
+    """Weight of each class by which all have the same total, as scikit-learn's ``"balanced"``.
+
+    Parameters
+    ----------
+    y : ndarray of int, shape (n,)
+
+    Returns
+    -------
+    ndarray, shape (max(y) + 1,)
+        n / (classes that are there * images of the class); 1 for a class without an image.
+    """
+    count = np.bincount(y)
+    there = count > 0
+    return np.where(there, len(y) / (there.sum() * np.maximum(count, 1)), 1.0)
 
 
 def boosting_parameters(n_classes: int, seed: int, threads: int = 1) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import xgboost
 
-from cxrfeat.estimators import boosting_parameters, two_columns
+from cxrfeat.estimators import balanced_weights, boosting_parameters, two_columns
 from cxrfeat.evaluation.shared import Rows, SharedFold
 
 Matrix = npt.NDArray[np.float64]
@@ -34,12 +34,21 @@ def boosting_path(
     n_classes = int(y.max()) + 1
     most = max(setting["n_estimators"] for setting in settings)
     results = []
+    weighs = settings[0].get("class_weight") is not None
     for fit, val in pairs:
-        train = xgboost.QuantileDMatrix(fold.raw[fit], label=y[fit], max_bin=64)
+        weight = np.ones(n_classes)
+        if weighs:
+            of_fit = balanced_weights(y[fit])
+            weight[: len(of_fit)] = of_fit
+        train = xgboost.QuantileDMatrix(
+            fold.raw[fit], label=y[fit], weight=weight[y[fit]] if weighs else None, max_bin=64
+        )
         held_out = xgboost.QuantileDMatrix(fold.raw[val], ref=train, max_bin=64)
         stop = None
         if len(settings) > 1:
             held_out.set_label(y[val])
+            if weighs:
+                held_out.set_weight(weight[y[val]])
             stop = PATIENCE
         booster = xgboost.train(
             boosting_parameters(n_classes, seed),

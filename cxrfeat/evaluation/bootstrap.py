@@ -59,7 +59,10 @@ class PatientResamples:
         probabilities: Sequence[Matrix],
         exclusive: bool,
     ) -> Matrix:
-        """Score every resample, shape (resamples,).
+        """Score every resample, shape (resamples,); NaN for a metric that only describes.
+
+        Drawing images anew adds their noise to a calibration error once more: the drawn values
+        lie above the error itself, and an interval of them need not contain it.
 
         Parameters
         ----------
@@ -67,6 +70,8 @@ class PatientResamples:
         probabilities
             Per fold, of its test rows.
         """
+        if metric.descriptive:
+            return np.full(len(self.drawn), np.nan)
         total = np.zeros(len(self.drawn))
         defined = np.zeros(len(self.drawn))
         for fold, p in zip(folds, probabilities, strict=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
@@ -199,3 +200,13 @@ def on_fixed_test_set(
         return tests, None
     y = truth.argmax(axis=1)
     return tests, mcnemar(first.argmax(axis=1) == y, second.argmax(axis=1) == y)
+
+
+def adjusted_over_all(pairs: Sequence[Comparison]) -> list[Comparison]:
+    """Give every DeLong test a ``p_holm``: one family of all classes and pairs of a run."""
+    tests = [test for pair in pairs for test in pair.delong]
+    adjusted = iter(holm([test["p"] for test in tests]))
+    return [
+        replace(pair, delong=[test | {"p_holm": next(adjusted)} for test in pair.delong])
+        for pair in pairs
+    ]

@@ -56,7 +56,12 @@ def svm_rbf_path(
         towards = fold.rbf[np.ix_(val, fit)]
         along = []
         for setting in settings:
-            machine = SVC(C=setting["C"], kernel="precomputed", cache_size=500)
+            machine = SVC(
+                C=setting["C"],
+                kernel="precomputed",
+                cache_size=500,
+                class_weight=setting.get("class_weight"),
+            )
             score = machine.fit(among, y[fit]).decision_function(towards)
             along.append(np.stack([-score, score], axis=1) if score.ndim == 1 else score)
         results.append(np.stack(along))

@@ -6,19 +6,37 @@ settings and inner folds at once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy.linalg import cho_factor, cho_solve
 
-from cxrfeat.estimators import softmax
+from cxrfeat.estimators import balanced_weights, softmax
 from cxrfeat.evaluation.shared import FloatMatrix, Rows, SharedFold
 from cxrfeat.evaluation.solver import Loss, Penalised, minimise
 
 Matrix = npt.NDArray[np.float64]
 Setting = dict[str, Any]
+
+
+def _row_weights(y: npt.NDArray[np.intp], settings: Sequence[Setting]) -> Matrix | None:
+    """Weight of each row, shape (n,), where the settings weigh classes; all of them do, or none."""
+    if settings[0].get("class_weight") is None:
+        return None
+    return balanced_weights(y)[y]
+
+
+def _hinge_weights(y: npt.NDArray[np.intp], settings: Sequence[Setting]) -> Matrix | None:
+    """Weights as liblinear gives them: of several classes, each machine weighs its own alone.
+
+    Shape (n,) for two classes, else (n, K).
+    """
+    weight = _row_weights(y, settings)
+    if weight is None or int(y.max()) == 1:
+        return weight
+    return np.where(np.eye(int(y.max()) + 1)[y] == 1, weight[:, None], 1.0)
 
 
 def logistic_path(
@@ -45,7 +63,9 @@ def linear_svm_path(
 ) -> list[Matrix]:
     """Decision scores of one-vs-rest squared-hinge machines along ``C``."""
     # liblinear penalises the intercept as one more weight, and so the reference does.
-    scores = _penalised_path(fold, y, pairs, settings, _squared_hinge_loss, 2.0, 1.0)
+    scores = _penalised_path(
+        fold, y, pairs, settings, _squared_hinge_loss, 2.0, 1.0, _hinge_weights
+    )
     return [np.concatenate([-s, s], axis=-1) if s.shape[-1] == 1 else s for s in scores]
 
 
@@ -59,17 +79,20 @@ def lda_path(
     """Probabilities of linear discriminant analysis along ``shrinkage``.
 
     The within-class covariance is shrunk towards the identity times its mean variance, as
-    scikit-learn's ``solver="lsqr"`` does; one covariance serves every shrinkage.
+    scikit-learn's ``solver="lsqr"`` does; one covariance serves every shrinkage. Balanced classes
+    have equal priors, by which that solver also weighs their covariances.
     """
     Z = fold.rotated
     n_classes = int(y.max()) + 1
     results = []
     for fit, val in pairs:
         rows, labels = Z[fit], y[fit]
-        prior = np.bincount(labels, minlength=n_classes) / len(labels)
+        weight = _row_weights(labels, settings)
+        prior = np.bincount(labels, weight, minlength=n_classes) / len(labels)
         means = np.stack([rows[labels == k].mean(axis=0) for k in range(n_classes)])
         centred = rows - means[labels]
-        covariance = (centred.T @ centred) / np.float32(len(rows))
+        spread = centred if weight is None else centred * weight[:, None].astype(np.float32)
+        covariance = (spread.T @ centred) / np.float32(len(rows))
         # Directions dropped by the rotation have no variance, but count in the mean.
         variance = np.trace(covariance) / fold.dimension
         along = []
@@ -105,12 +128,17 @@ def _penalised_path(
     loss: Loss,
     curvature: float,
     intercept_share: float = 0.0,
+    weights_of: Callable[[npt.NDArray[np.intp], Sequence[Setting]], Matrix | None] = _row_weights,
 ) -> list[Matrix]:
     Z = fold.rotated
     target = np.eye(int(y.max()) + 1, dtype=np.float32)[y]
     if target.shape[1] == 2:
         target = target[:, 1:]
-    problems = [Penalised(fit, setting["C"]) for fit, _ in pairs for setting in settings]
+    problems = [
+        Penalised(fit, setting["C"], weight)
+        for fit, weight in ((fit, weights_of(y[fit], settings)) for fit, _ in pairs)
+        for setting in settings
+    ]
     W = minimise(Z, target, problems, loss, curvature, intercept_share)
     W = W.reshape(len(pairs), len(settings), *W.shape[1:])
     return [
@@ -124,12 +152,12 @@ def _softmax_loss(scores: FloatMatrix, target: FloatMatrix) -> tuple[FloatMatrix
     exponent = np.exp(scores - top)
     total = exponent.sum(axis=2, keepdims=True)
     value = (np.log(total) + top)[..., 0] - np.einsum("pnk,nk->pn", scores, target)
-    return value, exponent / total - target
+    return value[..., None], exponent / total - target
 
 
 def _sigmoid_loss(scores: FloatMatrix, target: FloatMatrix) -> tuple[FloatMatrix, FloatMatrix]:
     value = np.logaddexp(np.float32(0.0), scores) - scores * target
-    return value[..., 0], np.float32(0.5) * (1 + np.tanh(np.float32(0.5) * scores)) - target
+    return value, np.float32(0.5) * (1 + np.tanh(np.float32(0.5) * scores)) - target
 
 
 def _squared_hinge_loss(
@@ -137,4 +165,4 @@ def _squared_hinge_loss(
 ) -> tuple[FloatMatrix, FloatMatrix]:
     sign = 2 * target - 1
     slack = np.maximum(np.float32(0.0), 1 - sign * scores)
-    return np.einsum("pnk,pnk->pn", slack, slack), -2 * sign * slack
+    return slack * slack, -2 * sign * slack

@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from cxrfeat.errors import UnknownNameError
+from cxrfeat.errors import InputError, UnknownNameError
 
 Matrix = npt.NDArray[np.float64]
 Function = Callable[[Matrix, Matrix, Matrix, bool], Matrix]
@@ -45,6 +45,8 @@ class Metric:
     larger_is_better : bool
     needs_probabilities : bool
         Whether decision scores will not do.
+    descriptive : bool
+        Shown, but nothing is ranked by it, and no interval is drawn around it.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Metric:
     function: Function
     larger_is_better: bool = True
     needs_probabilities: bool = False
+    descriptive: bool = False
 
     def __call__(self, truth: Matrix, p: Matrix, exclusive: bool) -> float:
         """Score one set of predictions, every image once."""
@@ -242,18 +245,28 @@ def _bin(p: Matrix) -> npt.NDArray[np.intp]:
 def per_class_ece(truth: Matrix, p: Matrix, weights: Matrix) -> Matrix:
     """Compute each class's expected calibration error over ten equal bins, shape (B, K).
 
+    The root of the mean squared gap between observed and predicted share. The plain gap is never
+    0: chance alone opens one in every bin, and the more bins, the wider. So each squared gap gives
+    back its own variance, and what is left below 0 counts as 0. Bins of one image, whose variance
+    is not known, are left out.
+
     References
     ----------
-    Naeini MP, Cooper G, Hauskrecht M. Obtaining well calibrated probabilities using Bayesian
-    binning. AAAI 2015; class by class as in Kull M et al. Beyond temperature scaling. NeurIPS
-    2019.
+    Kumar A, Liang P, Ma T. Verified uncertainty calibration. NeurIPS 2019 (the debiased
+    estimator); class by class as in Kull M et al. Beyond temperature scaling. NeurIPS 2019.
     """
     columns = []
     for truth_k, p_k in zip(truth.T, p.T, strict=True):
         known = np.isfinite(truth_k) & np.isfinite(p_k)
-        in_bin = np.eye(ECE_BINS)[_bin(p_k[known])]
-        gap = weights[:, known] @ (in_bin * (truth_k[known] - p_k[known])[:, None])
-        columns.append(_ratio(np.abs(gap).sum(axis=1), weights[:, known].sum(axis=1)))
+        counted, in_bin = weights[:, known], np.eye(ECE_BINS)[_bin(p_k[known])]
+        images = counted @ in_bin
+        observed = _ratio(counted @ (in_bin * truth_k[known][:, None]), images)
+        gap = observed - _ratio(counted @ (in_bin * p_k[known][:, None]), images)
+        squared = gap**2 - _ratio(observed * (1 - observed), images - 1)
+        usable = images > 1
+        squared = np.where(usable, images * squared, 0.0).sum(axis=1)
+        mean = _ratio(squared, np.where(usable, images, 0.0).sum(axis=1))
+        columns.append(np.sqrt(np.maximum(mean, 0.0)))
     return np.stack(columns, axis=1)
 
 
@@ -382,7 +395,7 @@ METRICS: dict[str, Metric] = {
         Metric("npv", "NPV", _npv),
         Metric("log_loss", "log-loss", _log_loss, False, True),
         Metric("brier", "Brier", _brier, False, True),
-        Metric("ece", "ECE", _ece, False, True),
+        Metric("ece", "ECE", _ece, False, True, descriptive=True),
     )
 }
 
@@ -392,6 +405,23 @@ def metric(name: str) -> Metric:
     if name not in METRICS:
         raise UnknownNameError("metric", name, METRICS)
     return METRICS[name]
+
+
+def primary(name: str) -> Metric:
+    """Look up a metric that may rank, tune and choose.
+
+    Raises
+    ------
+    InputError
+        One that only describes: guessing has no calibration error, and would come first.
+    """
+    found = metric(name)
+    if found.descriptive:
+        raise InputError(
+            f"--metric {name}: it cannot rank, because guessing the share of each class comes"
+            " first by it; rank probabilities by --metric brier or log_loss, it is shown anyway"
+        )
+    return found
 
 
 def threshold_at_specificity(truth: Matrix, score: Matrix, specificity: float) -> float:

@@ -108,9 +108,10 @@ def _fitted(
     seed: int,
     widths: Sequence[int],
 ) -> Any:
-    estimator = head.estimator(found.setting, len(problem.rows), seed, widths)
+    n_classes = int(problem.y.max()) + 1
+    estimator = head.estimator(found.setting, len(problem.rows), seed, widths, n_classes)
     estimator.fit(X[problem.rows], problem.y[problem.rows])
     calibration = found.calibration
     if calibration is None and head.gives == "decisions":
-        calibration = unfitted_link(int(problem.y.max()) + 1)
+        calibration = unfitted_link(n_classes)
     return estimator if calibration is None else calibration.around(estimator)

@@ -25,7 +25,9 @@ from cxrfeat.evaluation.shared import FloatMatrix, Rows
 
 Matrix = npt.NDArray[np.float64]
 Loss = Callable[[FloatMatrix, FloatMatrix], tuple[FloatMatrix, FloatMatrix]]
-"""From scores and targets of shape (P, n, K): loss of each row (P, n), and its slope (P, n, K)."""
+"""From scores and targets of shape (P, n, K): loss and its slope (P, n, K).
+
+A loss of a row as a whole, and not of each of its columns, has the shape (P, n, 1)."""
 
 STEPS = 100
 MEMORY = 10
@@ -43,10 +45,13 @@ class Penalised:
     rows : ndarray of int
         The rows that count.
     C : float
+    weights : ndarray, shape (len(rows),) or (len(rows), K), or None
+        How much each counts, or each of its columns: 1 on average over the rows, or about so.
     """
 
     rows: Rows
     C: float
+    weights: Matrix | None = None
 
 
 def minimise(
@@ -77,14 +82,24 @@ def minimise(
     rows = np.unique(np.concatenate([problem.rows for problem in problems]))
     A = np.concatenate([Z[rows], np.ones((len(rows), 1), np.float32)], axis=1)
     T = target[rows]
-    weight = np.zeros((len(problems), len(rows)), np.float32)
+    each = any(p.weights is not None and p.weights.ndim == 2 for p in problems)
+    weight = np.zeros((len(problems), len(rows), T.shape[1] if each else 1), np.float32)
     for number, problem in enumerate(problems):
-        weight[number, np.searchsorted(rows, problem.rows)] = 1.0 / len(problem.rows)
+        place = np.searchsorted(rows, problem.rows)
+        counted = 1.0 if problem.weights is None else problem.weights.reshape(len(place), -1)
+        weight[number, place] = counted / len(problem.rows)
     penalty = np.array([1.0 / (p.C * len(p.rows)) for p in problems])
     share = np.ones(A.shape[1], np.float32)
     share[-1] = intercept_share
     objective = _Objective(A, T, weight, penalty[:, None] * share, loss)
-    return _lbfgs(objective, _Metric(A, penalty, share, curvature))
+    B = A
+    if any(problem.weights is not None for problem in problems):
+        # Rows that count more bend the objective more.
+        lengths = np.array([len(problem.rows) for problem in problems], np.float32)
+        relative = weight.mean(axis=2) * lengths[:, None]
+        mean = relative.sum(axis=0) / np.maximum((relative > 0).sum(axis=0), 1)
+        B = A * np.sqrt(mean)[:, None].astype(np.float32)
+    return _lbfgs(objective, _Metric(B, penalty, share, curvature))
 
 
 @dataclass(frozen=True)
@@ -109,17 +124,20 @@ class _Objective:
         """Value of each problem, and its gradient."""
         P, r, K = self.shape
         value, slope = self.loss(self.scores(W), self.T)
-        slope *= self.weight[:, :, None]
+        slope *= self.weight
         flat = slope.transpose(1, 0, 2).reshape(-1, P * K)
         gradient = (self.A.T @ flat).reshape(r, P, K).transpose(1, 0, 2)
         ridge = self.penalty[:, :, None] * W
-        total = np.einsum("pn,pn->p", value, self.weight, dtype=np.float64)
+        total = np.einsum("pnk,pnk->p", value, self.weight, dtype=np.float64)
         total += 0.5 * np.einsum("prk,prk->p", W, ridge, dtype=np.float64)
         return total, (gradient + ridge).astype(np.float32)
 
 
 class _Metric:
-    """Solves with curvature * A'A / n + penalty, one factorisation per distinct penalty."""
+    """Solves with curvature * A'A / n + penalty, one factorisation per distinct penalty.
+
+    Rows of A are scaled by the root of how much they count.
+    """
 
     def __init__(
         self, A: FloatMatrix, penalty: Matrix, share: FloatMatrix, curvature: float

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy.typing as npt
 from cxrfeat.evaluation.align import Study
 from cxrfeat.evaluation.bootstrap import PatientResamples, interval
 from cxrfeat.evaluation.crossvalidate import Outcomes
+from cxrfeat.evaluation.decision import decision_curve
 from cxrfeat.evaluation.folds import Fold
 from cxrfeat.evaluation.heads import FLOOR
 from cxrfeat.evaluation.metrics import (
@@ -24,8 +26,10 @@ from cxrfeat.evaluation.metrics import (
     known_truth,
     per_class_auprc,
     per_class_auroc,
+    per_class_ece,
     reliability,
 )
+from cxrfeat.evaluation.recalibration import recalibration
 from cxrfeat.evaluation.tuning import Outcome
 from cxrfeat.results import ClassReport, ExtractorScore, HeadReport, Interval, Score
 
@@ -38,6 +42,22 @@ AT_SPECIFICITY = "sensitivity_at_specificity"
 def metric_names() -> list[str]:
     """Names of all metrics of a fold, in the order of the tables."""
     return [*METRICS, AT_SPECIFICITY]
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """All out-of-fold images of one repeat.
+
+    Attributes
+    ----------
+    truth, p : ndarray, shape (m, K)
+    fold, patient : ndarray of int, shape (m,)
+    """
+
+    truth: Matrix
+    p: Matrix
+    fold: npt.NDArray[np.intp]
+    patient: npt.NDArray[np.intp]
 
 
 class Summary:
@@ -157,7 +177,9 @@ class Summary:
             head=score.head,
             control=score.control,
             intervals={
-                name: interval(self._drawn(metric, of_folds)) for name, metric in METRICS.items()
+                name: interval(self._drawn(metric, of_folds))
+                for name, metric in METRICS.items()
+                if not metric.descriptive
             },
             classes=self._class_reports(of_folds, first),
             confusion=table.tolist() if self.exclusive else [],
@@ -177,8 +199,9 @@ class Summary:
         fixed = counts(judged, at, once)
         areas = self._over_folds(per_class_auroc, of_folds)
         precisions = self._over_folds(per_class_auprc, of_folds)
+        together = self._repeats(of_folds)
         return [
-            self._class_report(k, truth, p, plain, fixed, areas, precisions)
+            self._class_report(k, truth, p, plain, fixed, areas, precisions, together)
             for k in range(len(self.study.classes))
         ]
 
@@ -191,12 +214,24 @@ class Summary:
         fixed: Counts,
         areas: Matrix,
         precisions: Matrix,
+        together: Sequence[Repeat],
     ) -> ClassReport:
         sensitivity, specificity = float(plain.sensitivity[0, k]), float(plain.specificity[0, k])
         support, known = int(np.nansum(truth[:, k])), int(np.isfinite(truth[:, k]).sum())
         ppv, npv = float("nan"), float("nan")
         if self.prevalence is not None:
             ppv, npv = at_prevalence(sensitivity, specificity, self.prevalence)
+        line = recalibration(
+            np.concatenate([one.truth[:, k] for one in together]),
+            np.concatenate([one.p[:, k] for one in together]),
+            repeat=np.repeat(np.arange(len(together)), [len(one.p) for one in together]),
+            fold=np.concatenate([one.fold for one in together]),
+            patient=np.concatenate([one.patient for one in together]),
+        )
+        errors = [
+            per_class_ece(one.truth[:, [k]], one.p[:, [k]], np.ones((1, len(one.p))))[0, 0]
+            for one in together
+        ]
         return ClassReport(
             name=self.study.classes[k],
             support=support,
@@ -214,7 +249,35 @@ class Summary:
             ppv_at_prevalence=ppv,
             npv_at_prevalence=npv,
             reliability=reliability(truth[:, k], p[:, k]),
+            ece=_mean(np.array(errors)),
+            calibration_slope=line.slope,
+            calibration_slope_interval=line.slope_interval,
+            calibration_intercept=line.intercept,
+            calibration_intercept_interval=line.intercept_interval,
+            decision_curve=decision_curve(
+                [one.truth[:, k] for one in together], [one.p[:, k] for one in together]
+            ),
         )
+
+    def _repeats(self, of_folds: Sequence[Outcome]) -> list[Repeat]:
+        """Put the folds of each repeat together, for what is asked of probabilities as they are."""
+        together = []
+        for repeat in dict.fromkeys(fold.repeat for fold in self.folds):
+            parts = [
+                (fold.test, outcome.probability)
+                for fold, outcome in zip(self.folds, of_folds, strict=True)
+                if fold.repeat == repeat
+            ]
+            rows = np.concatenate([rows for rows, _ in parts])
+            together.append(
+                Repeat(
+                    self.truth[rows],
+                    np.concatenate([p for _, p in parts]),
+                    np.repeat(np.arange(len(parts)), [len(rows) for rows, _ in parts]),
+                    self.resamples.patient[rows],
+                )
+            )
+        return together
 
     def _over_folds(self, per_class: Any, of_folds: Sequence[Outcome]) -> Matrix:
         values = np.stack(
@@ -315,6 +378,20 @@ def _joined(classes: Sequence[str], held: npt.NDArray[np.bool_]) -> str:
 def _where_called(truth: Matrix, outcome: Outcome) -> Matrix:
     """Truth of shape (n, K), NaN also where there is no probability or no threshold for it."""
     return known_truth(known_truth(truth, outcome.probability), outcome.thresholds)
+
+
+def without_slope(reports: Sequence[HeadReport]) -> list[str]:
+    """Say for which classes there is no calibration slope, and why; guessing never has one."""
+    notes = []
+    for report in reports:
+        names = [one.name for one in report.classes if not np.isfinite(one.calibration_slope)]
+        if names and report.head != FLOOR:
+            notes.append(
+                f"{report.extractor} with {report.head} has no calibration slope for"
+                f" {', '.join(names)}: the out-of-fold probabilities separate the images of a class"
+                " from all others, or do not tell the images of any fold apart"
+            )
+    return notes
 
 
 def winner(ranked: Sequence[Score]) -> Score:

@@ -39,6 +39,7 @@ DRAWINGS: dict[str, Drawing] = {
     "precision-recall": curves.precision_recall,
     "confusion": scores.confusion,
     "reliability": curves.reliability,
+    "decision-curve": curves.decision_curve,
     "learning-curve": scores.learning_curve,
     "map-class": embedding_map.by_class,
     "map-source": embedding_map.by_source,

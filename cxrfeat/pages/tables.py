@@ -55,6 +55,10 @@ def _number(value: float | None, digits: int = 3) -> Cell:
     return Cell(number(value, digits), value)
 
 
+def _interval(limits: Sequence[float | None]) -> Cell:
+    return Cell("–") if limits[0] is None else Cell(interval(limits), limits[0])
+
+
 def _spread(mean: float | None, sd: float | None) -> Cell:
     return Cell(number(mean), mean, "" if sd is None or mean is None else f"± {number(sd)}")
 
@@ -143,6 +147,32 @@ def differences(results: Mapping[str, Any]) -> Table:
     )
 
 
+def fixed_test_set(results: Mapping[str, Any]) -> Table:
+    """DeLong's tests, where the run has a fixed test set with one image per patient."""
+    named = {one["extractor"]: shown(one) for one in results["extractors"]}
+    return Table(
+        "table-delong",
+        "AUROC of pairs on the fixed test set: DeLong's test; p (Holm) is adjusted over all classes"
+        " and pairs of this table",
+        _columns(
+            *("First", "Second", "Class", "First's AUROC", "Second's AUROC", "Difference", "p"),
+            "p (Holm)",
+            words=3,
+        ),
+        [
+            [
+                *(_text(text) for text in (named[pair["first"]], named[pair["second"]])),
+                _text(test["class"]),
+                *(_number(test[name]) for name in ("first", "second", "difference", "p")),
+                _number(test.get("p_holm")),
+            ]
+            for pair in results["comparisons"]
+            for test in pair["delong"]
+        ],
+        sortable=True,
+    )
+
+
 def classes(results: Mapping[str, Any]) -> list[Table]:
     """List the best head of each extractor, class by class."""
     at = f"at {results['options'].get('specificity', 0.9):g}"
@@ -176,6 +206,38 @@ def classes(results: Mapping[str, Any]) -> list[Table]:
         )
         for place, report in enumerate(results["reports"])
     ]
+
+
+def calibration(results: Mapping[str, Any]) -> Table:
+    """List how far the probabilities of each class can be taken at their word."""
+    return Table(
+        "table-calibration",
+        "Calibration of the out-of-fold probabilities, one class against the rest: ideal are a"
+        " slope of 1, an intercept of 0 and no error; 95 % intervals. A dash: not defined, e.g."
+        " where the probabilities separate the class from the rest",
+        _columns(
+            *("Class", "Extractor", "Head", "Slope", "95 % interval", "Intercept"),
+            *("95 % interval", "Expected calibration error"),
+            words=3,
+        ),
+        [
+            [
+                _text(entry["name"]),
+                _text(shown(report)),
+                _text(report["head"]),
+                *(
+                    cell
+                    for name in ("calibration_slope", "calibration_intercept")
+                    for cell in (_number(entry[name]), _interval(entry[f"{name}_interval"]))
+                ),
+                _number(entry["ece"]),
+            ]
+            for report in results["reports"]
+            for entry in report["classes"]
+            if "calibration_slope" in entry
+        ],
+        sortable=True,
+    )
 
 
 def learning(results: Mapping[str, Any]) -> Table:

@@ -184,12 +184,14 @@ def _scores(about: Mapping[str, Any], results: Mapping[str, Any] | None) -> Line
     ]  # fmt: skip
     lines = _table(("metric", "mean", "standard deviation", "95 % interval"), rows)
     if report is not None:
-        names = ("support", "auroc", "recall", "specificity", "precision", "npv")
+        names = ("support", "auroc", "recall", "specificity", "precision", "npv",
+                 "calibration_slope", "calibration_intercept")  # fmt: skip
         of_class = [
-            (one["name"], *(written(one[name], "undefined") for name in names))
+            (one["name"], *(written(one.get(name), "undefined") for name in names))
             for one in report["classes"]
         ]
-        header = ("class", "images", "AUROC", "sensitivity", "specificity", "PPV", "NPV")
+        header = ("class", "images", "AUROC", "sensitivity", "specificity", "PPV", "NPV",
+                  "calibration slope", "calibration intercept")  # fmt: skip
         lines += ["", *_table(header, of_class)]
     return [*lines, *_unflattered(about, results)]
 

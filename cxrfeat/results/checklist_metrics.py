@@ -44,7 +44,7 @@ METRICS: tuple[Rule, ...] = (
     partly("19", "confounders", says.RANDOM, *says.PERMUTED, says.FINDINGS),
     partly("20", "measures that suit the task", says.METRICS_USED),
     automatic("21", "uncertainty", says.INTERVAL_METHOD, says.ALL_INTERVALS),
-    automatic("22", "calibration", says.CALIBRATION),
+    automatic("22", "calibration", says.CALIBRATION, says.SLOPES),
     automatic("23", "one kind of imaging, or proof that more is better",
               "one radiograph at a time, nothing else: {h5: /embeddings.dimension} numbers of it"),
     author("24", "compared with what is not radiomics"),

@@ -120,6 +120,18 @@ CALIBRATION = Part(
     " {results: ranking[@winner].mean.ece}; observed and predicted shares are in"
     " reports[*].classes[*].reliability of results.json"
 )
+SLOPES = Part(
+    "calibration slope (ideal 1) of {results: reports[@report].classes[*].name}:"
+    " {results: reports[@report].classes[*].calibration_slope}; intercept (ideal 0):"
+    " {results: reports[@report].classes[*].calibration_intercept}",
+    optional=True,
+)
+UNWEIGHTED = Part("no class is resampled or weighted", unless="winner.settings[0].class_weight")
+WEIGHTED = Part(
+    "no class is resampled; classes weigh {results: options.class_weight} in the loss of"
+    " {results: winner.head}",
+    when="winner.settings[0].class_weight",
+)
 CONFUSION = Part(
     "confusion of {results: reports[@report].classes[*].name}, a row per true class:"
     " {results: reports[@report].confusion|none for labels that exclude nothing}; every out-of-fold"

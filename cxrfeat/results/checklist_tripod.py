@@ -50,7 +50,7 @@ TRIPOD_AI: tuple[Rule, ...] = (
               "predict_proba of {results: winner.head} on {results: winner.extractor}; every"
               " prediction is in predictions.csv", says.MODEL_FILE),
     automatic("13", "class imbalance",
-              "no class is resampled or weighted; calibration {results: options.calibrate}",
+              says.UNWEIGHTED, says.WEIGHTED, "calibration {results: options.calibrate}",
               says.PER_CLASS),
     author("14", "fairness"),
     partly("15", "output, and thresholds and why", says.OUTPUT,

@@ -60,6 +60,15 @@ class ClassReport:
         Where the class has the share that was asked for; NaN if none was.
     reliability : list of dict
         Observed against predicted share, in ten bins.
+    ece : float
+        Expected calibration error of all out-of-fold images, debiased; mean over the repeats.
+    calibration_slope, calibration_intercept : float
+        Of a logistic recalibration of all out-of-fold images, mean over the repeats; ideal are 1
+        and 0. NaN where none is finite.
+    calibration_slope_interval, calibration_intercept_interval : tuple of float
+        95 %, from the spread over patients.
+    decision_curve : dict
+        Lists ``threshold``, ``net_benefit`` and ``treat_all``; mean over the repeats.
     """
 
     name: str
@@ -78,6 +87,12 @@ class ClassReport:
     ppv_at_prevalence: float
     npv_at_prevalence: float
     reliability: list[dict[str, float]]
+    ece: float
+    calibration_slope: float
+    calibration_slope_interval: Interval
+    calibration_intercept: float
+    calibration_intercept_interval: Interval
+    decision_curve: dict[str, list[float]]
 
 
 @dataclass(frozen=True)
@@ -87,7 +102,7 @@ class HeadReport:
     Attributes
     ----------
     intervals : dict of str to tuple of float
-        95 % of every metric, by drawing patients anew.
+        95 % of every metric but ``ece``, by drawing patients anew.
     confusion : list of list of int, shape (K, K)
         A row per true class, a column per predicted one, of the first repeat; empty for
         multi-label labels.
@@ -139,7 +154,8 @@ class Comparison:
         ``"better"``, ``"same"`` or ``"undecided"``.
     sentence : str
     delong, mcnemar
-        Only for a fixed test set with one image per patient.
+        Only for a fixed test set with one image per patient. DeLong's ``p_holm`` is adjusted over
+        all classes and pairs of the run.
     """
 
     first: str

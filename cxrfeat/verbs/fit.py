@@ -24,9 +24,9 @@ from cxrfeat.evaluation.calibration import METHODS
 from cxrfeat.evaluation.crossvalidate import CrossValidated, FoldDone, cross_validate
 from cxrfeat.evaluation.curve import learning_curves
 from cxrfeat.evaluation.distance import reference
-from cxrfeat.evaluation.metrics import metric as metric_named
+from cxrfeat.evaluation.metrics import primary as primary_metric
 from cxrfeat.evaluation.refit import probe, refit, thresholds
-from cxrfeat.evaluation.summary import Summary, winner
+from cxrfeat.evaluation.summary import Summary, winner, without_slope
 from cxrfeat.evaluation.tuning import Plan
 from cxrfeat.results import (
     Comparison,
@@ -64,6 +64,7 @@ def fit(
     combine: Sequence[str] | None = None,
     include_gone: bool = False,
     calibrate: str | None = None,
+    class_weight: str | None = None,
     metric: str = "auroc",
     rope: float = 0.01,
     specificity: float = 0.9,
@@ -106,6 +107,9 @@ def fit(
     calibrate
         ``"sigmoid"`` or ``"isotonic"``: calibrate every head on held-out training images.
         (Heads without probabilities of their own get ``"sigmoid"`` in any case.)
+    class_weight
+        ``"balanced"``: classes weigh the same in the training rows, however rare; labels each by
+        themselves. ``knn`` cannot; heads by import path need a parameter ``class_weight``.
     metric
         The primary metric, declared before looking: it ranks, tunes and chooses the winner.
     rope
@@ -157,11 +161,12 @@ def fit(
         "splits": None if splits is None else str(splits),
         "test": None if test is None else [str(path) for path in _several(test)],
         "combine": list(combine or []), "include_gone": include_gone, "calibrate": calibrate,
-        "metric": metric, "rope": rope, "specificity": specificity, "prevalence": prevalence,
+        "class_weight": class_weight, "metric": metric, "rope": rope,
+        "specificity": specificity, "prevalence": prevalence,
         "learning_curve": learning_curve, "seed": seed,
     }  # fmt: skip
-    heads = registry.named(head)
-    primary = metric_named(metric)
+    heads, unweighted = registry.weighted(registry.named(head), class_weight)
+    primary = primary_metric(metric)
     _check_numbers(calibrate, rope, specificity, prevalence, jobs)
     study = load_study(embeddings, include_gone=include_gone)
     outside_from = None
@@ -202,6 +207,7 @@ def fit(
         resamples = PatientResamples(len(study), design.patients, seed=seed)
         summary = Summary(study, design.folds, validated.outcomes, primary, resamples, prevalence)
         ranking = summary.ranking()
+        reports = summary.reports(ranking)
         extractors, comparisons = _compare(summary, design, rope)
         best = winner(ranking)
         curves = _curves(study, design, ranking, plan, jobs) if learning_curve else []
@@ -227,7 +233,7 @@ def fit(
             folds=design.sentence,
             options=options,
             ranking=ranking,
-            reports=summary.reports(ranking),
+            reports=reports,
             extractors=extractors,
             comparisons=comparisons,
             permuted={
@@ -237,7 +243,15 @@ def fit(
             curves=curves,
             winner={"extractor": best.extractor, "head": best.head, "settings": tuned},
             findings=found,
-            notes=study.notes + design.notes + searched + undefined + notes,
+            notes=[
+                *study.notes,
+                *design.notes,
+                *unweighted,
+                *searched,
+                *undefined,
+                *without_slope(reports),
+                *notes,
+            ],
             seconds=round(time.monotonic() - started, 2),
             files={
                 name: str(run.final / name)
@@ -338,7 +352,9 @@ def _compare(
         extractors, drawn, design.folds, summary.metric, rope=rope, images=len(tested)
     )
     if len(design.folds) == 1 and _one_image_per_patient(design):
-        pairs = [_with_fixed_tests(summary, design, pair) for pair in pairs]
+        pairs = comparison.adjusted_over_all(
+            [_with_fixed_tests(summary, design, pair) for pair in pairs]
+        )
     return extractors, pairs
 
 

@@ -118,9 +118,14 @@ def test_calibration_error_is_the_gap_in_each_bin_by_hand() -> None:
     assert [(row["low"], row["images"]) for row in table] == [(0.1, 2), (0.9, 2)]
     assert table[0]["predicted"] == pytest.approx(0.15)
     assert table[0]["observed"] == pytest.approx(0.5)
-    expected = 0.5 * abs(0.5 - 0.15) + 0.5 * abs(1.0 - 0.975)
-    found = metrics.per_class_ece(truth[:, None], p[:, None], np.ones((1, 5)))
-    assert found[0, 0] == pytest.approx(expected)
+    # Each squared gap less its variance: two images, then each counted four times.
+    few, more = (
+        metrics.per_class_ece(truth[:, None], p[:, None], np.full((1, 5), float(times)))
+        for times in (1, 4)
+    )
+    assert few[0, 0] == 0  # 0.35^2 - 0.5 * 0.5 / 1 is below
+    expected = 0.5 * (0.35**2 - 0.5 * 0.5 / 7) + 0.5 * (0.025**2 - 0)
+    assert more[0, 0] == pytest.approx(np.sqrt(expected))
 
 
 def test_ppv_at_another_prevalence_follows_bayes() -> None:

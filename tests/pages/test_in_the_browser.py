@@ -18,7 +18,7 @@ from .conftest import hashes, pixels_as_embeddings
 
 CHARTS = {
     "extractors", "ranking", "differences", "roc", "precision-recall", "confusion",
-    "reliability", "learning-curve", "map-class",
+    "reliability", "decision-curve", "learning-curve", "map-class",
 }  # fmt: skip
 
 

@@ -117,6 +117,63 @@ def test_classes_confusion_and_learning_curve_are_those_of_results_json(
     assert [row["images"] for row in drawn] == flat
 
 
+def test_calibration_is_that_of_results_json(
+    tables: dict[str, list[list[str]]], results: dict[str, Any]
+) -> None:
+    rows = iter(tables["table-calibration"][1:])
+    for report in results["reports"]:
+        for entry in report["classes"]:
+            row = next(rows)
+            assert row[0] == entry["name"]
+            assert row[2] == report["head"]
+            shown = [digits(entry["calibration_slope"]), digits(entry["calibration_intercept"])]
+            assert [row[3], row[5], row[7]] == [*shown, digits(entry["ece"])]
+            low, high = entry["calibration_intercept_interval"]
+            assert row[6] == f"{digits(low)} to {digits(high)}"
+    assert next(rows, None) is None
+
+
+def test_decision_curves_are_those_of_results_json(text: str, results: dict[str, Any]) -> None:
+    drawn = page_data(text)["charts"]["decision-curve"]["spec"]["data"]["values"]
+    for report in results["reports"]:
+        for entry in report["classes"]:
+            curve = entry["decision_curve"]
+            mine = {
+                row["threshold"]: row["benefit"]
+                for row in drawn
+                if row["class"] == entry["name"]
+                and row.get("extractor", "").startswith(report["extractor"])
+            }
+            # What is far below calling none is a gap.
+            assert mine[0.01] == pytest.approx(curve["net_benefit"][0], abs=1e-4)
+            far_below = {
+                threshold
+                for threshold, benefit in zip(curve["threshold"], curve["net_benefit"], strict=True)
+                if benefit < -0.25 * entry["prevalence"]
+            }
+            assert set(mine) == set(curve["threshold"])
+            assert {threshold for threshold, at in mine.items() if at is None} == far_below
+
+
+def test_a_run_from_before_slopes_and_net_benefit_has_a_page_without_them(
+    results: dict[str, Any],
+) -> None:
+    new = ("ece", "calibration_slope", "calibration_intercept", "decision_curve",
+           "calibration_slope_interval", "calibration_intercept_interval")  # fmt: skip
+    old = json.loads(json.dumps(results))
+    for report in old["reports"]:
+        report["intervals"]["ece"] = [0.05, 0.11]
+        for entry in report["classes"]:
+            for name in new:
+                del entry[name]
+    names = {chart.name for chart in pages.charts(small(old))}
+    assert "reliability" in names
+    assert "decision-curve" not in names
+    found = Tables(made_page(small(old))).found
+    assert "table-classes-0" in found
+    assert "table-calibration" not in found
+
+
 def page_data(text: str) -> dict[str, Any]:
     found = re.search(r'<script type="application/json" id="page-data">(.*?)</script>', text, re.S)
     assert found
@@ -254,7 +311,7 @@ def test_the_map_says_how_many_of_how_many_it_shows(results: dict[str, Any]) -> 
 
 def test_a_chart_is_left_out_where_the_run_has_no_such_data(results: dict[str, Any]) -> None:
     names = {chart.name for chart in pages.charts(small(results, curves=[], comparisons=[]))}
-    assert names == {"extractors", "ranking", "confusion", "reliability"}
+    assert names == {"extractors", "ranking", "confusion", "reliability", "decision-curve"}
     text = made_page(small(results, curves=[], comparisons=[]))
     assert "Would more patients help?" not in text
 

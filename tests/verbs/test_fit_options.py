@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import statsmodels.api as sm
 from jsonschema import Draft202012Validator, ValidationError
 from sklearn.metrics import average_precision_score, roc_auc_score
 
@@ -16,6 +17,7 @@ from cxrfeat import model
 from cxrfeat.errors import CxrfeatError, InputError, SpecMismatchError, UnknownNameError
 from cxrfeat.evaluation import design, findings
 from cxrfeat.results import latex_table, markdown_table
+from cxrfeat.tables import read_table
 from cxrfeat.verbs.fit import fit as fit_with_page
 
 from ..evaluation.made import blobs, write_file
@@ -94,6 +96,9 @@ def test_a_given_split_with_patients_on_both_sides_is_refused_unless_it_is_meant
         ({"rope": -1}, InputError, "--rope"),
         ({"specificity": 90}, InputError, "--specificity 90: a share between 0 and 1"),
         ({"prevalence": 0}, InputError, "--prevalence"),
+        ({"class_weight": "ballanced"}, UnknownNameError, "did you mean balanced"),
+        ({"class_weight": "balanced"}, InputError, "none of the heads dummy can weigh"),
+        ({"metric": "ece"}, InputError, "it cannot rank.*--metric brier"),
         ({"combine": ["good+bad"]}, UnknownNameError, "extractor"),
         ({"combine": ["good"]}, InputError, "two or more"),
         ({"head": ["sklearn.ensemble:NoTrees"]}, InputError, "cannot be imported"),
@@ -111,6 +116,50 @@ def test_wrong_use_is_one_line_with_the_mend(
         fit(path, **({"head": ["dummy"]} | options))  # type: ignore[arg-type]
     assert "\n" not in str(caught.value)
     assert not Path("runs").exists()
+
+
+# Calibration and net benefit
+
+
+def test_calibration_and_net_benefit_of_all_repeats_are_in_the_results() -> None:
+    X, y = blobs(N, 12, distance=1.5)
+    patients = [f"p{i // 2}" for i in range(N)]
+    path = write_file(Path("hard.h5"), X, y, meta={"group": patients})
+    result = fit(path, head=["logreg"], repeats=2)
+    (report,) = result.reports
+    assert "ece" not in report.intervals
+    table = read_table(result.run / "predictions.csv")
+    for entry in report.classes:
+        slopes, benefits = [], []
+        for repeat in ("0", "1"):
+            rows = [row for row, of in enumerate(table["repeat"]) if of == repeat]
+            truth = np.array([table["label"][row] == entry.name for row in rows], dtype=float)
+            p = np.array([float(table[f"p_{entry.name}"][row]) for row in rows])
+            line = sm.GLM(
+                truth, sm.add_constant(np.log(p / (1 - p))), family=sm.families.Binomial()
+            ).fit()
+            slopes.append(line.params[1])
+            called = p >= 0.25
+            benefits.append((np.sum(called & (truth == 1)) - np.sum(called & (truth == 0)) / 3) / N)
+        assert entry.calibration_slope == pytest.approx(np.mean(slopes), rel=1e-3)
+        low, high = entry.calibration_slope_interval
+        assert low < entry.calibration_slope < high
+        low, high = entry.calibration_intercept_interval
+        assert low < entry.calibration_intercept < high
+        place = entry.decision_curve["threshold"].index(0.25)
+        assert entry.decision_curve["net_benefit"][place] == pytest.approx(
+            np.mean(benefits), abs=1e-6
+        )
+
+
+def test_classes_that_are_separated_have_no_slope_and_the_run_says_so() -> None:
+    X, y = blobs(N, 12, distance=30)
+    result = fit(write_file(Path("easy.h5"), X, y), head=["logreg", "dummy"])
+    assert all(np.isnan(entry.calibration_slope) for entry in result.reports[0].classes)
+    (note,) = [note for note in result.notes if "calibration slope" in note]
+    assert note.startswith(
+        "easy with logreg has no calibration slope for clear, opaque, streaked: "
+    )
 
 
 # An outside test set
@@ -205,6 +254,23 @@ def test_delong_and_mcnemar_only_on_a_fixed_set_with_one_image_per_patient() -> 
     assert fit("inside", head=["logreg"]).comparisons[0].delong == []
 
 
+def test_delong_is_adjusted_over_all_classes_and_pairs() -> None:
+    two_extractors("inside", 90, seed=0, patients=90)
+    two_extractors("single", 60, seed=0, patients=60)
+    for folder, n in (("inside", 90), ("single", 60)):
+        X, y = blobs(n, 12, distance=4)
+        patients = {"group": [f"{folder}{i}" for i in range(n)]}
+        write_file(Path(folder) / "third.h5", X[:, :3], y, meta=patients)
+    result = fit("inside", test="single", head=["logreg"])
+    tests = [test for pair in result.comparisons for test in pair.delong]
+    assert len(tests) == 9  # three classes, three pairs
+    order = sorted(tests, key=lambda test: test["p"])
+    running = 0.0
+    for place, test in enumerate(order):
+        running = max(running, min(1.0, (9 - place) * test["p"]))
+        assert test["p_holm"] == pytest.approx(running)
+
+
 # Heads
 
 
@@ -222,6 +288,23 @@ def test_a_forest_is_saved_and_loaded_too() -> None:
     X, _ = blobs(N, 12, distance=4)
     p = model.load(result.run / "model.skops").predict_proba(X)
     np.testing.assert_allclose(p.sum(axis=1), 1)
+
+
+def test_class_weights_are_in_options_settings_model_and_notes() -> None:
+    heads = ["logreg", "knn", "dummy"]
+    result = fit(made(), head=heads, class_weight="balanced", cv=3)
+    assert result.options["class_weight"] == "balanced"
+    of_logreg = next(score for score in result.ranking if score.head == "logreg")
+    for fold in of_logreg.folds:
+        assert fold["tuned"][0]["setting"]["class_weight"] == "balanced"
+    assert [note for note in result.notes if note.startswith("knn cannot weigh classes")]
+    alone = fit(made(), head=["logreg"], class_weight="balanced", cv=3)
+    (settings,) = model.load(alone.run / "model.skops").training["settings"]
+    assert settings["class_weight"] == "balanced"
+    table = read_table(alone.run / "checklist.csv")
+    row = table["topic"].index("class imbalance")
+    assert "weigh balanced in the loss" in table["value"][row]
+    assert "no class is resampled or weighted" not in table["value"][row]
 
 
 def test_extractors_can_be_used_side_by_side() -> None:
