@@ -214,8 +214,9 @@ def fit(
         else "more folds (--cv, --repeats) can do so"
     )
     hardly = comparison.hardly_decidable(design.folds, len(study.extractors), mend)
-    for sentence in hardly if warn is not None else ():
-        warn(sentence)
+    if warn is not None:
+        for sentence in hardly:
+            warn(sentence)
     plan = Plan(
         heads,
         primary,
@@ -447,7 +448,7 @@ def _save_winner(
     )
     settings = [one.setting for one in tuned]
     above = refitting.thresholds(tuned, plan, len(classes))
-    kept = {
+    kept: dict[str, Any] = {
         "settings": settings,
         "thresholds": dict(zip(classes, above, strict=True)),
         "fitted_on": fitted_on,

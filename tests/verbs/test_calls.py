@@ -131,7 +131,7 @@ def test_the_images_that_a_page_shows_as_wrong_were_called_wrongly(run: FitResul
     truth = {row["id"]: row["label"] for row in rows}
     found = answers(saved, "nih", "logreg")
     agreed = [place for place, id_ in enumerate(saved.ids) if len(said[id_]) == 1]
-    assert len(agreed) > 300  # of 400 images both repeats say the same
+    assert len(agreed) > 200  # of 400 images both repeats say the same
     for place in agreed:
         (of_csv,) = said[saved.ids[place]]
         assert found.predicted[place] == (of_csv or "none")
