@@ -345,7 +345,10 @@ def fit(
     ] = None,
     groups: Annotated[
         str,
-        typer.Option(help="auto keeps patients apart; none does not; or another column's name."),
+        typer.Option(
+            help="auto keeps patients apart, equal ids of two sources being two patients; none "
+            "does not; or a column's name: group where ids are the same in every source."
+        ),
     ] = "auto",
     splits: Annotated[
         str | None, typer.Option(help="A splits.json of an earlier run, to use its folds.")
@@ -359,6 +362,13 @@ def fit(
         typer.Option(help="Extractors to use side by side as one more, e.g. vgg16+resnet50."),
     ] = None,
     include_gone: IncludeGone = False,
+    refit: Annotated[
+        str,
+        typer.Option(
+            help="The saved model learns from train: what the folds learn from, not the test part "
+            "of a fixed division; all: from that, too."
+        ),
+    ] = "train",
     calibrate: Annotated[
         str | None, typer.Option(help="sigmoid or isotonic, on held-out training images.")
     ] = None,
@@ -373,6 +383,13 @@ def fit(
     specificity: Annotated[
         float, typer.Option(help="At which sensitivity is given (threshold from training images).")
     ] = 0.9,
+    threshold: Annotated[
+        str,
+        typer.Option(
+            help="Where any number of labels may hold: f1, youden, specificity, or a probability "
+            "such as 0.5 (threshold from training images)."
+        ),
+    ] = "f1",
     prevalence: Annotated[
         float | None, typer.Option(help="Share of each class to give PPV and NPV at.")
     ] = None,
@@ -408,11 +425,13 @@ def fit(
             test=test,
             combine=combine,
             include_gone=include_gone,
+            refit=refit,
             calibrate=calibrate,
             class_weight=class_weight,
             metric=metric,
             rope=rope,
             specificity=specificity,
+            threshold=threshold,
             prevalence=prevalence,
             learning_curve=learning_curve,
             seed=seed,
@@ -420,6 +439,7 @@ def fit(
             report=report,
             images=images,
             progress=progress,
+            warn=functools.partial(typer.echo, err=True),
         )
     if json:
         typer.echo(display.to_json(result.as_json()))

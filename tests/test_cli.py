@@ -64,7 +64,8 @@ def folder(tmp_path) -> Path:
 def test_a_command_and_its_function_have_the_same_options_and_defaults(name) -> None:
     parameters = {p.name: p for p in commands()[name].params if p.name not in ("json", "help")}
     signature = inspect.signature(function_of(name)).parameters
-    function = {n: p for n, p in signature.items() if not n.endswith("progress")}
+    callbacks = [n for n in signature if n.endswith("progress") or n == "warn"]
+    function = {n: p for n, p in signature.items() if n not in callbacks}
     assert set(parameters) == set(function)
     for option, parameter in parameters.items():
         expected = function[option].default

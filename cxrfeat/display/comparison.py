@@ -31,7 +31,7 @@ def comparison(result: FitResult) -> None:
         screen.print(f"[{finding.code}] {finding.message}")
     winner = result.winner
     saved = result.files.get("model.skops")
-    kept = f"; refitted on all its images as {saved}" if saved else ""
+    kept = f"; refitted on {winner['fitted_on']}, as {saved}" if saved else ""
     screen.print(f"\nBest by {result.metric}: {winner['extractor']} with {winner['head']}{kept}")
     screen.print(f"Everything is in {result.run} ({result.seconds:.1f} s)")
     if page := result.files.get("report.html"):
@@ -55,6 +55,8 @@ def _ranking(result: FitResult, screen: Console) -> None:
         )
     screen.print(shown)
     screen.print(f"mean ± standard deviation over: {result.folds}")
+    if result.kind == "multilabel":
+        screen.print(f"called is {result.decisions}")
 
 
 def _pairs(result: FitResult, screen: Console) -> None:

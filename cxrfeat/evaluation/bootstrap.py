@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cxrfeat.evaluation.folds import Fold, Groups
-from cxrfeat.evaluation.metrics import Metric
+from cxrfeat.evaluation.metrics import CUT, Metric
 
 Matrix = npt.NDArray[np.float64]
 RESAMPLES = 2000
@@ -58,6 +58,7 @@ class PatientResamples:
         folds: Sequence[Fold],
         probabilities: Sequence[Matrix],
         exclusive: bool,
+        thresholds: Sequence[Matrix] | None = None,
     ) -> Matrix:
         """Score every resample, shape (resamples,); NaN for a metric that only describes.
 
@@ -69,18 +70,21 @@ class PatientResamples:
         truth : ndarray, shape (n, K)
         probabilities
             Per fold, of its test rows.
+        thresholds
+            Per fold, shape (K,): the probabilities above which its model calls labels.
         """
         if metric.descriptive:
             return np.full(len(self.drawn), np.nan)
         total = np.zeros(len(self.drawn))
         defined = np.zeros(len(self.drawn))
-        for fold, p in zip(folds, probabilities, strict=True):
+        calling: Sequence[Matrix | float] = thresholds or [CUT] * len(folds)
+        for fold, p, above in zip(folds, probabilities, calling, strict=True):
             step = max(1, CHUNK // max(1, len(fold.test)))
             patient = self.patient[fold.test]
             for start in range(0, len(self.drawn), step):
                 rows = slice(start, start + step)
                 weights = self.drawn[rows][:, patient].astype(np.float64)
-                value = metric.function(truth[fold.test], p, weights, exclusive)
+                value = metric.function(truth[fold.test], p, weights, exclusive, above)
                 known = np.isfinite(value)
                 total[rows] += np.where(known, value, 0.0)
                 defined[rows] += known

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy import stats
 
 from cxrfeat.evaluation.bootstrap import interval
 from cxrfeat.evaluation.folds import Fold
@@ -67,6 +68,24 @@ def compare(
             )
         )
     return comparisons
+
+
+def hardly_decidable(folds: Sequence[Fold], extractors: int, mend: str) -> list[str]:
+    """Say that two folds can hardly tell extractors apart, and what can.
+
+    The test then has one degree of freedom: its statistic has to exceed 12.7, where that of five
+    folds has to exceed 2.8.
+    """
+    if len(folds) != 2 or extractors < 2:
+        return []
+    ratio = size_ratio([len(fold.train) for fold in folds], [len(fold.test) for fold in folds])
+    # Of two numbers the standard deviation is their gap by the root of two.
+    times = float(stats.t.ppf(1 - LEVEL / 2, 1)) * np.sqrt((1 / 2 + ratio) / 2)
+    return [
+        "2 folds leave the paired test one degree of freedom: it finds a difference only where the"
+        f" mean over the folds is more than {times:.0f} times the gap between the two, so that"
+        f" pairs of extractors will hardly be decided; {mend}"
+    ]
 
 
 def _numbers(

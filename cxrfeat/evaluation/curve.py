@@ -53,7 +53,8 @@ def learning_curves(
         shared = SharedFold(extractor.X[train], extractor.X[fold.test], extractor.widths)
         known = None if groups is None else groups[train]
         outcome = score_fold(shared, labels[train], known, replace(plan, heads=[head]))[head.name]
-        return len(train), plan.metric(labels[fold.test], outcome.probability, plan.exclusive)
+        truth, p = labels[fold.test], outcome.probability
+        return len(train), plan.metric(truth, p, plan.exclusive, outcome.cuts)
 
     sign = 1.0 if plan.metric.larger_is_better else -1.0
     done = iter(in_threads(one, tasks, jobs))

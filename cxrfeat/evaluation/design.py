@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -136,13 +137,16 @@ def _folds(
 def patients_of(study: Study, groups: str) -> tuple[Groups, Groups, list[str]]:
     """Return patients whom folds keep together, patients as far as known, and notes.
 
+    Hospitals number their patients each from the beginning, so that equal ids of two sources are
+    two patients (columns ``group`` and ``source``); a column that is named is taken as it is.
+
     Raises
     ------
     UnknownNameError
         A column that is not there.
     """
     if groups == "none":
-        known, _ = _column(study, "group") if "group" in study.meta else (None, [])
+        known, _ = _patients_by_source(study) if "group" in study.meta else (None, [])
         if known is None:
             return None, None, []
         note = "the patient column is not used (--groups none): patients may cross folds"
@@ -156,8 +160,36 @@ def patients_of(study: Study, groups: str) -> tuple[Groups, Groups, list[str]]:
             )
             return None, None, [note]
         raise UnknownNameError("group column", groups, [*study.meta, "none"])
-    values, notes = _column(study, column)
+    values, notes = _patients_by_source(study) if groups == "auto" else _column(study, column)
     return values, values, notes
+
+
+def _patients_by_source(study: Study) -> tuple[Groups, list[str]]:
+    """Take equal ids of different sources for different patients, where all sources are known."""
+    values, notes = _column(study, "group")
+    ids, sources = study.meta["group"], study.meta.get("source")
+    if values is None or sources is None:
+        return values, notes
+    with_id = ids != ""
+    seen = {(id_, source) for id_, source in zip(ids, sources, strict=True) if id_ and source}
+    several = len(seen) - len({id_ for id_, _ in seen})
+    if not several:
+        return values, notes
+    shared = sum(count > 1 for count in Counter(id_ for id_, _ in seen).values())
+    said = f"{shared} patient ids occur in several sources"
+    if unknown := int(np.sum(with_id & (sources == ""))):
+        have = "image has" if unknown == 1 else "images have"
+        said += f" and {unknown} {have} none: equal ids were taken for one patient"
+        return values, [*notes, said]
+    named = values.astype(object)
+    named[with_id] = [
+        f'"{id_}" of "{source}"' for id_, source in zip(ids[with_id], sources[with_id], strict=True)
+    ]
+    said += (
+        ": each was taken for another patient in each source; where they are the same patients"
+        " give --groups group"
+    )
+    return named.astype(np.str_), [*notes, said]
 
 
 def _column(study: Study, column: str) -> tuple[Groups, list[str]]:
@@ -182,6 +214,44 @@ def _refuse_patients_on_both_sides(folds: list[Fold], groups: Groups) -> None:
                 f"{len(both)} patients are on both sides of '{fold.name}', e.g. '{both[0]}': give"
                 " folds that keep patients together, or --groups none to go on and have it said"
             )
+
+
+REFITS = ("train", "all")
+"""On which images the saved model is fitted; see `rows_to_refit`."""
+
+
+def rows_to_refit(folds: Sequence[Fold], refit: str) -> tuple[npt.NDArray[np.intp], int, str]:
+    """Say which images the saved model is fitted on.
+
+    Parameters
+    ----------
+    refit : "train" or "all"
+        Those that some fold learns from, which are all where every image is tested in turn; or
+        also those that only test, so that no score on them is one of the saved model.
+
+    Returns
+    -------
+    rows : ndarray of int
+    unseen : int
+        Images that test and are not among them.
+    sentence : str
+    """
+    learned = np.unique(np.concatenate([fold.train for fold in folds]))
+    tested = np.setdiff1d(np.concatenate([fold.test for fold in folds]), learned)
+    if not len(tested):
+        return learned, 0, f"all {len(learned)} images of the folds"
+    if refit == "train":
+        said = (
+            f"the {len(learned)} images that the folds learn from; the {len(tested)} that test it"
+            " are not among them"
+        )
+        return learned, len(tested), said
+    rows = np.union1d(learned, tested)
+    said = (
+        f"all {len(rows)} images, the {len(tested)} that test it among them: no score on these is"
+        " a score of this model"
+    )
+    return rows, 0, said
 
 
 def without_rare_labels(
@@ -291,7 +361,7 @@ def check_defined(study: Study, folds: Sequence[Fold], primary: Metric) -> list[
         truth = study.labels[fold.test].astype(np.float64)
         for name, metric in METRICS.items():
             # Whether a score exists is for the truth to decide, so any prediction will do.
-            if np.isnan(metric(truth, np.full(truth.shape, 0.5), exclusive)):
+            if np.isnan(metric(truth, np.full(truth.shape, 0.75), exclusive)):
                 undefined.setdefault(name, []).append(fold.name)
     nowhere = [name for name, where in undefined.items() if len(where) == len(folds)]
     if primary.name in nowhere:

@@ -22,7 +22,8 @@ class Answers:
     probability : ndarray, shape (N, K)
         NaN where no fold that could learn the label tested the image.
     predicted : list of str
-        The class, or the labels joined by a bar; "" where not tested.
+        The class, or the labels joined by a bar; "" where not tested. Of several repeats the mean
+        probability is compared with the mean threshold.
     agreement : ndarray, shape (N,)
         Probability of the true class; for multi-label labels that of the known label it was most
         wrong about. 1 is perfect, NaN where not tested or unknown.
@@ -38,14 +39,17 @@ class Answers:
 
 def answers(run: SavedRun, extractor: str, head: str) -> Answers:
     """Collect the out-of-fold answers of one extractor with one head."""
-    total, times = np.zeros_like(run.truth), np.zeros_like(run.truth)
-    for fold, p in zip(run.folds, run.probabilities[extractor, head], strict=True):
+    total, above, times = (np.zeros_like(run.truth) for _ in range(3))
+    pair = extractor, head
+    for fold, p, cuts in zip(run.folds, run.probabilities[pair], run.cuts[pair], strict=True):
         # A label that a fold could not learn has no probability there.
         total[fold.test] += np.nan_to_num(p)
+        above[fold.test] += np.where(np.isfinite(p), cuts, 0.0)
         times[fold.test] += np.isfinite(p)
     p = np.divide(total, times, out=np.full_like(total, np.nan), where=times > 0)
     tested = np.asarray(np.isfinite(p).any(axis=1))
-    decided = decide(np.nan_to_num(p), run.exclusive)
+    # Sums, so that the only repeat of a run is compared to the bit.
+    decided = decide(total, run.exclusive, above)
     known = np.isfinite(run.truth) & np.isfinite(p)
     of_truth = np.where(known, np.where(run.truth == 1, p, 1 - p), np.inf)
     if run.exclusive:

@@ -8,6 +8,8 @@ Every metric takes
 - ``weights``, shape (B, n): how often each image counts in each of B resamples;
 - ``exclusive``: whether exactly one class holds per image (multi-class) or any number do
   (multi-label: every label is then scored by itself, on the images where it is known),
+- ``thresholds``, shape (K,) or one number: the probability above which each label is called, for
+  the metrics that score decisions about labels,
 
 and returns one value per resample, shape (B,). Classes that a resample lacks are left out of
 its mean. The plain score is the one of a single resample in which every image counts once.
@@ -24,11 +26,12 @@ import numpy.typing as npt
 from cxrfeat.errors import InputError, UnknownNameError
 
 Matrix = npt.NDArray[np.float64]
-Function = Callable[[Matrix, Matrix, Matrix, bool], Matrix]
+Decisions = npt.NDArray[np.bool_]
+Function = Callable[..., Matrix]
 
 ECE_BINS = 10
 CUT = 0.5
-"""The probability from which a label is called."""
+"""The probability above which a label is called where nothing sets another threshold."""
 SMALLEST = 1e-15
 """Probabilities are kept this far from 0 and 1 in the log-loss, as scikit-learn does in float64."""
 
@@ -47,6 +50,8 @@ class Metric:
         Whether decision scores will not do.
     descriptive : bool
         Shown, but nothing is ranked by it, and no interval is drawn around it.
+    decides : bool
+        Whether it scores decisions, for which labels need thresholds.
     """
 
     name: str
@@ -55,10 +60,13 @@ class Metric:
     larger_is_better: bool = True
     needs_probabilities: bool = False
     descriptive: bool = False
+    decides: bool = False
 
-    def __call__(self, truth: Matrix, p: Matrix, exclusive: bool) -> float:
+    def __call__(
+        self, truth: Matrix, p: Matrix, exclusive: bool, thresholds: Matrix | float = CUT
+    ) -> float:
         """Score one set of predictions, every image once."""
-        return float(self.function(truth, p, np.ones((1, len(p))), exclusive)[0])
+        return float(self.function(truth, p, np.ones((1, len(p))), exclusive, thresholds)[0])
 
 
 def per_class_auroc(truth: Matrix, p: Matrix, weights: Matrix) -> Matrix:
@@ -181,11 +189,20 @@ def at_prevalence(sensitivity: float, specificity: float, prevalence: float) -> 
     return ppv, npv
 
 
-def decide(p: Matrix, exclusive: bool) -> npt.NDArray[np.bool_]:
-    """Call the most probable class, or every label of at least one half, shape (n, K)."""
+def decide(p: Matrix, exclusive: bool, thresholds: Matrix | float = CUT) -> npt.NDArray[np.bool_]:
+    """Call the most probable class, or every label above its threshold, shape (n, K).
+
+    Everything that is called anywhere is called here: in scores, reports and predictions.
+
+    Parameters
+    ----------
+    p : ndarray, shape (n, K)
+    thresholds : ndarray, shape (K,), or float
+        Of labels that do not exclude each other; see `cxrfeat.evaluation.calling`.
+    """
     if exclusive:
         return np.asarray(np.arange(p.shape[1]) == p.argmax(axis=1)[:, None])
-    return np.asarray(p >= CUT)
+    return np.asarray(p > thresholds)
 
 
 def counts(truth: Matrix, called: npt.NDArray[np.bool_], weights: Matrix) -> Counts:
@@ -278,43 +295,44 @@ def _auprc(truth: Matrix, p: Matrix, weights: Matrix, exclusive: bool) -> Matrix
     return _mean(per_class_auprc(truth, p, weights))
 
 
-def _balanced_accuracy(truth: Matrix, p: Matrix, weights: Matrix, exclusive: bool) -> Matrix:
-    found = counts(truth, decide(p, exclusive), weights)
+def _balanced_accuracy(
+    truth: Matrix, called: Decisions, weights: Matrix, exclusive: bool
+) -> Matrix:
+    found = counts(truth, called, weights)
     if exclusive:
         return _mean(found.sensitivity)
     return _mean((found.sensitivity + found.specificity) / 2)
 
 
-def _accuracy(truth: Matrix, p: Matrix, weights: Matrix, exclusive: bool) -> Matrix:
-    found = counts(truth, decide(p, exclusive), weights)
+def _accuracy(truth: Matrix, called: Decisions, weights: Matrix, exclusive: bool) -> Matrix:
+    found = counts(truth, called, weights)
     if exclusive:
         return _ratio(found.tp.sum(axis=1), weights.sum(axis=1))
     return _mean(_ratio(found.tp + found.tn, found.tp + found.tn + found.fp + found.fn))
 
 
-def _f1(truth: Matrix, p: Matrix, weights: Matrix, exclusive: bool) -> Matrix:
-    return _mean(counts(truth, decide(p, exclusive), weights).f1)
+def _f1(truth: Matrix, called: Decisions, weights: Matrix, exclusive: bool) -> Matrix:
+    return _mean(counts(truth, called, weights).f1)
 
 
-def _sensitivity(truth: Matrix, p: Matrix, weights: Matrix, exclusive: bool) -> Matrix:
-    return _mean(counts(truth, decide(p, exclusive), weights).sensitivity)
+def _sensitivity(truth: Matrix, called: Decisions, weights: Matrix, exclusive: bool) -> Matrix:
+    return _mean(counts(truth, called, weights).sensitivity)
 
 
-def _specificity(truth: Matrix, p: Matrix, weights: Matrix, exclusive: bool) -> Matrix:
-    return _mean(counts(truth, decide(p, exclusive), weights).specificity)
+def _specificity(truth: Matrix, called: Decisions, weights: Matrix, exclusive: bool) -> Matrix:
+    return _mean(counts(truth, called, weights).specificity)
 
 
-def _ppv(truth: Matrix, p: Matrix, weights: Matrix, exclusive: bool) -> Matrix:
-    return _mean(counts(truth, decide(p, exclusive), weights).ppv)
+def _ppv(truth: Matrix, called: Decisions, weights: Matrix, exclusive: bool) -> Matrix:
+    return _mean(counts(truth, called, weights).ppv)
 
 
-def _npv(truth: Matrix, p: Matrix, weights: Matrix, exclusive: bool) -> Matrix:
-    return _mean(counts(truth, decide(p, exclusive), weights).npv)
+def _npv(truth: Matrix, called: Decisions, weights: Matrix, exclusive: bool) -> Matrix:
+    return _mean(counts(truth, called, weights).npv)
 
 
-def _mcc(truth: Matrix, p: Matrix, weights: Matrix, exclusive: bool) -> Matrix:
+def _mcc(truth: Matrix, called: Decisions, weights: Matrix, exclusive: bool) -> Matrix:
     """Matthews' correlation; for several classes Gorodkin's R_K (Comput Biol Chem 2004)."""
-    called = decide(p, exclusive)
     found = counts(truth, called, weights)
     if exclusive:
         total = weights.sum(axis=1)
@@ -366,33 +384,44 @@ def known_truth(truth: Matrix, p: Matrix) -> Matrix:
     return np.where(np.isfinite(p), truth, np.nan)
 
 
-def _of_the_known(function: Function) -> Function:
-    """Leave out what was not predicted: rows of multi-class, single labels of multi-label."""
+def _of_predictions(entry: Metric) -> Function:
+    """Hand decisions to the metrics that score them, and leave out what was not predicted.
 
-    def of_the_known(truth: Matrix, p: Matrix, weights: Matrix, exclusive: bool) -> Matrix:
-        if np.isfinite(p).all():
-            return function(truth, p, weights, exclusive)
-        if exclusive:
-            rows = np.isfinite(p).all(axis=1)
-            return function(truth[rows], p[rows], weights[:, rows], exclusive)
-        return function(known_truth(truth, p), np.nan_to_num(p), weights, exclusive)
+    Left out are rows of multi-class, single labels of multi-label.
+    """
 
-    return of_the_known
+    def of_predictions(
+        truth: Matrix,
+        p: Matrix,
+        weights: Matrix,
+        exclusive: bool,
+        thresholds: Matrix | float = CUT,
+    ) -> Matrix:
+        known = np.isfinite(p)
+        if exclusive and not known.all():
+            rows = known.all(axis=1)
+            truth, p, weights = truth[rows], p[rows], weights[:, rows]
+        elif not known.all():
+            truth, p = known_truth(truth, p), np.nan_to_num(p)
+        seen = decide(p, exclusive, thresholds) if entry.decides else p
+        return entry.function(truth, seen, weights, exclusive)
+
+    return of_predictions
 
 
 METRICS: dict[str, Metric] = {
-    entry.name: replace(entry, function=_of_the_known(entry.function))
+    entry.name: replace(entry, function=_of_predictions(entry))
     for entry in (
         Metric("auroc", "macro AUROC", _auroc),
         Metric("auprc", "macro AUPRC", _auprc),
-        Metric("balanced_accuracy", "balanced accuracy", _balanced_accuracy),
-        Metric("accuracy", "accuracy", _accuracy),
-        Metric("f1", "macro F1", _f1),
-        Metric("mcc", "MCC", _mcc),
-        Metric("sensitivity", "sensitivity", _sensitivity),
-        Metric("specificity", "specificity", _specificity),
-        Metric("ppv", "PPV", _ppv),
-        Metric("npv", "NPV", _npv),
+        Metric("balanced_accuracy", "balanced accuracy", _balanced_accuracy, decides=True),
+        Metric("accuracy", "accuracy", _accuracy, decides=True),
+        Metric("f1", "macro F1", _f1, decides=True),
+        Metric("mcc", "MCC", _mcc, decides=True),
+        Metric("sensitivity", "sensitivity", _sensitivity, decides=True),
+        Metric("specificity", "specificity", _specificity, decides=True),
+        Metric("ppv", "PPV", _ppv, decides=True),
+        Metric("npv", "NPV", _npv, decides=True),
         Metric("log_loss", "log-loss", _log_loss, False, True),
         Metric("brier", "Brier", _brier, False, True),
         Metric("ece", "ECE", _ece, False, True, descriptive=True),

@@ -10,8 +10,10 @@ import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
 from cxrfeat.estimators import PerLabel, RowByRow
+from cxrfeat.evaluation.calling import fallback
 from cxrfeat.evaluation.folds import Groups
 from cxrfeat.evaluation.heads import Head
+from cxrfeat.evaluation.metrics import CUT
 from cxrfeat.evaluation.shared import FloatMatrix, SharedFold
 from cxrfeat.evaluation.tuning import (
     Plan,
@@ -75,18 +77,18 @@ def _refit(
     return RowByRow(fitted[0] if plan.exclusive else PerLabel(fitted)), tuned
 
 
-HALF = 0.5
-"""The threshold of a class where no images could be held out to set one."""
+def thresholds(tuned: Sequence[Tuned], plan: Plan, n_classes: int) -> list[float]:
+    """Per class the probability above which it is called, from held-out training images.
 
-
-def thresholds(tuned: Sequence[Tuned], exclusive: bool, n_classes: int) -> list[float]:
-    """Per class the probability above which it is called, from held-out training images."""
-    found = np.full(n_classes, np.nan)
+    Multi-class calls the most probable one; what stands here keeps the plan's specificity.
+    """
+    found = np.full(n_classes, CUT if plan.exclusive else fallback(plan.threshold))
     for k, one in enumerate(tuned):
-        if one.thresholds.size:
-            # A label is a problem of two classes, of which the second is that it holds.
-            found[slice(None) if exclusive else k] = one.thresholds[slice(None) if exclusive else 1]
-    return [float(value) for value in np.where(np.isfinite(found), found, HALF)]
+        if plan.exclusive and one.thresholds.size:
+            found = np.where(np.isfinite(one.thresholds), one.thresholds, found)
+        elif one.cuts.size:
+            (found[k],) = one.cuts
+    return [float(value) for value in found]
 
 
 def probe(estimator: RowByRow, X: FloatMatrix, labels: Matrix) -> dict[str, Any]:

@@ -35,6 +35,9 @@ class SavedRun:
         1 or 0 per class; NaN where unknown, or where no fold tests the image.
     probabilities : dict
         By extractor and head: per fold, of its test rows, shape (n, K).
+    cuts : dict
+        By extractor and head: per fold, the probability above which each label is called, shape
+        (K,); not used where classes exclude each other.
     """
 
     results: dict[str, Any]
@@ -43,6 +46,7 @@ class SavedRun:
     folds: list[Fold]
     truth: Matrix
     probabilities: dict[tuple[str, str], list[Matrix]]
+    cuts: dict[tuple[str, str], list[Matrix]]
 
     @property
     def exclusive(self) -> bool:
@@ -80,6 +84,7 @@ def read_run(folder: Path) -> SavedRun:
         ]
         patients = splits.get("patients")
         truth, probabilities = _predictions(table, results["classes"], ids, folds)
+        cuts = _cuts(results)
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise FileFormatError(
             f"the files of {folder} do not belong together or are damaged ({error}): run cxrfeat"
@@ -92,6 +97,7 @@ def read_run(folder: Path) -> SavedRun:
         folds,
         truth,
         probabilities,
+        cuts,
     )
 
 
@@ -126,6 +132,20 @@ def _json(path: Path) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise FileFormatError(f"{path} is damaged: not a JSON object")
     return document
+
+
+AT_LEAST_HALF = float(np.nextafter(0.5, 0))
+"""How labels were called before runs said where they call: from a probability of a half on."""
+
+
+def _cuts(results: Mapping[str, Any]) -> dict[tuple[str, str], list[Matrix]]:
+    every = np.full(len(results["classes"]), AT_LEAST_HALF)
+    return {
+        (score["extractor"], score["head"]): [
+            np.array(fold.get("thresholds") or every, dtype=np.float64) for fold in score["folds"]
+        ]
+        for score in results["ranking"]
+    }
 
 
 def _predictions(

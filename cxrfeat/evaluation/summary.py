@@ -130,7 +130,7 @@ class Summary:
     def _fold_row(self, fold: Fold, outcome: Outcome) -> dict[str, Any]:
         truth = self.truth[fold.test]
         metrics = {
-            name: metric(truth, outcome.probability, self.exclusive)
+            name: metric(truth, outcome.probability, self.exclusive, outcome.cuts)
             for name, metric in METRICS.items()
         }
         called = outcome.probability > outcome.thresholds
@@ -146,13 +146,15 @@ class Summary:
             "test": len(fold.test),
             "tuned": [{"setting": one.setting, "tried": one.tried} for one in outcome.tuned],
             "gain": outcome.gain,
+            "thresholds": [] if self.exclusive else outcome.cuts.tolist(),
             "metrics": metrics,
         }
 
     def _drawn(self, metric: Metric, of_folds: Sequence[Outcome]) -> Matrix:
         return self.resamples.scores(
-            metric, self.truth, self.folds, [one.probability for one in of_folds], self.exclusive
-        )
+            metric, self.truth, self.folds, [one.probability for one in of_folds], self.exclusive,
+            [one.cuts for one in of_folds],
+        )  # fmt: skip
 
     def reports(self, ranked: Sequence[Score]) -> list[HeadReport]:
         """Report the best head of each extractor, class by class."""
@@ -191,7 +193,9 @@ class Summary:
         truth = np.concatenate([self.truth[fold.test] for fold, _ in first])
         p = np.concatenate([outcome.probability for _, outcome in first])
         # Each fold decides with its own model's threshold; the decisions are then counted.
-        called = np.concatenate([decide(one.probability, self.exclusive) for _, one in first])
+        called = np.concatenate(
+            [decide(one.probability, self.exclusive, one.cuts) for _, one in first]
+        )
         at = np.concatenate([one.probability > one.thresholds for _, one in first])
         once = np.ones((1, len(truth)))
         judged = np.concatenate([_where_called(self.truth[fold.test], one) for fold, one in first])
@@ -328,7 +332,9 @@ class Summary:
             heads, outcomes = self.chosen(extractor.name)
             values = np.array(
                 [
-                    self.metric(self.truth[fold.test], outcome.probability, self.exclusive)
+                    self.metric(
+                        self.truth[fold.test], outcome.probability, self.exclusive, outcome.cuts
+                    )
                     for fold, outcome in zip(self.folds, outcomes, strict=True)
                 ]
             )
@@ -358,7 +364,7 @@ class Summary:
         rows: list[list[object]] = []
         for (extractor, head), of_folds in self.outcomes.items():
             for fold, outcome in zip(self.folds, of_folds, strict=True):
-                called = decide(np.nan_to_num(outcome.probability), self.exclusive)
+                called = decide(np.nan_to_num(outcome.probability), self.exclusive, outcome.cuts)
                 for row, decision, p in zip(fold.test, called, outcome.probability, strict=True):
                     rows.append(
                         [

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cxrfeat.estimators import Calibrated, Method
+from cxrfeat.evaluation import calling
 from cxrfeat.evaluation.calibration import fit_calibration
 from cxrfeat.evaluation.folds import Groups, Rows, inner_folds
 from cxrfeat.evaluation.heads import FLOOR, Head, Setting
@@ -36,6 +37,9 @@ class Plan:
     calibrate : "sigmoid", "isotonic" or None
     specificity : float
         At which the sensitivity is given, with a threshold from the training rows.
+    threshold : str or float
+        The rule by which labels are called, see `cxrfeat.evaluation.calling`; classes that
+        exclude each other need none.
     """
 
     heads: Sequence[Head]
@@ -44,6 +48,16 @@ class Plan:
     seed: int = 0
     calibrate: Method | None = None
     specificity: float = 0.9
+    threshold: calling.Rule = CUT
+
+    @property
+    def by_rule(self) -> bool:
+        """Whether thresholds depend on held-out rows."""
+        return isinstance(self.threshold, str)
+
+    def cuts(self, truth: Matrix, p: Matrix) -> Matrix:
+        """Set the thresholds of labels on held-out rows of shape (n, K), shape (K,)."""
+        return calling.thresholds(self.threshold, truth, p, self.specificity)
 
 
 @dataclass(frozen=True)
@@ -64,6 +78,9 @@ class Tuned:
     calibration : Calibrated or None
     thresholds : ndarray, shape (K,)
         Per class the score above which the wanted share of negatives does not lie.
+    cuts : ndarray, shape (1,) or (0,)
+        Of a label, the probability above which it is called; empty for multi-class, and where no
+        rows could be held out.
     """
 
     setting: Setting
@@ -71,6 +88,7 @@ class Tuned:
     gain: float = float("nan")
     calibration: Calibrated | None = None
     thresholds: Matrix = field(default_factory=lambda: np.zeros(0))
+    cuts: Matrix = field(default_factory=lambda: np.zeros(0))
 
 
 @dataclass(frozen=True)
@@ -84,13 +102,17 @@ class Outcome:
     probability : ndarray, shape (m, K)
         Of the test rows; NaN for a label that could not be learned from the training rows.
     thresholds : ndarray, shape (K,)
+        For the wanted specificity; NaN where there are none.
     gain : float
+    cuts : ndarray, shape (K,)
+        The probability above which each label is called.
     """
 
     tuned: list[Tuned]
     probability: Matrix
     thresholds: Matrix
     gain: float
+    cuts: Matrix
 
 
 def score_fold(fold: SharedFold, labels: Matrix, groups: Groups, plan: Plan) -> dict[str, Outcome]:
@@ -111,6 +133,7 @@ def score_fold(fold: SharedFold, labels: Matrix, groups: Groups, plan: Plan) -> 
     for head in plan.heads:
         probability = np.full((len(fold.test), labels.shape[1]), np.nan)
         thresholds = np.full(labels.shape[1], np.nan)
+        cuts = np.full(labels.shape[1], calling.fallback(plan.threshold))
         tuned = []
         for problem, pairs in zip(parts, inner, strict=True):
             if problem is None:
@@ -124,13 +147,15 @@ def score_fold(fold: SharedFold, labels: Matrix, groups: Groups, plan: Plan) -> 
             probability[:, problem.columns] = p[:, problem.shown]
             if found.thresholds.size:
                 thresholds[problem.columns] = found.thresholds[problem.shown]
+            if found.cuts.size:
+                cuts[problem.columns] = found.cuts
             tuned.append(found)
         if plan.exclusive:
             # A class that the training rows lack is never predicted.
             probability[np.isnan(probability)] = 0.0
         gains = np.array([one.gain for one in tuned])
         gain = float(np.nanmean(gains)) if np.isfinite(gains).any() else float("nan")
-        outcomes[head.name] = Outcome(tuned, probability, thresholds, gain)
+        outcomes[head.name] = Outcome(tuned, probability, thresholds, gain, cuts)
     return outcomes
 
 
@@ -195,42 +220,27 @@ def tune(head: Head, fold: SharedFold, problem: Problem, pairs: Pairs, plan: Pla
     gain by which heads are compared, all from training rows alone.
     """
     if head.name == FLOOR or not pairs:
-        return Tuned(dict(head.grid[len(head.grid) // 2]))
+        cuts = _cuts_of_floor(problem, plan) if head.name == FLOOR else np.zeros(0)
+        return Tuned(dict(head.grid[len(head.grid) // 2]), cuts=cuts)
     method = plan.calibrate or ("sigmoid" if head.gives == "decisions" else None)
     compared = len(pairs)
     if len(problem.rows) > LARGE:
-        # One more than is tuned on, for a calibration that one of them has not seen.
-        pairs = pairs[: max(head.inner, 2 if method else 1)]
+        # One more than is tuned on, for a calibration or thresholds that one of them has not seen.
+        held_to = method or (plan.metric.decides and not problem.exclusive and plan.by_rule)
+        pairs = pairs[: max(head.inner, 2 if held_to else 1)]
         compared = min(one.inner for one in [head, *plan.heads])
     scores = head.path(fold, problem.y, pairs, head.grid, plan.seed)
-    # Decision scores order images and call a label above 0, where metrics cut probabilities at a
-    # half; what else a metric asks for comes after calibration.
-    shift = CUT if head.gives == "decisions" else 0.0
-    by_order = plan.metric.needs_probabilities and head.gives == "decisions"
-    metric = METRICS["auroc"] if by_order else plan.metric
-    sign = 1.0 if metric.larger_is_better else -1.0
-    table = np.array(
-        [
-            [
-                metric(problem.truth(val), of_setting[:, problem.shown] + shift, problem.exclusive)
-                for of_setting in of_pair
-            ]
-            for (_, val), of_pair in zip(pairs, scores, strict=True)
-        ]
-    )
-    mean = _mean_of_known(table)
-    # Rounded, so that equals are equal on every machine and the simplest one wins.
-    best = int(np.argmax(np.nan_to_num(np.round(sign * mean, 6), nan=-np.inf)))
+    best, mean = _choose(head, scores, pairs, problem, plan)
     held_out = np.concatenate([val for _, val in pairs])
     raw = np.concatenate([of_pair[best] for of_pair in scores])
     calibration = None
     if method is not None:
         calibration = fit_calibration(head.gives, method, raw, problem.y[held_out])
     gains = []
-    for number, ((_, val), of_pair) in enumerate(zip(pairs[:compared], scores, strict=False)):
+    for number in range(min(compared, len(pairs))):
         unseen = _fitted_without(number, pairs, scores, best, problem, calibration)
-        p = as_probabilities(head, of_pair[best], unseen)
-        gains.append(plan.metric(problem.truth(val), p[:, problem.shown], problem.exclusive))
+        held = [as_probabilities(head, one[best], unseen)[:, problem.shown] for one in scores]
+        gains.append(_judged(plan.metric, number, held, pairs, problem, plan))
     p = as_probabilities(head, raw, calibration)
     truth = np.eye(p.shape[1])[problem.y[held_out]]
     return Tuned(
@@ -248,7 +258,70 @@ def tune(head: Head, fold: SharedFold, problem: Problem, pairs: Pairs, plan: Pla
                 for k in range(p.shape[1])
             ]
         ),
+        cuts=np.zeros(0)
+        if problem.exclusive
+        else plan.cuts(truth[:, problem.shown], p[:, problem.shown]),
     )
+
+
+def _cuts_of_floor(problem: Problem, plan: Plan) -> Matrix:
+    """Apply the rule to one share for all: of those above the floor's, F1 calls every image."""
+    if problem.exclusive:
+        return np.zeros(0)
+    truth = problem.truth(problem.rows)
+    return plan.cuts(truth, np.broadcast_to(truth.mean(axis=0), truth.shape))
+
+
+def _choose(
+    head: Head, scores: Sequence[Matrix], pairs: Pairs, problem: Problem, plan: Plan
+) -> tuple[int, Matrix]:
+    """Find the best setting, and the mean score of each over the inner folds."""
+    # Decision scores order images; what else a metric asks for comes after calibration.
+    by_order = plan.metric.needs_probabilities and head.gives == "decisions"
+    metric = METRICS["auroc"] if by_order else plan.metric
+    linked = metric.decides and head.gives == "decisions" and not problem.exclusive
+    columns = []
+    for place in range(len(head.grid)):
+        held = [of_pair[place] for of_pair in scores]
+        if linked:
+            # So that a threshold of a half is a margin of 0.
+            held = [as_probabilities(head, one, None) for one in held]
+        held = [one[:, problem.shown] for one in held]
+        columns.append(
+            [_judged(metric, number, held, pairs, problem, plan) for number in range(len(pairs))]
+        )
+    mean = _mean_of_known(np.array(columns).T)
+    sign = 1.0 if metric.larger_is_better else -1.0
+    # Rounded, so that equals are equal on every machine and the simplest one wins.
+    return int(np.argmax(np.nan_to_num(np.round(sign * mean, 6), nan=-np.inf))), mean
+
+
+def _judged(
+    metric: Metric,
+    number: int,
+    held: Sequence[Matrix],
+    pairs: Pairs,
+    problem: Problem,
+    plan: Plan,
+) -> float:
+    """Score one inner fold; labels are called at thresholds that the other inner folds set.
+
+    A single inner fold has no others; its own rows then set them.
+
+    Parameters
+    ----------
+    held
+        Per inner fold what is known of its held-out rows, shape (m, K').
+    """
+    truth = problem.truth(pairs[number][1])
+    if problem.exclusive or not metric.decides:
+        return metric(truth, held[number], problem.exclusive)
+    others = [place for place in range(len(pairs)) if place != number] or [number]
+    cuts = plan.cuts(
+        np.concatenate([problem.truth(pairs[place][1]) for place in others]),
+        np.concatenate([held[place] for place in others]),
+    )
+    return metric(truth, held[number], False, cuts)
 
 
 def _fitted_without(

@@ -73,8 +73,9 @@ class Model:
         side by side have the spec ``{"combined": {name: spec, ...}}``.
     dimension : int
     thresholds : dict of str to float
-        Per class the probability above which it is called, from held-out training images; for
-        multi-class labels the most probable class is called whatever these say.
+        Per class the probability above which it is called, from held-out training images, by the
+        rule that ``decisions`` in `training` names; for multi-class labels the most probable class
+        is called whatever these say.
     training : dict
         Plain data: images, patients, setting, cross-validated scores.
     versions : dict of str to str

@@ -176,11 +176,12 @@ def fixed_test_set(results: Mapping[str, Any]) -> Table:
 def classes(results: Mapping[str, Any]) -> list[Table]:
     """List the best head of each extractor, class by class."""
     at = f"at {results['options'].get('specificity', 0.9):g}"
+    called = f"; else called is {results['decisions']}" if results.get("decisions") else ""
     return [
         Table(
             f"table-classes-{place}",
             f"{shown(report)} with {report['head']}, one class against the rest; sensitivity"
-            f" {at}: with thresholds from the training images for that specificity",
+            f" {at}: with thresholds from the training images for that specificity{called}",
             _columns(
                 *("Class", "AUROC", "Average precision", "Precision (PPV)"),
                 *("Recall (sensitivity)", "F1", "Specificity", "NPV", f"Sensitivity {at}"),

@@ -67,6 +67,7 @@ def _details(about: Mapping[str, Any]) -> Lines:
         "image": _image(spec),
         "fingerprint of the features": f"`{about['fingerprint']}`",
         "output": f"a probability for each of: {', '.join(about['classes'])} ({about['kind']})",
+        "called is": written(about.get("training", {}).get("decisions"), "see the thresholds"),
         "thresholds": _thresholds(about),
         "versions": versions or "not recorded",
     }
@@ -97,7 +98,7 @@ def _thresholds(about: Mapping[str, Any]) -> str:
     if about["kind"] == "multiclass":
         also = f"; for the wanted specificity: {written(chosen)}" if chosen else ""
         return f"the most probable class is given{also}"
-    return written(chosen) if chosen else "a label is given from a probability of 0.5"
+    return written(chosen) if chosen else "a label is given above a probability of 0.5"
 
 
 def _use() -> Lines:
@@ -151,6 +152,8 @@ def _training(about: Mapping[str, Any]) -> Lines:
     lines = [
         f"{written(training.get('images'), 'An unknown number of')} images of {patients} patients."
     ]
+    if fitted_on := training.get("fitted_on"):
+        lines += ["", f"Fitted on {fitted_on}."]
     if per_class := training.get("images_per_class"):
         lines += ["", *_table(("class", "images"), per_class.items())]
     return [*lines, "", *_blank("origin, dates, eligibility, reference standard, sex and age")]
@@ -221,7 +224,9 @@ def _caveats(about: Mapping[str, Any], results: Mapping[str, Any] | None) -> Lin
         "- The features come from a network that was made for photographs; what they pick up may"
         " be the source of an image instead of a disease.",
     ]
-    if not (results or {}).get("options", {}).get("test"):
+    if not about.get("training", {}).get("test_images_unseen") and not (results or {}).get(
+        "options", {}
+    ).get("test"):
         lines.append(
             "- The scores are those of the folds; the model itself was fitted on all these images"
             " and not tested on others."

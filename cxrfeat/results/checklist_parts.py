@@ -59,8 +59,8 @@ TUNING = Part(
 HEADS = Part("classifiers compared: {results: ranking[*].head}")
 CHOICE = Part(
     "the best by {results: metric} that is neither a control with random weights nor the floor:"
-    " {results: winner.head} on {results: winner.extractor}, then fitted on all images that are not"
-    " an outside test set"
+    " {results: winner.head} on {results: winner.extractor}, then fitted on"
+    " {results: winner.fitted_on|the images that model.skops names}"
 )
 FLATTERED = Part("{results: findings[code=winner-chosen-on-its-scores].message}", optional=True)
 

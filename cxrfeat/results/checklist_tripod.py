@@ -54,9 +54,9 @@ TRIPOD_AI: tuple[Rule, ...] = (
               says.PER_CLASS),
     author("14", "fairness"),
     partly("15", "output, and thresholds and why", says.OUTPUT,
-           "decisions by the most probable class (several labels: probability of at least 0.5), as"
-           " {results: kind}; sensitivity at a specificity of {results: options.specificity} with"
-           " thresholds from the training images"),
+           "decisions: {results: decisions|labels from 0.5 on, else the most probable class};"
+           " sensitivity at a specificity of {results: options.specificity} with thresholds from"
+           " the training images"),
     partly("16", "differences between development and evaluation data",
            Part("both are parts of the same images: {results: folds}", unless="options.test"),
            *says.OUTSIDE),

@@ -28,7 +28,8 @@ class Score:
     folds : list of dict
         Per fold: ``name``, ``repeat``, ``train`` and ``test`` (images), ``tuned`` (one entry, or
         one per label: the ``setting`` chosen inside the training rows, every setting ``tried``
-        with its inner score), ``gain`` (inner score of the chosen one), ``metrics``.
+        with its inner score), ``gain`` (inner score of the chosen one), ``thresholds`` (the
+        probability above which each label is called; empty for multi-class), ``metrics``.
     """
 
     extractor: str
@@ -283,11 +284,14 @@ class FitResult:
         patients are known, so that this cannot be tested.
     curves : list of LearningCurve
     winner : dict
-        ``extractor``, ``head`` and ``settings`` (one, or one per label) of the saved model.
+        ``extractor``, ``head``, ``settings`` (one, or one per label), ``thresholds`` (per class)
+        of the saved model, and in words what it was ``fitted_on``.
     notes : list of str
         What was taken for what and what was left out, in sentences.
     embeddings : list of EmbeddingFile
         The files that were used.
+    decisions : str
+        What is called, in words: in scores, predictions, and by the saved model.
     """
 
     run: Path
@@ -311,6 +315,7 @@ class FitResult:
     files: dict[str, str]
     versions: dict[str, str]
     embeddings: list[EmbeddingFile] = field(default_factory=list)
+    decisions: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """Plain data for ``results.json`` and ``--json``; what is undefined is null."""

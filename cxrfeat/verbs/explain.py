@@ -47,8 +47,10 @@ class ExplainedImage:
     Attributes
     ----------
     id : str
-    class_name, predicted : str
-        The class that is explained, and the most probable one.
+    class_name : str
+        The class that is explained.
+    predicted : str
+        The class that `predict` gives; several labels joined by a vertical bar.
     score, probability : float
         Of the explained class; the score is what the map explains.
     peak_x, peak_y : int or None
@@ -321,7 +323,7 @@ class _Writer:
         image = ExplainedImage(
             id=id_,
             class_name=self._classes[why.explained],
-            predicted=self._classes[why.predicted],
+            predicted="|".join(why.predicted),
             score=why.score,
             probability=why.probability,
             peak_x=peak[0] if peak else None,

@@ -14,10 +14,11 @@ import numpy as np
 
 from cxrfeat import __version__, model, store
 from cxrfeat.errors import CxrfeatError, InputError, UnknownNameError
-from cxrfeat.evaluation import comparison, findings
+from cxrfeat.evaluation import calling, comparison, findings
 from cxrfeat.evaluation import design as designing
 from cxrfeat.evaluation import folds as folding
 from cxrfeat.evaluation import heads as registry
+from cxrfeat.evaluation import refit as refitting
 from cxrfeat.evaluation.align import Study, align, combined, with_outside
 from cxrfeat.evaluation.bootstrap import PatientResamples
 from cxrfeat.evaluation.calibration import METHODS
@@ -25,7 +26,6 @@ from cxrfeat.evaluation.crossvalidate import CrossValidated, FoldDone, cross_val
 from cxrfeat.evaluation.curve import learning_curves
 from cxrfeat.evaluation.distance import reference
 from cxrfeat.evaluation.metrics import primary as primary_metric
-from cxrfeat.evaluation.refit import probe, refit, thresholds
 from cxrfeat.evaluation.summary import Summary, winner, without_slope
 from cxrfeat.evaluation.tuning import Plan
 from cxrfeat.results import (
@@ -63,11 +63,13 @@ def fit(
     test: PathLike | Sequence[PathLike] | None = None,
     combine: Sequence[str] | None = None,
     include_gone: bool = False,
+    refit: str = "train",
     calibrate: str | None = None,
     class_weight: str | None = None,
     metric: str = "auroc",
     rope: float = 0.01,
     specificity: float = 0.9,
+    threshold: str | float = "f1",
     prevalence: float | None = None,
     learning_curve: bool = False,
     seed: int = 0,
@@ -75,6 +77,7 @@ def fit(
     report: bool = True,
     images: PathLike | Sequence[PathLike] | None = None,
     progress: Callable[[FoldDone], None] | None = None,
+    warn: Callable[[str], None] | None = None,
 ) -> FitResult:
     """Compare extractors by cross-validating heads on their embeddings.
 
@@ -95,7 +98,9 @@ def fit(
         A column, e.g. ``"source"``: each of its values is tested once, learned from the others.
     groups
         ``"auto"`` keeps the patients of the ``group`` column on one side of every fold where
-        there is such a column; a column's name uses that one; ``"none"`` keeps nobody together.
+        there is such a column, and takes equal ids of two values of the ``source`` column for
+        two patients; a column's name takes that one as it is (``"group"``: patients who were in
+        several sources are the same); ``"none"`` keeps nobody together.
     splits
         A ``splits.json`` of an earlier run, to use its folds again.
     test
@@ -104,6 +109,11 @@ def fit(
         Extractors to use side by side as one more, e.g. ``["vgg16+resnet50"]``.
     include_gone
         Also take rows whose image was not among those of the last extract.
+    refit
+        ``"train"`` fits the saved model on the images that some fold learns from: all where
+        every image is tested in turn, and not the test part of a fixed division, so that its
+        score is one of this model. ``"all"`` fits it on the test part too; an outside set
+        (`test`) stays outside in any case.
     calibrate
         ``"sigmoid"`` or ``"isotonic"``: calibrate every head on held-out training images.
         (Heads without probabilities of their own get ``"sigmoid"`` in any case.)
@@ -116,6 +126,11 @@ def fit(
         Half-width of the region of practical equivalence, in units of the metric.
     specificity
         At which the sensitivity is given, with a threshold from the training images.
+    threshold
+        Where any number of labels may hold: the rule that sets each label's threshold on held-out
+        training images, ``"f1"``, ``"youden"`` or ``"specificity"`` (the one above), or one
+        probability for all. Among classes that exclude each other, two included, the most
+        probable one is called whatever this says.
     prevalence
         Of each class in the population of interest, for PPV and NPV there.
     learning_curve
@@ -130,6 +145,9 @@ def fit(
         Folders of the radiographs, for the thumbnails of the page; looked for when left out.
     progress
         Called with a `FoldDone` after each fold of each extractor.
+    warn
+        Called before the work with each sentence that may be a reason not to begin it; these are
+        among the notes of the result, too.
 
     Returns
     -------
@@ -160,14 +178,18 @@ def fit(
         "split": split, "leave_out": leave_out, "groups": groups,
         "splits": None if splits is None else str(splits),
         "test": None if test is None else [str(path) for path in _several(test)],
-        "combine": list(combine or []), "include_gone": include_gone, "calibrate": calibrate,
-        "class_weight": class_weight, "metric": metric, "rope": rope,
-        "specificity": specificity, "prevalence": prevalence,
+        "combine": list(combine or []), "include_gone": include_gone, "refit": refit,
+        "calibrate": calibrate, "class_weight": class_weight,
+        "metric": metric, "rope": rope, "specificity": specificity,
+        "threshold": threshold, "prevalence": prevalence,
         "learning_curve": learning_curve, "seed": seed,
     }  # fmt: skip
     heads, unweighted = registry.weighted(registry.named(head), class_weight)
     primary = primary_metric(metric)
     _check_numbers(calibrate, rope, specificity, prevalence, jobs)
+    rule = calling.rule(threshold)
+    if refit not in designing.REFITS:
+        raise UnknownNameError("way to refit", refit, designing.REFITS, "(--refit)")
     study = load_study(embeddings, include_gone=include_gone)
     outside_from = None
     if test is not None:
@@ -190,6 +212,15 @@ def fit(
         study, unlearned = designing.without_unlearned_labels(study, design.folds)
         found += unlearned
     undefined = designing.check_defined(study, design.folds, primary)
+    mend = (
+        f"a third {leave_out}, or one of the two as an outside set (--test), can do so"
+        if leave_out
+        else "more folds (--cv, --repeats) can do so"
+    )
+    hardly = comparison.hardly_decidable(design.folds, len(study.extractors), mend)
+    if warn is not None:
+        for sentence in hardly:
+            warn(sentence)
     plan = Plan(
         heads,
         primary,
@@ -197,6 +228,7 @@ def fit(
         seed,
         calibrate,  # type: ignore[arg-type]  # checked above
         specificity,
+        rule,
     )
     run = new_run(out)
     try:
@@ -211,9 +243,10 @@ def fit(
         extractors, comparisons = _compare(summary, design, rope)
         best = winner(ranking)
         curves = _curves(study, design, ranking, plan, jobs) if learning_curve else []
-        tuned, notes = _save_winner(
-            run, study, design, best, summary.nested(best.extractor), heads, plan, outside_from
-        )
+        kept, notes = _save_winner(
+            run, study, design, best, summary.nested(best.extractor), heads, plan,
+            "train" if test is not None else refit,
+        )  # fmt: skip
         near, searched = findings.near_duplicates_across_folds(
             study, design.folds, design.patients, seed
         )
@@ -241,7 +274,7 @@ def fit(
                 for one in study.extractors
             },
             curves=curves,
-            winner={"extractor": best.extractor, "head": best.head, "settings": tuned},
+            winner={"extractor": best.extractor, "head": best.head, **kept},
             findings=found,
             notes=[
                 *study.notes,
@@ -249,6 +282,7 @@ def fit(
                 *unweighted,
                 *searched,
                 *undefined,
+                *hardly,
                 *without_slope(reports),
                 *notes,
             ],
@@ -263,6 +297,7 @@ def fit(
                 *used_files(embedding_paths(embeddings), run.final),
                 *used_files(embedding_paths(test or []), run.final, outside=True),
             ],
+            decisions=calling.in_words(rule, plan.exclusive, specificity),
         )
         _write(run, result, design, study, summary, options)
         if report:
@@ -418,31 +453,44 @@ def _save_winner(
     nested: Mapping[str, float],
     heads: Sequence[registry.Head],
     plan: Plan,
-    outside_from: int | None,
-) -> tuple[list[dict[str, Any]], list[str]]:
-    """Refit and save; an outside set stays outside. Returns the settings, and notes."""
-    rows = np.arange(len(study) if outside_from is None else outside_from)
+    refit: str,
+) -> tuple[dict[str, Any], list[str]]:
+    """Refit and save. Returns what was saved, and notes."""
+    rows, unseen, fitted_on = designing.rows_to_refit(design.folds, refit)
     extractor = next(one for one in study.extractors if one.name == best.extractor)
     head = next(one for one in heads if one.name == best.head)
     labels = study.labels[rows].astype(np.float64)
-    known = None if design.groups is None else design.groups[rows]
-    estimator, tuned = refit(head, extractor.X[rows], labels, known, plan, extractor.widths)
-    settings = [one.setting for one in tuned]
     exclusive = study.kind == "multiclass"
-    calling = thresholds(tuned, exclusive, len(study.classes))
+    # A class whose images only test is none that the model can answer.
+    taught = np.nansum(labels, axis=0) > 0 if exclusive else np.full(labels.shape[1], True)
+    labels = labels[:, taught]
+    classes = [name for name, kept in zip(study.classes, taught, strict=True) if kept]
+    known = None if design.groups is None else design.groups[rows]
+    estimator, tuned = refitting.refit(
+        head, extractor.X[rows], labels, known, plan, extractor.widths
+    )
+    settings = [one.setting for one in tuned]
+    above = refitting.thresholds(tuned, plan, len(classes))
+    kept: dict[str, Any] = {
+        "settings": settings,
+        "thresholds": dict(zip(classes, above, strict=True)),
+        "fitted_on": fitted_on,
+    }
     like = reference(
-        extractor.X[rows], (study.y if exclusive else np.zeros(len(study), int))[rows], known,
+        extractor.X[rows], labels.argmax(axis=1) if exclusive else np.zeros(len(rows), int), known,
         plan.seed,
     )  # fmt: skip
     training = {
         "images": len(rows),
         "patients": None if known is None else len(np.unique(known)),
         "images_per_class": {
-            name: int(count)
-            for name, count in zip(study.classes, np.nansum(labels, axis=0), strict=True)
+            name: int(count) for name, count in zip(classes, np.nansum(labels, axis=0), strict=True)
         },
+        "fitted_on": fitted_on,
+        "test_images_unseen": unseen,
         "settings": settings,
-        "specificity_of_thresholds": plan.specificity,
+        "decisions": calling.in_words(plan.threshold, exclusive, plan.specificity),
+        **({"specificity_of_thresholds": plan.specificity} if exclusive else {}),
         "folds": design.sentence,
         "scores": _finite(nested),
         "scores_as_ranked": _finite(best.mean),
@@ -450,24 +498,31 @@ def _save_winner(
     saved = model.Model(
         estimator=estimator,
         head=best.head,
-        classes=study.classes,
+        classes=classes,
         kind=study.kind,
         extractor=best.extractor,
         spec=extractor.spec,
         fingerprint=extractor.fingerprint,
         dimension=int(extractor.X.shape[1]),
-        thresholds=dict(zip(study.classes, calling, strict=True)),
+        thresholds=kept["thresholds"],
         training=training,
         versions={**model.installed_versions(), "cxrfeat": __version__},
         reference=None if like is None else like.plain(),
-        probe=probe(estimator, extractor.X[rows], labels),
+        probe=refitting.probe(estimator, extractor.X[rows], labels),
     )
+    notes = [
+        f"the model does not know '{name}': it was fitted on no image of it"
+        for name, there in zip(study.classes, taught, strict=True)
+        if not there
+    ]
+    if refit == "all" and len(design.folds) == 1:
+        notes.append(f"the saved model was fitted on {fitted_on}")
     try:
         model.save(run.partial / "model.skops", saved)
     except InputError as error:
         # A classifier from elsewhere may not be storable; that is no reason to lose the scores.
-        return settings, [f"the winner was not saved: {error}"]
-    return settings, []
+        return kept, [f"the winner was not saved: {error}"]
+    return kept, notes
 
 
 def _finite(scores: Mapping[str, float]) -> dict[str, float]:

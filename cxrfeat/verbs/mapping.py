@@ -16,6 +16,7 @@ from cxrfeat.errors import InputError
 from cxrfeat.evaluation.collapse import Linear, Score, collapse, score_of
 from cxrfeat.evidence import EvidenceMap, Floats, Grid
 from cxrfeat.model import Model
+from cxrfeat.verbs.called import called
 from cxrfeat.verbs.embedded import parts_of, reopen_all
 
 Picture = npt.NDArray[np.float32]
@@ -26,7 +27,7 @@ BATCH = 32
 
 @dataclass(frozen=True)
 class _Facts:
-    predicted: int
+    predicted: list[str]
     explained: int
     score: float
     probability: float
@@ -38,8 +39,10 @@ class Explanation(_Facts):
 
     Attributes
     ----------
-    predicted, explained : int
-        Positions among the model's classes.
+    predicted : list of str
+        The class that is called, or every label.
+    explained : int
+        Position among the model's classes.
     score, probability : float
         Of the explained class.
     intercept, residual : float or None
@@ -142,8 +145,9 @@ class Mapper:
 
     def _facts(self, X: npt.NDArray[np.float32], wanted: int | None) -> list[_Facts]:
         probability, score = self.model.predict_proba(X), self.score.of(X.astype(np.float64))
-        predicted = [int(k) for k in probability.argmax(axis=1)]
-        explained = predicted if wanted is None else [wanted] * len(X)
+        predicted = called(self.model, probability)
+        top = [int(k) for k in probability.argmax(axis=1)]
+        explained = top if wanted is None else [wanted] * len(X)
         return [
             _Facts(predicted[i], k, float(score[i, k]), float(probability[i, k]))
             for i, k in enumerate(explained)

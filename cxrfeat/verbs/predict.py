@@ -20,6 +20,7 @@ from cxrfeat.evaluation.distance import UNLIKE, Reference
 from cxrfeat.images import RADIOGRAPHY
 from cxrfeat.model import Model
 from cxrfeat.model import load as load_model
+from cxrfeat.verbs.called import called
 from cxrfeat.verbs.embedded import Embedded, from_files, from_images
 from cxrfeat.verbs.failures import Failure
 from cxrfeat.verbs.filling import Progress
@@ -225,20 +226,15 @@ def _predictions(path: Path, loaded: Model, embedded: Embedded) -> list[Predicti
         raise InputError(f"the embedding of '{name}' is not finite: extract it again")
     probability = loaded.predict_proba(embedded.X)
     away = _distances(path, loaded, embedded.X)
-    threshold = [float(loaded.thresholds.get(name, 0.5)) for name in loaded.classes]
+    labels = called(loaded, probability)
     found = []
     for number, id_ in enumerate(embedded.ids):
         row = probability[number]
-        if loaded.kind == "multiclass":
-            labels = [loaded.classes[int(row.argmax())]]
-        else:
-            pairs = zip(loaded.classes, row, threshold, strict=True)
-            labels = [name for name, p, above in pairs if p > above]
         found.append(
             Prediction(
                 id=id_,
                 sha256=embedded.sha256[number],
-                labels=labels,
+                labels=labels[number],
                 probabilities=dict(zip(loaded.classes, row.tolist(), strict=True)),
                 distance=None if away is None else float(away[0][number]),
                 quantile=None if away is None else float(away[1][number]),

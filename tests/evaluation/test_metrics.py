@@ -66,10 +66,11 @@ def test_multi_label_scores_equal_scikit_learns_on_the_known_images(seed: int) -
     p = np.round(random.random((60, 3)), 2)
     truth[2:][random.random((58, 3)) < 0.3] = np.nan
     each: dict[str, list[float]] = {name: [] for name in METRICS}
-    for t, q in zip(truth.T, p.T, strict=True):
+    cuts = np.array([0.5, 0.2, 0.71])
+    for t, q, cut in zip(truth.T, p.T, cuts, strict=True):
         known = np.isfinite(t)
         t, q = t[known].astype(int), q[known]
-        called = q >= 0.5
+        called = q > cut
         each["auroc"].append(reference.roc_auc_score(t, q))
         each["auprc"].append(reference.average_precision_score(t, q))
         each["accuracy"].append(reference.accuracy_score(t, called))
@@ -80,7 +81,8 @@ def test_multi_label_scores_equal_scikit_learns_on_the_known_images(seed: int) -
         each["brier"].append(reference.brier_score_loss(t, q))
     for name, values in each.items():
         if values:
-            assert METRICS[name](truth, p, False) == pytest.approx(np.mean(values), abs=1e-9), name
+            found = METRICS[name](truth, p, False, cuts)
+            assert found == pytest.approx(np.mean(values), abs=1e-9), name
 
 
 @settings(max_examples=30, deadline=None)

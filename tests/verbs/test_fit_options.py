@@ -66,7 +66,7 @@ def test_a_patient_of_the_tested_source_is_not_trained_on() -> None:
     sources = ["north" if i % 2 else "south" for i in range(N)]
     patients = ["both" if i < 2 else f"p{i}" for i in range(N)]
     path = made(meta={"source": sources, "group": patients})
-    result = fit(path, head=["dummy"], leave_out="source")
+    result = fit(path, head=["dummy"], leave_out="source", groups="group")
     assert [fold["train"] for fold in result.ranking[0].folds] == [44, 44]
     assert "2 images of patients who are also in the tested source not used" in result.folds
 
@@ -390,6 +390,12 @@ def test_every_label_is_scored_where_it_is_known_as_by_hand() -> None:
     with (result.run / "predictions.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if row["head"] == report.head]
     position = {f"{i:04d}.png": i for i in range(len(labels))}
+    above = {
+        fold["name"]: fold["thresholds"]
+        for score in result.ranking
+        if score.head == report.head
+        for fold in score.folds
+    }
     for k, entry in enumerate(report.classes):
         truth, p, fold = [], [], []
         for row in rows:
@@ -401,8 +407,9 @@ def test_every_label_is_scored_where_it_is_known_as_by_hand() -> None:
         t, q, f = np.array(truth), np.array(p), np.array(fold)
         areas = [roc_auc_score(t[f == name], q[f == name]) for name in np.unique(f)]
         precisions = [average_precision_score(t[f == n], q[f == n]) for n in np.unique(f)]
-        tp, fn = np.sum(t[q >= 0.5]), np.sum(t[q < 0.5])
-        tn, fp = np.sum(1 - t[q < 0.5]), np.sum(1 - t[q >= 0.5])
+        called = q > np.array([above[name][k] for name in fold])
+        tp, fn = np.sum(t[called]), np.sum(t[~called])
+        tn, fp = np.sum(1 - t[~called]), np.sum(1 - t[called])
         assert (entry.support, entry.known) == (t.sum(), len(t))
         assert entry.prevalence == pytest.approx(t.mean())
         assert entry.auroc == pytest.approx(np.mean(areas), abs=1e-4)
@@ -411,8 +418,8 @@ def test_every_label_is_scored_where_it_is_known_as_by_hand() -> None:
         assert entry.specificity == pytest.approx(tn / (tn + fp))
         assert entry.precision == pytest.approx(tp / (tp + fp))
         assert entry.npv == pytest.approx(tn / (tn + fn))
-        called = entry.recall * 0.02 + (1 - entry.specificity) * 0.98
-        assert entry.ppv_at_prevalence == pytest.approx(entry.recall * 0.02 / called)
+        share = entry.recall * 0.02 + (1 - entry.specificity) * 0.98
+        assert entry.ppv_at_prevalence == pytest.approx(entry.recall * 0.02 / share)
 
 
 def test_a_label_with_too_few_positives_is_reported_not_scored() -> None:

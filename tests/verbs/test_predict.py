@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -304,7 +305,7 @@ def test_several_labels_are_called_above_thresholds_from_held_out_training_image
     X, y = blobs(120, 10, distance=3)
     labels = np.stack([y == 0, y != 1, y == 2], axis=1).astype(np.float32)
     file = write_file(tmp_path / "e.h5", X, labels, kind="multilabel")
-    cxrfeat.fit(file, head=["logreg"], out="run", specificity=0.8)
+    cxrfeat.fit(file, head=["logreg"], out="run", specificity=0.8, threshold="specificity")
     result = cxrfeat.predict("run/model.skops", file)
     assert result.thresholds.keys() == {"clear", "opaque", "streaked"}
     assert all(value not in (0.5, 0.0, 1.0) for value in result.thresholds.values())
@@ -314,6 +315,17 @@ def test_several_labels_are_called_above_thresholds_from_held_out_training_image
     called = np.array([["opaque" in one.labels] for one in result.predictions])[:, 0]
     negatives = labels[:, 1] == 0
     assert 0.6 < np.mean(~called[negatives]) <= 1.0
+
+
+def test_explain_names_the_labels_that_predict_names(study: Path, tmp_path: Path) -> None:
+    loaded = model.load(study / "one" / "model.skops")
+    low = dict.fromkeys(loaded.classes, 1e-9)
+    model.save(tmp_path / "m.skops", replace(loaded, kind="multilabel", thresholds=low))
+    some = sorted((study / "images" / "along").iterdir())[:2]
+    predicted = cxrfeat.predict(tmp_path / "m.skops", some).predictions
+    explained = cxrfeat.explain(tmp_path / "m.skops", some, out=tmp_path / "explained").images
+    assert [one.labels for one in predicted] == [loaded.classes] * 2
+    assert [one.predicted for one in explained] == ["|".join(loaded.classes)] * 2
 
 
 def test_model_info_says_what_the_model_is_and_what_it_is_not_for(study: Path) -> None:
