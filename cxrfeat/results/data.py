@@ -24,7 +24,7 @@ class Score:
     mean, sd : dict of str to float
         Per metric, over the folds; the spread is NaN for a single fold.
     interval : tuple of float
-        95 % of the primary metric, by drawing patients anew.
+        95 % of the primary metric; `FitResult.intervals` says over what.
     folds : list of dict
         Per fold: ``name``, ``repeat``, ``train`` and ``test`` (images), ``tuned`` (one entry, or
         one per label: the ``setting`` chosen inside the training rows, every setting ``tried``
@@ -60,6 +60,8 @@ class ClassReport:
         Where the class has the share that was asked for; NaN if none was.
     reliability : list of dict
         Observed against predicted share, in ten bins.
+    auroc_interval : tuple of float
+        95 % of `auroc`.
     """
 
     name: str
@@ -78,6 +80,7 @@ class ClassReport:
     ppv_at_prevalence: float
     npv_at_prevalence: float
     reliability: list[dict[str, float]]
+    auroc_interval: Interval = (math.nan, math.nan)
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,7 @@ class HeadReport:
     Attributes
     ----------
     intervals : dict of str to tuple of float
-        95 % of every metric, by drawing patients anew.
+        95 % of every metric.
     confusion : list of list of int, shape (K, K)
         A row per true class, a column per predicted one, of the first repeat; empty for
         multi-label labels.

@@ -24,6 +24,7 @@ from cxrfeat.evaluation.calibration import METHODS
 from cxrfeat.evaluation.crossvalidate import CrossValidated, FoldDone, cross_validate
 from cxrfeat.evaluation.curve import learning_curves
 from cxrfeat.evaluation.distance import reference
+from cxrfeat.evaluation.influence import TestPatients
 from cxrfeat.evaluation.metrics import metric as metric_named
 from cxrfeat.evaluation.refit import probe, refit, thresholds
 from cxrfeat.evaluation.summary import Summary, winner
@@ -200,7 +201,11 @@ def fit(
             jobs=jobs, progress=progress, patients=design.patients,
         )  # fmt: skip
         resamples = PatientResamples(len(study), design.patients, seed=seed)
-        summary = Summary(study, design.folds, validated.outcomes, primary, resamples, prevalence)
+        tested = TestPatients(design.folds, design.patients, seed=seed)
+        summary = Summary(
+            study, design.folds, validated.outcomes, primary, resamples, prevalence,
+            tested, validated.retrained,
+        )  # fmt: skip
         ranking = summary.ranking()
         extractors, comparisons = _compare(summary, design, rope)
         best = winner(ranking)
@@ -325,10 +330,10 @@ def _check_numbers(
 def _compare(
     summary: Summary, design: designing.Design, rope: float
 ) -> tuple[list[ExtractorScore], list[Comparison]]:
-    extractors, drawn = summary.extractors()
+    extractors, evidence = summary.extractors()
     tested = np.unique(np.concatenate([fold.test for fold in design.folds]))
     pairs = comparison.compare(
-        extractors, drawn, design.folds, summary.metric, rope=rope, images=len(tested)
+        extractors, evidence, design.folds, summary.metric, rope=rope, images=len(tested)
     )
     if len(design.folds) == 1 and _one_image_per_patient(design):
         pairs = [_with_fixed_tests(summary, design, pair) for pair in pairs]
