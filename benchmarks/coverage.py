@@ -1,6 +1,6 @@
 """How often 95 % intervals of a cross-validated score hold the truth, on simulated patients.
 
-    python benchmarks/coverage.py             the table of docs/results.md, about a quarter of an hour
+    python benchmarks/coverage.py                  a quarter of an hour
     python benchmarks/coverage.py --draws 200 --patients 100
 
 Two classes, patients of one image or of one to three whose disturbances are half shared, 5 folds
@@ -48,14 +48,14 @@ class Scene:
         return 1 + np.arange(self.patients) // 2 % self.most_images
 
 
-def logistic(X: np.ndarray, y: np.ndarray, penalty: float = 1.0, steps: int = 8) -> np.ndarray:
+def logistic(X: np.ndarray, y: np.ndarray, start: np.ndarray | None = None) -> np.ndarray:
     """Weights of many logistic regressions at once, by Newton's steps; the first is the intercept.
 
-    `X` is of shape (B, n, d), `y` of shape (n,).
+    `X` is of shape (B, n, d), `y` of shape (n,), `start` are weights to begin with.
     """
-    weights = np.zeros((len(X), X.shape[2]))
-    ridge = np.diag([1e-6] + [penalty] * (X.shape[2] - 1))
-    for _ in range(steps):
+    weights = np.zeros((len(X), X.shape[2])) if start is None else start.copy()
+    ridge = np.diag([1e-6] + [1.0] * (X.shape[2] - 1))
+    for _ in range(8 if start is None else 4):
         p = special.expit(np.matmul(X, weights[:, :, None])[:, :, 0])
         slope = np.matmul((y - p)[:, None, :], X)[:, 0] - weights @ ridge
         curve = np.matmul((X * (p * (1 - p))[:, :, None]).transpose(0, 2, 1), X) + ridge
@@ -66,8 +66,9 @@ def logistic(X: np.ndarray, y: np.ndarray, penalty: float = 1.0, steps: int = 8)
 def exact(weights: np.ndarray, apart: float) -> dict[str, np.ndarray]:
     """AUROC and accuracy of each model on the population."""
     length = np.linalg.norm(weights[:, 1:], axis=1)
-    right = special.ndtr(-weights[:, 0] / length), special.ndtr(
-        (weights[:, 0] + apart * weights[:, 1]) / length
+    right = (
+        special.ndtr(-weights[:, 0] / length),
+        special.ndtr((weights[:, 0] + apart * weights[:, 1]) / length),
     )
     return {
         "auroc": special.ndtr(apart * weights[:, 1] / length / np.sqrt(2)),
@@ -109,13 +110,11 @@ def simulated(scene: Scene, draws: int) -> Iterator[tuple[dict[str, np.ndarray],
         tested = TestPatients(folds, groups)
         resamples = PatientResamples(len(y), groups, resamples=400, seed=1)
 
-        def learned(*left: int, X: np.ndarray = X, folds: list[Fold] = folds) -> np.ndarray:
-            out = np.concatenate([folds[k].test for k in left])
-            rows = np.setdiff1d(np.arange(X.shape[1]), out)
-            return logistic(X[:, rows], y[rows])
-
-        alone = [learned(k) for k in range(CV)]
-        pairs = {pair: learned(*pair) for pair in itertools.combinations(range(CV), 2)}
+        alone = [logistic(X[:, fold.train], y[fold.train]) for fold in folds]
+        pairs = {}
+        for j, k in itertools.combinations(range(CV), 2):
+            rows = np.intersect1d(folds[j].train, folds[k].train)
+            pairs[j, k] = logistic(X[:, rows], y[rows], alone[j])
         p = [probabilities(X[:, fold.test], w) for fold, w in zip(folds, alone, strict=True)]
         without = {
             (j, k): probabilities(X[:, folds[j].test], pairs[min(j, k), max(j, k)])
@@ -183,8 +182,8 @@ def row(scene: Scene, draws: int) -> list[str]:
             cells.append(f"{100 * np.mean((low <= truth) & (truth <= high)):.1f}")
         width = np.mean([one[name]["new"][1] - one[name]["new"][0] for one in found])
         lines.append(
-            f"| {scene.patients} | {images} | {scene.dimension} | {METRICS[name].title} | {truth:.3f}"
-            f" | {' | '.join(cells)} | {width:.3f} |"
+            f"| {scene.patients} | {images} | {scene.dimension} | {METRICS[name].title}"
+            f" | {truth:.3f} | {' | '.join(cells)} | {width:.3f} |"
         )
     lines.append(f"<!-- {time.monotonic() - started:.0f} s -->")
     return lines

@@ -49,6 +49,7 @@ class TestPatients:
 
     def __init__(self, folds: Sequence[Fold], groups: Groups, *, seed: int = 0) -> None:
         self.folds = folds
+        self.known = groups is not None
         tested = np.unique(np.concatenate([fold.test for fold in folds]))
         unit = np.arange(len(tested))
         if groups is not None:

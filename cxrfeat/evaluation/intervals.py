@@ -72,8 +72,8 @@ def over_training(scores: Vector, without: Matrix, share: Matrix) -> Variance | 
     Leaving fold k out of the training rows of fold j moves the score of j: the part that k has in
     it. Parts of (j, k) and (k, j) that go together are the covariance of the two folds' scores
     (each learns from what tests the other); parts of one k that go together over all j are what k
-    does to every model. Both are sums of products of different folds, so that the noise of the
-    folds' own test rows does not enter, and neither counts below 0.
+    does to every model. Both are estimated without bias by products of different parts, into
+    which the noise of a fold's own test rows does not enter; their sum does not count below 0.
 
     Parameters
     ----------
@@ -96,14 +96,16 @@ def over_training(scores: Vector, without: Matrix, share: Matrix) -> Variance | 
         return None
     part = ((1 - share) * (scores[:, None] - without))[np.ix_(keep, keep)] / F
     # More images to learn from are better on average: that is no deviation.
-    part = np.nan_to_num(part - np.nanmean(part, axis=1, keepdims=True))
+    known = np.isfinite(part)
+    mean = np.where(known, part, 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
+    part = np.where(known, part - mean[:, None], 0.0)
     mutual = float(np.sum(part * part.T))
     common = float(np.sum(part.sum(axis=0) ** 2) - np.sum(part**2))
     # What the two sums expect of a covariance g of mutual parts and a variance b of common ones,
     # each part being a deviation from the mean of its row.
     expected = np.array([[(F - 2) ** 2, F - 2], [F - 2, (F - 2) * (F**2 - 3 * F + 1)]])
-    _, b = np.linalg.pinv(expected * F / (F - 1)) @ np.array([mutual, common])
-    value = max(0.0, mutual * ((F - 1) / (F - 2)) ** 2) + max(0.0, F * (F - 1) ** 2 * float(b))
+    g, b = np.linalg.pinv(expected * F / (F - 1)) @ np.array([mutual, common])
+    value = max(0.0, F * (F - 1) * float(g) + F * (F - 1) ** 2 * float(b))
     return Variance(value, F * (F - 1) / 2)
 
 

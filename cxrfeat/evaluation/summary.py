@@ -32,6 +32,7 @@ from cxrfeat.evaluation.metrics import (
 from cxrfeat.evaluation.retrained import FEWEST, Retrained
 from cxrfeat.evaluation.tuning import Outcome
 from cxrfeat.results import ClassReport, ExtractorScore, HeadReport, Interval, Score
+from cxrfeat.results.data import OVER_BOTH, OVER_TESTED
 
 Matrix = npt.NDArray[np.float64]
 RetrainedFolds = Sequence[Retrained | None]
@@ -155,9 +156,11 @@ class Summary:
         )
 
     @property
-    def covers_training(self) -> bool:
-        """Whether the intervals hold the training patients' part, not the test patients' alone."""
-        return bool(self.retrained) and len(self.first) >= FEWEST
+    def intervals_over(self) -> str:
+        """What the intervals are over, in words."""
+        both = bool(self.retrained) and len(self.first) >= FEWEST
+        words = OVER_BOTH if both else OVER_TESTED
+        return words if self.patients.known else words.replace("patients", "images")
 
     def _retrained(self, extractor: str, heads: Sequence[str]) -> RetrainedFolds:
         """List what a head of each fold scores when it learns without each other fold."""

@@ -56,6 +56,10 @@ def _spread(mean: float | None, sd: float | None) -> Cell:
     return Cell(text, mean)
 
 
+def _interval(limits: Sequence[float | None]) -> Cell:
+    return Cell(interval(limits), limits[0])
+
+
 def _columns(*names: str, words: int) -> list[Column]:
     """Headings, of which the first `words` stand over text and the others over numbers."""
     return [Column(name, place >= words) for place, name in enumerate(names)]
@@ -77,7 +81,7 @@ def extractors(results: Mapping[str, Any]) -> Table:
                 _text(shown(one)),
                 _text(", ".join(dict.fromkeys(one["heads"]))),
                 _spread(one["mean"], one["sd"]),
-                Cell(interval(one["interval"]), one["interval"][0]),
+                _interval(one["interval"]),
                 _number(results["permuted"].get(one["extractor"])),
             ]
             for one in results["extractors"]
@@ -97,7 +101,7 @@ def ranking(results: Mapping[str, Any]) -> Table:
             [
                 _text(shown(score)),
                 _text(score["head"]),
-                Cell(interval(score["interval"]), score["interval"][0]),
+                _interval(score["interval"]),
                 *(_spread(score["mean"][name], score["sd"][name]) for name in names),
             ]
             for score in results["ranking"]
@@ -124,7 +128,7 @@ def differences(results: Mapping[str, Any]) -> Table:
                 _text(named[pair["second"]]),
                 _text(pair["verdict"]),
                 _number(pair["difference"]),
-                Cell(interval(pair["interval"]), pair["interval"][0]),
+                _interval(pair["interval"]),
                 *(_number(pair[name]) for name in ("p", "p_holm", "better", "same", "worse")),
             ]
             for pair in results["comparisons"]
@@ -142,7 +146,7 @@ def classes(results: Mapping[str, Any]) -> list[Table]:
             f"{shown(report)} with {report['head']}, one class against the rest; sensitivity"
             f" {at}: with thresholds from the training images for that specificity",
             _columns(
-                *("Class", "AUROC", "Average precision", "Precision (PPV)"),
+                *("Class", "AUROC", "95 % interval", "Average precision", "Precision (PPV)"),
                 *("Recall (sensitivity)", "F1", "Specificity", "NPV", f"Sensitivity {at}"),
                 *("Images", "Known", "Prevalence"),
                 words=1,
@@ -150,10 +154,12 @@ def classes(results: Mapping[str, Any]) -> list[Table]:
             [
                 [
                     _text(entry["name"]),
+                    _number(entry["auroc"]),
+                    _interval(entry.get("auroc_interval", (None, None))),
                     *(
                         _number(entry[name])
                         for name in (
-                            *("auroc", "auprc", "precision", "recall", "f1", "specificity"),
+                            *("auprc", "precision", "recall", "f1", "specificity"),
                             *("npv", "sensitivity_at"),
                         )
                     ),

@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 Interval = tuple[float, float]
+OVER_TESTED = "over test patients, with the models as they are"
+"""What intervals are over where one division of the images has fewer than three folds."""
+OVER_BOTH = "over test and training patients"
 FORMAT, FORMAT_VERSION = "cxrfeat-results", 1
 
 
@@ -129,11 +132,13 @@ class Comparison:
     difference : float
         First minus second, turned so that positive means the first is better.
     interval : tuple of float
-        95 %; of the corrected t-test over folds, or by drawing patients for a single fold.
+        95 %; of the corrected t-test over folds, or of the t-test over the test patients of a
+        single fold.
     bootstrap : tuple of float
         95 % by drawing patients anew, both extractors on the same ones.
     p, p_holm : float
-        Nadeau and Bengio's corrected test (for a single fold: the bootstrap), and Holm over pairs.
+        Nadeau and Bengio's corrected test (for a single fold: a t-test over its patients), and
+        Holm over pairs.
     worse, same, better : float
         Probabilities, `same` within the region of practical equivalence.
     detectable : float
@@ -274,6 +279,9 @@ class FitResult:
         What was taken for what and what was left out, in sentences.
     embeddings : list of EmbeddingFile
         The files that were used.
+    intervals : str
+        What the 95 % intervals of scores are over, in words: `OVER_BOTH`, or `OVER_TESTED`; for
+        images where patients are not known.
     """
 
     run: Path
@@ -297,6 +305,7 @@ class FitResult:
     files: dict[str, str]
     versions: dict[str, str]
     embeddings: list[EmbeddingFile] = field(default_factory=list)
+    intervals: str = OVER_TESTED
 
     def as_json(self) -> dict[str, Any]:
         """Plain data for ``results.json`` and ``--json``; what is undefined is null."""

@@ -247,6 +247,7 @@ def fit(
                 *used_files(embedding_paths(embeddings), run.final),
                 *used_files(embedding_paths(test or []), run.final, outside=True),
             ],
+            intervals=summary.intervals_over,
         )
         _write(run, result, design, study, summary, options)
         if report:
