@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -55,15 +56,15 @@ def test_leaving_patients_out_gives_an_accuracy_the_variance_of_a_share() -> Non
 
 
 def test_blocks_of_patients_tell_the_same_as_single_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    truth, p = scored(2000, 2)
+    truth, p = scored(600, 2)
     values = []
-    for blocks in (2000, 200):
+    for blocks in (600, 100):
         monkeypatch.setattr("cxrfeat.evaluation.influence.BLOCKS", blocks)
-        contributions = TestPatients([whole(2000)], None).contributions(AUROC, truth, [p], True)
-        left_out = TestPatients([whole(2000)], None)._left_out(AUROC, truth, [p], True)
-        assert np.sum(left_out**2) == pytest.approx(np.sum(contributions**2), rel=0.2)
+        contributions = TestPatients([whole(600)], None).contributions(AUROC, truth, [p], True)
+        left_out = TestPatients([whole(600)], None)._left_out(AUROC, truth, [p], True)
+        assert np.sum(left_out**2) == pytest.approx(np.sum(contributions**2), rel=0.3)
         values.append(len(left_out))
-    assert values == [2000, 200]
+    assert values == [600, 100]
 
 
 @pytest.mark.parametrize("metric", ["auroc", "accuracy"])
@@ -139,7 +140,7 @@ def test_fewer_than_three_folds_tell_nothing_of_training() -> None:
 
 
 def test_an_interval_stays_within_the_range_of_its_metric() -> None:
-    wide = Variance(0.02**2, 30)
+    wide = Variance(0.01**2, 30)
     low, high = limits(0.99, wide, "auroc", 50)
     assert 0.8 < low < 0.99 < high < 1
     assert limits(0.99, Variance(1.0, 30), "auroc", 50)[1] <= 1
@@ -168,13 +169,14 @@ def test_a_run_says_what_its_intervals_are_over(tmp_path: Path) -> None:
     patients = {"group": [f"p{i // 2}" for i in range(90)]}
     patients["split"] = ["test" if i // 2 % 3 == 0 else "train" for i in range(90)]
     path = write_file(tmp_path / "a.h5", X, y, meta=patients)
-    folds = fit(path, head=["logreg"], out=tmp_path / "folds")
+    folds = fit(path, head=["dummy"], out=tmp_path / "folds")
     assert folds.intervals == "over test and training patients"
     for other, options in {"split": {"split": True}, "two": {"cv": 2}}.items():
-        found = fit(path, head=["logreg"], out=tmp_path / other, **options)
+        found = fit(path, head=["dummy"], out=tmp_path / other, **options)
         assert found.intervals == "over test patients, with the models as they are"
     path = write_file(tmp_path / "b.h5", X, y)
-    assert fit(path, head=["logreg"]).intervals == "over test and training images"
+    found = fit(path, head=["dummy"], out=tmp_path / "alone")
+    assert found.intervals == "over test and training images"
 
 
 def test_every_class_has_an_interval_of_its_auroc(tmp_path: Path) -> None:
@@ -218,8 +220,6 @@ def coverage() -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    import sys
-
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
