@@ -11,7 +11,7 @@ from cxrfeat.display.extraction import extraction
 from cxrfeat.display.screen import console, table
 
 if TYPE_CHECKING:
-    from cxrfeat.results import FitResult, HeadReport
+    from cxrfeat.results import FitResult, HeadReport, Interval
     from cxrfeat.verbs.demo import DemoResult
     from cxrfeat.verbs.report import ReportResult
 
@@ -65,15 +65,15 @@ def _pairs(result: FitResult, screen: Console) -> None:
         return
     shown = table("extractor", result.metric, "95 % interval", "AUROC, labels shuffled", right=1)
     for score in result.extractors:
-        low, high = score.interval
         shown.add_row(
             f"{score.extractor} (control)" if score.control else score.extractor,
             _with_spread(score.mean, score.sd),
-            f"{low:.3f} to {high:.3f}",
+            _limits(score.interval),
             _shuffled(result.permuted[score.extractor]),
         )
     screen.print("\nExtractors, the head chosen inside the training images of each fold:")
     screen.print(shown)
+    screen.print(f"95 % intervals are {result.intervals}")
     for pair in result.comparisons:
         screen.print(f"- {pair.sentence}")
     screen.print()
@@ -81,6 +81,11 @@ def _pairs(result: FitResult, screen: Console) -> None:
 
 def _shuffled(area: float) -> str:
     return f"{area:.3f}" if math.isfinite(area) else "cannot be tested"
+
+
+def _limits(interval: Interval) -> str:
+    low, high = interval
+    return f"{low:.3f} to {high:.3f}" if math.isfinite(low) else "-"
 
 
 def _with_spread(mean: float, spread: float) -> str:
@@ -96,12 +101,15 @@ def _report(report: HeadReport, screen: Console) -> None:
     exclusive = bool(report.confusion)
     predicted = [f"predicted {entry.name}" for entry in report.classes] if exclusive else []
     shown = table(
-        *("class", "AUROC", "precision", "recall", "F1", "support", *predicted), title=title
+        *("class", "AUROC", "95 % interval", "precision", "recall", "F1", "support", *predicted),
+        title=title,
     )
     for k, entry in enumerate(report.classes):
         shown.add_row(
             entry.name,
-            *(f"{value:.3f}" for value in (entry.auroc, entry.precision, entry.recall, entry.f1)),
+            f"{entry.auroc:.3f}",
+            _limits(entry.auroc_interval),
+            *(f"{value:.3f}" for value in (entry.precision, entry.recall, entry.f1)),
             str(entry.support),
             *(str(count) for count in (report.confusion[k] if exclusive else [])),
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
@@ -13,6 +13,7 @@ from scipy import stats
 
 from cxrfeat.evaluation.bootstrap import interval
 from cxrfeat.evaluation.folds import Fold
+from cxrfeat.evaluation.intervals import over_patients
 from cxrfeat.evaluation.metrics import Metric
 from cxrfeat.evaluation.paired import (
     bayesian_correlated_t,
@@ -30,9 +31,25 @@ LEVEL = 0.05
 SURE = 0.95
 
 
+@dataclass(frozen=True)
+class Evidence:
+    """What tells two extractors apart on the same test patients.
+
+    Attributes
+    ----------
+    drawn : ndarray, shape (resamples,)
+        The primary metric in each draw of the patients.
+    contributions : ndarray, shape (patients,) or (blocks,)
+        From `TestPatients`.
+    """
+
+    drawn: Matrix
+    contributions: Matrix
+
+
 def compare(
     scores: Sequence[ExtractorScore],
-    drawn: Mapping[str, Matrix],
+    evidence: Mapping[str, Evidence],
     folds: Sequence[Fold],
     metric: Metric,
     *,
@@ -45,13 +62,13 @@ def compare(
     ----------
     scores
         With a value per fold, the best first.
-    drawn
-        Per extractor the scores of the same resamples of patients.
+    evidence
+        Per extractor, of the same patients.
     rope
         Half-width of the region of practical equivalence.
     """
     pairs = list(combinations(scores, 2))
-    found = [_numbers(a, b, drawn, folds, metric, rope) for a, b in pairs]
+    found = [_numbers(a, b, evidence, folds, metric, rope) for a, b in pairs]
     adjusted = holm([numbers["p"] for numbers in found])
     comparisons = []
     for (a, b), numbers, p_holm in zip(pairs, found, adjusted, strict=True):
@@ -91,18 +108,22 @@ def hardly_decidable(folds: Sequence[Fold], extractors: int, mend: str) -> list[
 def _numbers(
     a: ExtractorScore,
     b: ExtractorScore,
-    drawn: Mapping[str, Matrix],
+    evidence: Mapping[str, Evidence],
     folds: Sequence[Fold],
     metric: Metric,
     rope: float,
 ) -> dict[str, Any]:
     sign = 1.0 if metric.larger_is_better else -1.0
-    resampled = sign * (drawn[a.extractor] - drawn[b.extractor])
-    resampled = resampled[np.isfinite(resampled)]
+    first, second = evidence[a.extractor], evidence[b.extractor]
+    resampled = sign * (first.drawn - second.drawn)
     of_folds = sign * (np.array(a.values) - np.array(b.values))
     defined = np.isfinite(of_folds)
     if defined.sum() < 2:
-        return _from_resamples(float(np.nanmean(of_folds)), resampled, rope)
+        contributions = first.contributions - second.contributions
+        return {
+            **_on_one_test_set(float(np.nanmean(of_folds)), contributions, rope),
+            "bootstrap": interval(resampled),
+        }
     ratio = size_ratio(
         [len(fold.train) for fold, keep in zip(folds, defined, strict=True) if keep],
         [len(fold.test) for fold, keep in zip(folds, defined, strict=True) if keep],
@@ -121,20 +142,31 @@ def _numbers(
     }
 
 
-def _from_resamples(difference: float, resampled: Matrix, rope: float) -> dict[str, Any]:
-    """One fold has no spread over folds; the patients' is all there is."""
-    limits = interval(resampled)
-    beyond = min(float(np.mean(resampled <= 0)), float(np.mean(resampled >= 0)))
+def _on_one_test_set(difference: float, contributions: Matrix, rope: float) -> dict[str, Any]:
+    """One fold has no spread over folds; the test patients' is all there is.
+
+    Student's t on the patients' contributions to the difference: unlike a share of draws, which
+    cannot be less than one of them, its tail goes on, so that a clear difference stands the
+    adjustment over any number of pairs.
+    """
+    variance = over_patients(contributions)
+    error, degrees = float(np.sqrt(variance.value)), variance.degrees
+    reach, power = (float(stats.t.ppf(level, degrees)) for level in (0.975, 0.8))
+    if error > 0:
+        p = 2 * float(stats.t.sf(abs(difference) / error, degrees))
+        worse = float(stats.t.cdf((-rope - difference) / error, degrees))
+        better = float(stats.t.sf((rope - difference) / error, degrees))
+    else:  # every patient alike: no spread to judge a difference by
+        p = 1.0 if difference == 0 else 0.0
+        worse, better = float(difference < -rope), float(difference > rope)
     return {
         "difference": difference,
-        "interval": limits,
-        "bootstrap": limits,
-        "p": min(1.0, 2 * max(beyond, 1 / len(resampled))),
-        "worse": float(np.mean(resampled < -rope)),
-        "same": float(np.mean(np.abs(resampled) <= rope)),
-        "better": float(np.mean(resampled > rope)),
-        # 1.96 + 0.84 standard errors: two-sided 5 %, power 80 %.
-        "detectable": 2.8 * float(np.std(resampled, ddof=1)),
+        "interval": (difference - reach * error, difference + reach * error),
+        "p": p,
+        "worse": worse,
+        "same": max(0.0, 1.0 - worse - better),
+        "better": better,
+        "detectable": (reach + power) * error,
     }
 
 

@@ -16,6 +16,7 @@ from cxrfeat.cores import available_cores
 from cxrfeat.evaluation.align import Extractor
 from cxrfeat.evaluation.folds import Fold, Groups
 from cxrfeat.evaluation.permuted import permuted_auroc, shuffled_labels
+from cxrfeat.evaluation.retrained import Retrained, retrain
 from cxrfeat.evaluation.shared import SharedFold
 from cxrfeat.evaluation.tuning import Outcome, Plan, score_fold
 
@@ -48,10 +49,13 @@ class CrossValidated:
     permuted : dict of str to ndarray
         Per extractor, the mean AUROC over the folds on shuffled labels, one per permutation; empty
         where no patients are known.
+    retrained : dict of (extractor, head) to list of Retrained or None
+        In the order of the folds; None for later repeats and where there are too few folds.
     """
 
     outcomes: dict[tuple[str, str], list[Outcome]]
     permuted: dict[str, Matrix]
+    retrained: dict[tuple[str, str], list[Retrained | None]]
 
 
 def cross_validate(
@@ -86,23 +90,30 @@ def cross_validate(
     shuffled = None if among is None else shuffled_labels(labels, among, plan.seed)
     counter = _Counter(len(tasks), progress)
 
-    def one(extractor: Extractor, fold: Fold) -> tuple[dict[str, Outcome], Matrix | None]:
+    def one(
+        extractor: Extractor, fold: Fold
+    ) -> tuple[dict[str, Outcome], Matrix | None, dict[str, Retrained]]:
         shared = SharedFold(extractor.X[fold.train], extractor.X[fold.test], extractor.widths)
         known = None if groups is None else groups[fold.train]
         outcomes = score_fold(shared, labels[fold.train], known, plan)
         areas = None if shuffled is None else permuted_auroc(shared, fold, shuffled)
+        again = retrain(shared, fold, folds, labels, plan, outcomes)
         counter.count(extractor.name, fold.name)
-        return outcomes, areas
+        return outcomes, areas, again
 
     done = in_threads(one, tasks, jobs)
     outcomes: dict[tuple[str, str], list[Outcome]] = {}
     areas: dict[str, list[Matrix]] = {}
-    for (extractor, _), (of_heads, of_permutations) in zip(tasks, done, strict=True):
+    retrained: dict[tuple[str, str], list[Retrained | None]] = {}
+    for (extractor, _), (of_heads, of_permutations, again) in zip(tasks, done, strict=True):
         if of_permutations is not None:
             areas.setdefault(extractor.name, []).append(of_permutations)
         for head, outcome in of_heads.items():
             outcomes.setdefault((extractor.name, head), []).append(outcome)
-    return CrossValidated(outcomes, {name: np.mean(of, axis=0) for name, of in areas.items()})
+            retrained.setdefault((extractor.name, head), []).append(again.get(head))
+    return CrossValidated(
+        outcomes, {name: np.mean(of, axis=0) for name, of in areas.items()}, retrained
+    )
 
 
 def in_threads(

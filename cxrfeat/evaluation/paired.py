@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
+from cxrfeat.evaluation.influence import placements
+
 Vector = npt.NDArray[np.float64]
 
 
@@ -154,18 +156,12 @@ def delong(positive: npt.NDArray[np.bool_], first: Vector, second: Vector) -> De
     References
     ----------
     DeLong ER et al. Comparing the areas under two or more correlated ROC curves. Biometrics
-    1988;44:837-845; by midranks as in Sun X, Xu W. IEEE Signal Process Lett 2014;21:1389-1393.
+    1988;44:837-845.
     """
     m, n = int(positive.sum()), int((~positive).sum())
-    areas, of_positive, of_negative = [], [], []
-    for score in (first, second):
-        over_all = stats.rankdata(score)
-        among_positive = stats.rankdata(score[positive])
-        among_negative = stats.rankdata(score[~positive])
-        of_positive.append((over_all[positive] - among_positive) / n)
-        of_negative.append(1 - (over_all[~positive] - among_negative) / m)
-        areas.append(float(of_positive[-1].mean()))
-    covariance = np.cov(np.stack(of_positive)) / m + np.cov(np.stack(of_negative)) / n
+    shares = np.stack([placements(positive, score) for score in (first, second)])
+    areas = shares[:, positive].mean(axis=1).tolist()
+    covariance = np.cov(shares[:, positive]) / m + np.cov(shares[:, ~positive]) / n
     variance = covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]
     error = float(np.sqrt(max(variance, 0.0)))
     difference = areas[0] - areas[1]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,11 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from cxrfeat.evaluation.align import Study
-from cxrfeat.evaluation.bootstrap import PatientResamples, interval
+from cxrfeat.evaluation.bootstrap import PatientResamples
+from cxrfeat.evaluation.comparison import Evidence
 from cxrfeat.evaluation.crossvalidate import Outcomes
 from cxrfeat.evaluation.decision import decision_curve
 from cxrfeat.evaluation.folds import Fold
 from cxrfeat.evaluation.heads import FLOOR
+from cxrfeat.evaluation.influence import TestPatients
+from cxrfeat.evaluation.intervals import limits, over_patients, over_training
 from cxrfeat.evaluation.metrics import (
     METRICS,
     Counts,
@@ -30,10 +33,13 @@ from cxrfeat.evaluation.metrics import (
     reliability,
 )
 from cxrfeat.evaluation.recalibration import recalibration
+from cxrfeat.evaluation.retrained import FEWEST, Retrained
 from cxrfeat.evaluation.tuning import Outcome
 from cxrfeat.results import ClassReport, ExtractorScore, HeadReport, Interval, Score
+from cxrfeat.results.data import OVER_BOTH, OVER_TESTED
 
 Matrix = npt.NDArray[np.float64]
+RetrainedFolds = Sequence[Retrained | None]
 
 AT_SPECIFICITY = "sensitivity_at_specificity"
 """The metric whose threshold comes from the training rows; beside those of the registry."""
@@ -73,6 +79,10 @@ class Summary:
         The same draws for every extractor, so that differences are paired.
     prevalence : float or None
         For PPV and NPV in another population.
+    patients : TestPatients or None
+        Those of the test rows, for intervals; when left out, every image is one.
+    retrained : dict or None
+        From `CrossValidated`, for the training patients' part of the intervals.
     """
 
     def __init__(
@@ -83,6 +93,8 @@ class Summary:
         metric: Metric,
         resamples: PatientResamples,
         prevalence: float | None = None,
+        patients: TestPatients | None = None,
+        retrained: Mapping[tuple[str, str], RetrainedFolds] | None = None,
     ) -> None:
         self.study = study
         self.folds = folds
@@ -90,9 +102,13 @@ class Summary:
         self.metric = metric
         self.resamples = resamples
         self.prevalence = prevalence
+        self.patients = patients or TestPatients(folds, None)
+        self.retrained = retrained or {}
+        self.first = [number for number, fold in enumerate(folds) if fold.repeat == 0]
         self.exclusive = study.kind == "multiclass"
         self.truth = study.labels.astype(np.float64)
         self._control = {extractor.name: extractor.control for extractor in study.extractors}
+        self._rarest = [self.patients.of_rarer_side(column) for column in self.truth.T]
 
     @property
     def sign(self) -> float:
@@ -117,7 +133,12 @@ class Summary:
                     control=self._control[extractor],
                     mean={name: _mean(values) for name, values in table.items()},
                     sd={name: _sd(values) for name, values in table.items()},
-                    interval=interval(self._drawn(self.metric, of_folds)),
+                    interval=self._interval(
+                        self.metric,
+                        table[self.metric.name],
+                        of_folds,
+                        self._retrained(extractor, [head] * len(self.folds)),
+                    ),
                     folds=rows,
                 )
             )
@@ -156,6 +177,58 @@ class Summary:
             [one.cuts for one in of_folds],
         )  # fmt: skip
 
+    @property
+    def intervals_over(self) -> str:
+        """What the intervals are over, in words."""
+        both = bool(self.retrained) and len(self.first) >= FEWEST
+        words = OVER_BOTH if both else OVER_TESTED
+        return words if self.patients.known else words.replace("patients", "images")
+
+    def _retrained(self, extractor: str, heads: Sequence[str]) -> RetrainedFolds:
+        """List what a head of each fold scores when it learns without each other fold."""
+        nothing = [None] * len(self.folds)
+        return [
+            self.retrained.get((extractor, head), nothing)[number]
+            for number, head in enumerate(heads)
+        ]
+
+    def _interval(
+        self, metric: Metric, values: Matrix, of_folds: Sequence[Outcome], again: RetrainedFolds
+    ) -> Interval:
+        """Interval of the mean of a metric over the folds, whose values are given."""
+        return self._limits(
+            metric.name, values, self.contributions(metric, of_folds), again,
+            lambda one: one.metrics[metric.name], min(self._rarest),
+        )  # fmt: skip
+
+    def contributions(self, metric: Metric, of_folds: Sequence[Outcome]) -> Matrix:
+        """Contributions of each tested patient, or block of them, to a score."""
+        return self.patients.contributions(
+            metric, self.truth, [one.probability for one in of_folds], self.exclusive,
+            [one.cuts for one in of_folds],
+        )  # fmt: skip
+
+    def _limits(
+        self,
+        name: str,
+        values: Matrix,
+        contributions: Matrix,
+        again: RetrainedFolds,
+        score: Callable[[Retrained], Matrix],
+        patients: int,
+    ) -> Interval:
+        variance = over_patients(contributions)
+        first = [again[number] for number in self.first]
+        known = [one for one in first if one is not None]
+        if len(known) == len(first):
+            training = over_training(
+                values[self.first],
+                np.stack([score(one) for one in known]),
+                np.stack([one.share for one in known]),
+            )
+            variance = variance + training if training is not None else variance
+        return limits(_mean(values), variance, name, patients)
+
     def reports(self, ranked: Sequence[Score]) -> list[HeadReport]:
         """Report the best head of each extractor, class by class."""
         best: dict[str, Score] = {}
@@ -174,21 +247,30 @@ class Summary:
         if self.exclusive:
             for fold, outcome in first:
                 table += confusion(self.truth[fold.test], outcome.probability)
+        again = self._retrained(score.extractor, [score.head] * len(self.folds))
         return HeadReport(
             extractor=score.extractor,
             head=score.head,
             control=score.control,
             intervals={
-                name: interval(self._drawn(metric, of_folds))
+                name: self._interval(
+                    metric,
+                    np.array([one["metrics"][name] for one in score.folds]),
+                    of_folds,
+                    again,
+                )
                 for name, metric in METRICS.items()
                 if not metric.descriptive
             },
-            classes=self._class_reports(of_folds, first),
+            classes=self._class_reports(of_folds, first, again),
             confusion=table.tolist() if self.exclusive else [],
         )
 
     def _class_reports(
-        self, of_folds: Sequence[Outcome], first: Sequence[tuple[Fold, Outcome]]
+        self,
+        of_folds: Sequence[Outcome],
+        first: Sequence[tuple[Fold, Outcome]],
+        again: RetrainedFolds,
     ) -> list[ClassReport]:
         truth = np.concatenate([self.truth[fold.test] for fold, _ in first])
         p = np.concatenate([outcome.probability for _, outcome in first])
@@ -201,11 +283,28 @@ class Summary:
         judged = np.concatenate([_where_called(self.truth[fold.test], one) for fold, one in first])
         plain = counts(known_truth(truth, p), called, once)
         fixed = counts(judged, at, once)
-        areas = self._over_folds(per_class_auroc, of_folds)
-        precisions = self._over_folds(per_class_auprc, of_folds)
+        areas = self._per_class(per_class_auroc, of_folds)
+        precisions = self._per_class(per_class_auprc, of_folds)
+        intervals = self._area_intervals(areas, of_folds, again)
         together = self._repeats(of_folds)
         return [
-            self._class_report(k, truth, p, plain, fixed, areas, precisions, together)
+            self._class_report(k, truth, p, plain, fixed, areas, precisions, intervals[k], together)
+            for k in range(len(self.study.classes))
+        ]
+
+    def _area_intervals(
+        self, areas: Matrix, of_folds: Sequence[Outcome], again: RetrainedFolds
+    ) -> list[Interval]:
+        """Interval of each class's AUROC."""
+        _, contributions = self.patients.of_auroc(self.truth, [one.probability for one in of_folds])
+
+        def of_class(k: int) -> Callable[[Retrained], Matrix]:
+            return lambda one: one.areas[:, k]
+
+        return [
+            self._limits(
+                "auroc", areas[:, k], contributions[:, k], again, of_class(k), self._rarest[k]
+            )
             for k in range(len(self.study.classes))
         ]
 
@@ -218,6 +317,7 @@ class Summary:
         fixed: Counts,
         areas: Matrix,
         precisions: Matrix,
+        area_interval: Interval,
         together: Sequence[Repeat],
     ) -> ClassReport:
         sensitivity, specificity = float(plain.sensitivity[0, k]), float(plain.specificity[0, k])
@@ -241,8 +341,8 @@ class Summary:
             support=support,
             known=known,
             prevalence=support / known if known else float("nan"),
-            auroc=float(areas[k]),
-            auprc=float(precisions[k]),
+            auroc=_mean(areas[:, k]),
+            auprc=_mean(precisions[:, k]),
             precision=float(plain.ppv[0, k]),
             recall=sensitivity,
             f1=float(plain.f1[0, k]),
@@ -253,6 +353,7 @@ class Summary:
             ppv_at_prevalence=ppv,
             npv_at_prevalence=npv,
             reliability=reliability(truth[:, k], p[:, k]),
+            auroc_interval=area_interval,
             ece=_mean(np.array(errors)),
             calibration_slope=line.slope,
             calibration_slope_interval=line.slope_interval,
@@ -283,8 +384,9 @@ class Summary:
             )
         return together
 
-    def _over_folds(self, per_class: Any, of_folds: Sequence[Outcome]) -> Matrix:
-        values = np.stack(
+    def _per_class(self, per_class: Any, of_folds: Sequence[Outcome]) -> Matrix:
+        """Score every class on every fold, shape (folds, K)."""
+        return np.stack(
             [
                 per_class(self.truth[fold.test], outcome.probability, np.ones((1, len(fold.test))))[
                     0
@@ -292,7 +394,6 @@ class Summary:
                 for fold, outcome in zip(self.folds, of_folds, strict=True)
             ]
         )
-        return np.array([_mean(column) for column in values.T])
 
     def chosen(self, extractor: str) -> tuple[list[str], list[Outcome]]:
         """For each fold the head with the largest gain on held-out training rows."""
@@ -325,9 +426,9 @@ class Summary:
         ]
         return {name: _mean(np.array([row[name] for row in rows])) for name in metric_names()}
 
-    def extractors(self) -> tuple[list[ExtractorScore], dict[str, Matrix]]:
-        """Score extractors with heads chosen inside the folds; with their resampled scores."""
-        scores, drawn = [], {}
+    def extractors(self) -> tuple[list[ExtractorScore], dict[str, Evidence]]:
+        """Score extractors with heads chosen inside the folds; with what compares them."""
+        scores, evidence = [], {}
         for extractor in self.study.extractors:
             heads, outcomes = self.chosen(extractor.name)
             values = np.array(
@@ -338,21 +439,23 @@ class Summary:
                     for fold, outcome in zip(self.folds, outcomes, strict=True)
                 ]
             )
-            drawn[extractor.name] = self._drawn(self.metric, outcomes)
-            limits: Interval = interval(drawn[extractor.name])
+            evidence[extractor.name] = Evidence(
+                self._drawn(self.metric, outcomes), self.contributions(self.metric, outcomes)
+            )
+            again = self._retrained(extractor.name, heads)
             scores.append(
                 ExtractorScore(
                     extractor.name,
                     extractor.control,
                     _mean(values),
                     _sd(values),
-                    limits,
+                    self._interval(self.metric, values, outcomes, again),
                     heads,
                     values.tolist(),
                 )
             )
         scores.sort(key=lambda score: -self.sign * np.nan_to_num(score.mean, nan=-np.inf))
-        return scores, drawn
+        return scores, evidence
 
     def predictions(self) -> tuple[list[str], list[list[object]]]:
         """Header and rows of ``predictions.csv``: every image out of fold, for all pairs."""

@@ -43,7 +43,10 @@ def _areas(what: str, area: str, curves: Sequence[Curve]) -> str:
         f"{curve.name}, {curve.extractor} with {curve.head}: {area} {number(curve.area)}"
         for curve in curves[:24]
     )
-    return f"{what} with 95 % bands, a panel per class and a line per extractor. {said}."
+    return (
+        f"{what} with 95 % bands over test patients, a panel per class and a line per extractor."
+        f" {said}."
+    )
 
 
 def _banded(

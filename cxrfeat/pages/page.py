@@ -23,6 +23,7 @@ from cxrfeat.pages.words import (
     shown,
 )
 from cxrfeat.results.checklist import ChecklistItem
+from cxrfeat.results.data import OVER_TESTED
 
 SECTIONS = {
     "answer": "The answer",
@@ -150,11 +151,13 @@ def _words(content: Content) -> dict[str, Any]:
         "answer": answer(results),
         "unit": unit,
         "pairs": [f"{pair['sentence']}." for pair in results["comparisons"]],
+        "intervals": results.get("intervals", OVER_TESTED),
         "floor": "" if floor is None else f"Guessing (dummy) has {number(floor)}: not drawn.",
         "curve_words": (
             "The best head of each extractor. Every fold's curve is of one model; curves are"
             " averaged over the folds, predictions of different models are never pooled. Bands:"
-            f" 95 %, point by point, from {content.draws} draws of the {unit}."
+            f" 95 %, point by point, over {unit} with the models as they are, from"
+            f" {content.draws} draws."
         ),
         "learning": [
             f"{curve['extractor']} with {curve['head']}: {curve['sentence']}."

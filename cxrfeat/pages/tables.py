@@ -91,7 +91,7 @@ def extractors(results: Mapping[str, Any]) -> Table:
                 _text(shown(one)),
                 _text(", ".join(dict.fromkeys(one["heads"]))),
                 _spread(one["mean"], one["sd"]),
-                Cell(interval(one["interval"]), one["interval"][0]),
+                _interval(one["interval"]),
                 _shuffled(results, one["extractor"]),
             ]
             for one in results["extractors"]
@@ -111,7 +111,7 @@ def ranking(results: Mapping[str, Any]) -> Table:
             [
                 _text(shown(score)),
                 _text(score["head"]),
-                Cell(interval(score["interval"]), score["interval"][0]),
+                _interval(score["interval"]),
                 *(_spread(score["mean"][name], score["sd"][name]) for name in names),
             ]
             for score in results["ranking"]
@@ -138,7 +138,7 @@ def differences(results: Mapping[str, Any]) -> Table:
                 _text(named[pair["second"]]),
                 _text(pair["verdict"]),
                 _number(pair["difference"]),
-                Cell(interval(pair["interval"]), pair["interval"][0]),
+                _interval(pair["interval"]),
                 *(_number(pair[name]) for name in ("p", "p_holm", "better", "same", "worse")),
             ]
             for pair in results["comparisons"]
@@ -183,7 +183,7 @@ def classes(results: Mapping[str, Any]) -> list[Table]:
             f"{shown(report)} with {report['head']}, one class against the rest; sensitivity"
             f" {at}: with thresholds from the training images for that specificity{called}",
             _columns(
-                *("Class", "AUROC", "Average precision", "Precision (PPV)"),
+                *("Class", "AUROC", "95 % interval", "Average precision", "Precision (PPV)"),
                 *("Recall (sensitivity)", "F1", "Specificity", "NPV", f"Sensitivity {at}"),
                 *("Images", "Known", "Prevalence"),
                 words=1,
@@ -191,10 +191,12 @@ def classes(results: Mapping[str, Any]) -> list[Table]:
             [
                 [
                     _text(entry["name"]),
+                    _number(entry["auroc"]),
+                    _interval(entry.get("auroc_interval", (None, None))),
                     *(
                         _number(entry[name])
                         for name in (
-                            *("auroc", "auprc", "precision", "recall", "f1", "specificity"),
+                            *("auprc", "precision", "recall", "f1", "specificity"),
                             *("npv", "sensitivity_at"),
                         )
                     ),

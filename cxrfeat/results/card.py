@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from cxrfeat.results.checklist_rules import written
+from cxrfeat.results.data import OVER_TESTED
 
 BLANK = "**[to be filled in by the author: {}]**"
 """How a blank is marked; nothing fills one but a person."""
@@ -130,7 +131,7 @@ def _metrics(about: Mapping[str, Any], results: Mapping[str, Any] | None) -> Lin
         ]
     return [
         f"{results['metric']} ranked, tuned and chose. Scores are means over the folds; intervals"
-        " (95 %) come from drawing patients anew, or images where patients are not known.",
+        f" (95 %) are {results.get('intervals', OVER_TESTED)}.",
     ]
 
 
@@ -187,14 +188,18 @@ def _scores(about: Mapping[str, Any], results: Mapping[str, Any] | None) -> Line
     ]  # fmt: skip
     lines = _table(("metric", "mean", "standard deviation", "95 % interval"), rows)
     if report is not None:
-        names = ("support", "auroc", "recall", "specificity", "precision", "npv",
-                 "calibration_slope", "calibration_intercept")  # fmt: skip
+        names = (
+            *("support", "auroc", "auroc_interval", "recall", "specificity", "precision", "npv"),
+            *("calibration_slope", "calibration_intercept"),
+        )
         of_class = [
             (one["name"], *(written(one.get(name), "undefined") for name in names))
             for one in report["classes"]
         ]
-        header = ("class", "images", "AUROC", "sensitivity", "specificity", "PPV", "NPV",
-                  "calibration slope", "calibration intercept")  # fmt: skip
+        header = (
+            *("class", "images", "AUROC", "95 % interval", "sensitivity", "specificity"),
+            *("PPV", "NPV", "calibration slope", "calibration intercept"),
+        )
         lines += ["", *_table(header, of_class)]
     return [*lines, *_unflattered(about, results)]
 

@@ -88,16 +88,19 @@ DIAGNOSTIC_INTERVALS = Part(
     " {results: reports[@report].intervals.specificity}, PPV"
     " {results: reports[@report].intervals.ppv}, NPV {results: reports[@report].intervals.npv}"
 )
+CLASS_INTERVALS = Part(
+    "95 % intervals of the AUROCs: {results: reports[@report].classes[*].auroc_interval}",
+    optional=True,
+)
 METRICS_USED = Part(
     "{results: metric} decides; means over the folds: {results: ranking[@winner].mean}"
 )
 INTERVAL_METHOD = Part(
-    "95 % intervals by drawing patients anew (images, where patients are not known), e.g."
-    " {results: ranking[@winner].interval}"
+    "95 % intervals {results: intervals}, e.g. {results: ranking[@winner].interval}"
 )
 COMPARISON_METHOD = Part(
-    "extractors by Nadeau and Bengio's corrected resampled t-test (one fold: by drawing patients),"
-    " Holm over the pairs, practically the same within {results: options.rope}:"
+    "extractors by Nadeau and Bengio's corrected resampled t-test (one fold: a t-test over its"
+    " patients), Holm over the pairs, practically the same within {results: options.rope}:"
     " p {results: comparisons[*].p_holm|no second extractor}"
 )
 COMPARISONS = Part("{results: comparisons[*].sentence|no second extractor}")

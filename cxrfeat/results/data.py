@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 Interval = tuple[float, float]
+OVER_TESTED = "over test patients, with the models as they are"
+"""What intervals are over where one division of the images has fewer than three folds."""
+OVER_BOTH = "over test and training patients"
 FORMAT, FORMAT_VERSION = "cxrfeat-results", 1
 
 
@@ -24,7 +27,7 @@ class Score:
     mean, sd : dict of str to float
         Per metric, over the folds; the spread is NaN for a single fold.
     interval : tuple of float
-        95 % of the primary metric, by drawing patients anew.
+        95 % of the primary metric; `FitResult.intervals` says over what.
     folds : list of dict
         Per fold: ``name``, ``repeat``, ``train`` and ``test`` (images), ``tuned`` (one entry, or
         one per label: the ``setting`` chosen inside the training rows, every setting ``tried``
@@ -70,6 +73,8 @@ class ClassReport:
         95 %, from the spread over patients.
     decision_curve : dict
         Lists ``threshold``, ``net_benefit`` and ``treat_all``; mean over the repeats.
+    auroc_interval : tuple of float
+        95 % of `auroc`.
     """
 
     name: str
@@ -94,6 +99,7 @@ class ClassReport:
     calibration_intercept: float
     calibration_intercept_interval: Interval
     decision_curve: dict[str, list[float]]
+    auroc_interval: Interval = (math.nan, math.nan)
 
 
 @dataclass(frozen=True)
@@ -103,7 +109,7 @@ class HeadReport:
     Attributes
     ----------
     intervals : dict of str to tuple of float
-        95 % of every metric but ``ece``, by drawing patients anew.
+        95 % of every metric but ``ece``.
     confusion : list of list of int, shape (K, K)
         A row per true class, a column per predicted one, of the first repeat; empty for
         multi-label labels.
@@ -142,11 +148,13 @@ class Comparison:
     difference : float
         First minus second, turned so that positive means the first is better.
     interval : tuple of float
-        95 %; of the corrected t-test over folds, or by drawing patients for a single fold.
+        95 %; of the corrected t-test over folds, or of the t-test over the test patients of a
+        single fold.
     bootstrap : tuple of float
         95 % by drawing patients anew, both extractors on the same ones.
     p, p_holm : float
-        Nadeau and Bengio's corrected test (for a single fold: the bootstrap), and Holm over pairs.
+        Nadeau and Bengio's corrected test (for a single fold: a t-test over its patients), and
+        Holm over pairs.
     worse, same, better : float
         Probabilities, `same` within the region of practical equivalence.
     detectable : float
@@ -292,6 +300,9 @@ class FitResult:
         The files that were used.
     decisions : str
         What is called, in words: in scores, predictions, and by the saved model.
+    intervals : str
+        What the 95 % intervals of scores are over, in words: `OVER_BOTH`, or `OVER_TESTED`; for
+        images where patients are not known.
     """
 
     run: Path
@@ -316,6 +327,7 @@ class FitResult:
     versions: dict[str, str]
     embeddings: list[EmbeddingFile] = field(default_factory=list)
     decisions: str = ""
+    intervals: str = OVER_TESTED
 
     def as_json(self) -> dict[str, Any]:
         """Plain data for ``results.json`` and ``--json``; what is undefined is null."""

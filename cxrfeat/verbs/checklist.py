@@ -20,6 +20,7 @@ from cxrfeat.results import (
     model_card,
     read_checklist,
 )
+from cxrfeat.results.data import OVER_TESTED
 from cxrfeat.verbs.info import FileInfo, info
 from cxrfeat.verbs.run_folder import RunFolder
 
@@ -134,4 +135,4 @@ def _results(folder: Path) -> dict[str, Any]:
         raise FileFormatError(f"{path} is damaged: run cxrfeat fit again") from None
     if document.get("format") != "cxrfeat-results":
         raise FileFormatError(f"{path} is not of cxrfeat fit: give the folder of a run")
-    return document
+    return {"intervals": OVER_TESTED, **document}

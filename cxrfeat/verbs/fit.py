@@ -25,6 +25,7 @@ from cxrfeat.evaluation.calibration import METHODS
 from cxrfeat.evaluation.crossvalidate import CrossValidated, FoldDone, cross_validate
 from cxrfeat.evaluation.curve import learning_curves
 from cxrfeat.evaluation.distance import reference
+from cxrfeat.evaluation.influence import TestPatients
 from cxrfeat.evaluation.metrics import primary as primary_metric
 from cxrfeat.evaluation.summary import Summary, winner, without_slope
 from cxrfeat.evaluation.tuning import Plan
@@ -237,7 +238,11 @@ def fit(
             jobs=jobs, progress=progress, patients=design.patients,
         )  # fmt: skip
         resamples = PatientResamples(len(study), design.patients, seed=seed)
-        summary = Summary(study, design.folds, validated.outcomes, primary, resamples, prevalence)
+        tested = TestPatients(design.folds, design.patients, seed=seed)
+        summary = Summary(
+            study, design.folds, validated.outcomes, primary, resamples, prevalence,
+            tested, validated.retrained,
+        )  # fmt: skip
         ranking = summary.ranking()
         reports = summary.reports(ranking)
         extractors, comparisons = _compare(summary, design, rope)
@@ -298,6 +303,7 @@ def fit(
                 *used_files(embedding_paths(test or []), run.final, outside=True),
             ],
             decisions=calling.in_words(rule, plan.exclusive, specificity),
+            intervals=summary.intervals_over,
         )
         _write(run, result, design, study, summary, options)
         if report:
@@ -381,10 +387,10 @@ def _check_numbers(
 def _compare(
     summary: Summary, design: designing.Design, rope: float
 ) -> tuple[list[ExtractorScore], list[Comparison]]:
-    extractors, drawn = summary.extractors()
+    extractors, evidence = summary.extractors()
     tested = np.unique(np.concatenate([fold.test for fold in design.folds]))
     pairs = comparison.compare(
-        extractors, drawn, design.folds, summary.metric, rope=rope, images=len(tested)
+        extractors, evidence, design.folds, summary.metric, rope=rope, images=len(tested)
     )
     if len(design.folds) == 1 and _one_image_per_patient(design):
         pairs = comparison.adjusted_over_all(
