@@ -24,7 +24,7 @@ from scipy import stats
 
 from cxrfeat.evaluation.bootstrap import CHUNK
 from cxrfeat.evaluation.folds import Fold, Groups
-from cxrfeat.evaluation.metrics import Metric
+from cxrfeat.evaluation.metrics import CUT, Metric
 
 Matrix = npt.NDArray[np.float64]
 Vector = npt.NDArray[np.float64]
@@ -77,7 +77,7 @@ class TestPatients:
         truth: Matrix,
         probabilities: Sequence[Matrix],
         exclusive: bool,
-        thresholds: Sequence[Matrix],
+        thresholds: Sequence[Matrix] | None = None,
     ) -> Vector:
         """Contributions to the mean of a metric over the folds.
 
@@ -95,7 +95,8 @@ class TestPatients:
         """
         if metric.name == "auroc":
             return self.of_auroc(truth, probabilities)[0]
-        return self._left_out(metric, truth, probabilities, exclusive, thresholds)
+        calling: Sequence[Matrix | float] = thresholds or [CUT] * len(self.folds)
+        return self._left_out(metric, truth, probabilities, exclusive, calling)
 
     def of_auroc(self, truth: Matrix, probabilities: Sequence[Matrix]) -> tuple[Vector, Matrix]:
         """Contributions to macro AUROC and to each class's, both as means over the folds.
@@ -163,7 +164,7 @@ class TestPatients:
         truth: Matrix,
         probabilities: Sequence[Matrix],
         exclusive: bool,
-        thresholds: Sequence[Matrix],
+        thresholds: Sequence[Matrix | float],
     ) -> Vector:
         """Contributions of blocks of patients: how the score moves when each is left out."""
         total, defined = np.zeros(self.blocks), np.zeros(self.blocks)
