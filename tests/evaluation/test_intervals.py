@@ -61,7 +61,7 @@ def test_blocks_of_patients_tell_the_same_as_single_ones(monkeypatch: pytest.Mon
     for blocks in (600, 100):
         monkeypatch.setattr("cxrfeat.evaluation.influence.BLOCKS", blocks)
         contributions = TestPatients([whole(600)], None).contributions(AUROC, truth, [p], True)
-        left_out = TestPatients([whole(600)], None)._left_out(AUROC, truth, [p], True)
+        left_out = TestPatients([whole(600)], None)._left_out(AUROC, truth, [p], True, [0.5])
         assert np.sum(left_out**2) == pytest.approx(np.sum(contributions**2), rel=0.3)
         values.append(len(left_out))
     assert values == [600, 100]
