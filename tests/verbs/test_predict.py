@@ -22,6 +22,7 @@ from cxrfeat.errors import (
     UnknownNameError,
     WeightsError,
 )
+from cxrfeat.images import READING_VERSION
 from cxrfeat.spec import fingerprint
 from cxrfeat.verbs.predict import PredictResult
 from tests.test_cli import run
@@ -261,7 +262,7 @@ def test_another_version_of_image_reading_is_refused_with_the_difference(
     image = {**model.load(saved).spec["image"], "version": 0}
     with pytest.raises(SpecMismatchError) as caught:
         cxrfeat.predict(changed(saved, tmp_path / "m.skops", image=image), study / "images")
-    assert caught.value.difference == ["image.version: 1 here, 0 there"]
+    assert caught.value.difference == [f"image.version: {READING_VERSION} here, 0 there"]
 
 
 @pytest.mark.parametrize(
