@@ -54,10 +54,11 @@ class _Collected:
         vectors: Rows,
         sha256: Sequence[str],
         stats: Sequence[tuple[int, int]] | None = None,
-    ) -> None:
+    ) -> Sequence[str]:
         """Keep the rows of some images."""
         self.rows.update(zip(ids, vectors, strict=True))
         self.sha256.update(zip(ids, sha256, strict=True))
+        return ()
 
     def fail(
         self,
