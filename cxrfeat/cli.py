@@ -74,7 +74,9 @@ Weights = Annotated[
     typer.Option(
         "--weights",
         help="[BACKBONE=]SOURCE: a torchvision name, a file with its .json, a folder to search, "
-        "`random` (a control) or `random:SEED`.  [default: pinned ImageNet weights]",
+        "`random` (a control) or `random:SEED`. Several of one backbone are an extractor each: "
+        "--weights resnet50=IMAGENET1K_V1 --weights resnet50=mine.pth.  "
+        "[default: pinned ImageNet weights]",
     ),
 ]
 
@@ -129,6 +131,13 @@ def extract(
     backbone: Backbones = ["vgg16", "vgg19", "resnet50"],  # noqa: B006
     out: Annotated[str, typer.Option(help="Folder for one NAME.h5 per extractor.")] = "embeddings",
     weights: Weights = [],  # noqa: B006
+    name: Annotated[
+        list[str],
+        typer.Option(
+            help="Of each extractor, and its file; once for each, in the order of --backbone and "
+            "--weights.  [default: the backbone and what is not the default]"
+        ),
+    ] = [],  # noqa: B006
     pool: Annotated[
         str, typer.Option(help="avg, max, avgmax, multi (every stage's average) or flatten.")
     ] = "avg",
@@ -183,6 +192,7 @@ def extract(
             backbone=backbone,
             out=out,
             weights=weights,
+            name=name,
             pool=pool,
             image_size=image_size,
             labels=labels,

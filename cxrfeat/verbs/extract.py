@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +21,7 @@ from cxrfeat.verbs.changed import current_hashes
 from cxrfeat.verbs.declared import with_declared_columns
 from cxrfeat.verbs.failures import Failure, failures_in, write_failures
 from cxrfeat.verbs.filling import Progress, Target, fill
+from cxrfeat.verbs.naming import Wanted, check_names, name_files, options_in_name
 from cxrfeat.verbs.reading import reader_count
 
 DEFAULT_BACKBONES = ("vgg16", "vgg19", "resnet50")
@@ -106,6 +108,7 @@ def extract(
     backbone: Sequence[str] = DEFAULT_BACKBONES,
     out: PathLike = "embeddings",
     weights: Sequence[str] = (),
+    name: str | Sequence[str] = (),
     pool: str = "avg",
     image_size: int | None = None,
     labels: PathLike | None = None,
@@ -138,7 +141,12 @@ def extract(
         Folder for one ``<name>.h5`` per extractor.
     weights : sequence of str
         ``[BACKBONE=]SOURCE``: a torchvision name, a file with its sidecar, a folder to search,
-        ``random`` or ``random:SEED``. Default: the pinned ImageNet weights.
+        ``random`` or ``random:SEED``. Several of one backbone are an extractor each, as in
+        ``["resnet50=IMAGENET1K_V1", "resnet50=mine.pth"]``. Default: the pinned ImageNet weights.
+    name : str or sequence of str
+        One for each extractor, in the order of `backbone`, and of `weights` for each of them;
+        default: the backbone and whatever is not the default, weights included where they would
+        share a file.
     pool : str
         "avg", "max", "avgmax", "multi" (the average of every stage) or "flatten".
     image_size : int, optional
@@ -187,9 +195,32 @@ def extract(
         Nothing that was computed before is lost by any of them.
     """
     start = time.monotonic()
-    names = _names(backbone)
+    asked = features.assign_each(_names(backbone), weights)
+    given = [name] if isinstance(name, str) else list(name)
+    check_names(given, [one for one, _ in asked])
     _check_numbers(batch_size, workers, max_failures)
     options = ReadingOptions.asked_for(modality, frame)
+    opening = time.monotonic()
+    prepared = [
+        features.prepare_extractor(
+            backbone_name,
+            weights=choice,
+            pooling=pool,
+            image_size=image_size,
+            precision=precision,
+            device=device,
+            runtime=runtime,
+        )
+        for backbone_name, choice in asked
+    ]
+    in_name = options_in_name(pool, image_size, precision)
+    wanted = [
+        Wanted(choice, one.description, in_name)
+        for (_, choice), one in zip(asked, prepared, strict=True)
+    ]
+    folder, read_with = Path(out), decoders()
+    stems, name_notes = (given, []) if given else name_files(wanted, folder)
+    opening = time.monotonic() - opening
     found = datasets.find(
         images,
         labels=labels,
@@ -199,42 +230,28 @@ def extract(
         uncertain=uncertain,
     )
     found = with_declared_columns(found, reader_count(workers))
-    choices = features.assign_weights(names, weights)
-    opening = time.monotonic()
-    extractors = {
-        _file_stem(name, choices[name], pool, image_size, precision): features.open_extractor(
-            name,
-            weights=choices[name],
-            pooling=pool,
-            image_size=image_size,
-            precision=precision,
-            device=device,
-            runtime=runtime,
-        )
-        for name in names
-    }
-    opening = time.monotonic() - opening
-    folder, read_with = Path(out), decoders()
     paths = dict(zip(found.ids, found.paths, strict=True))
-    hashes, stats = current_hashes([folder / f"{stem}.h5" for stem in extractors], paths, workers)
+    hashes, stats = current_hashes([folder / f"{stem}.h5" for stem in stems], paths, workers)
+    parts = [_Part(stem, one, read_with) for stem, one in zip(stems, prepared, strict=True)]
     with ExitStack() as stack:
         targets, writers = [], []
-        for stem, extractor in extractors.items():
+        for part in parts:
             writer = store.open_writer(
-                folder / f"{stem}.h5",
-                spec=_spec(extractor, options),
+                folder / f"{part.name}.h5",
+                spec=_spec(part.description, options),
                 dataset=found,
-                dimension=extractor.dimension,
+                dimension=part.description.dimension,
                 current_sha256=hashes,
                 current_stat=stats,
-                environment={"cxrfeat": __version__, **extractor.environment(), **read_with},
+                environment=part.environment,
                 prune=prune,
                 retry_failed=retry_failed,
                 storage=storage,
             )
             stack.enter_context(writer)
             writers.append(writer)
-            targets.append(Target(stem, extractor, writer, set(writer.pending)))
+            if pending := writer.pending:
+                targets.append(Target(part.name, part.extractor, writer, set(pending)))
         seen = fill(
             targets,
             paths,
@@ -244,9 +261,10 @@ def extract(
             max_failures=max_failures,
             progress=progress,
         )
+    computed = {target.name: target.computed for target in targets}
     files = [
-        _summary(target, writer.changes, folder / f"{target.name}.h5")
-        for target, writer in zip(targets, writers, strict=True)
+        _summary(part, writer.changes, folder / f"{part.name}.h5", computed.get(part.name, 0))
+        for part, writer in zip(parts, writers, strict=True)
     ]
     failures = failures_in(file.path for file in files)
     return ExtractResult(
@@ -259,16 +277,50 @@ def extract(
         classes=_class_counts(found),
         notes=[
             *found.notes,
-            *(note for extractor in extractors.values() for note in extractor.notes),
+            *name_notes,
+            *(note for part in parts for note in part.notes),
             *seen.notes(),
         ],
         seconds=time.monotonic() - start,
-        steps={"opening": opening, **seen.watch.seconds},
+        steps={"opening": opening + sum(part.seconds for part in parts), **seen.watch.seconds},
     )
 
 
+class _Part:
+    """One extractor of a run, opened when the first file turns out to lack rows.
+
+    Attributes
+    ----------
+    name : str
+    seconds : float
+        What opening it took.
+    """
+
+    def __init__(self, name: str, prepared: features.Prepared, read_with: dict[str, str]) -> None:
+        self.name = name
+        self.description = prepared.description
+        self.seconds = 0.0
+        self._prepared = prepared
+        self._read_with = read_with
+
+    @cached_property
+    def extractor(self) -> features.Extractor:
+        start = time.monotonic()
+        opened = self._prepared.open()
+        self.seconds = time.monotonic() - start
+        return opened
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return self.extractor.notes if "extractor" in vars(self) else ()
+
+    def environment(self) -> dict[str, str]:
+        """Say what computes the rows."""
+        return {"cxrfeat": __version__, **self.extractor.environment(), **self._read_with}
+
+
 def _names(backbone: Sequence[str]) -> list[str]:
-    names = [backbone] if isinstance(backbone, str) else list(dict.fromkeys(backbone))
+    names = [backbone] if isinstance(backbone, str) else list(backbone)
     if not names:
         raise InputError("no backbone: name at least one, e.g. --backbone vgg16")
     for name in names:
@@ -285,43 +337,22 @@ def _check_numbers(batch_size: int | None, workers: int | None, max_failures: in
         raise InputError(f"at most {max_failures} failures: use 0 or more")
 
 
-def _file_stem(
-    backbone: str,
-    choice: features.WeightsChoice,
-    pool: str,
-    image_size: int | None,
-    precision: str,
-) -> str:
-    """Name the file after the backbone and whatever is not the default."""
-    parts = [backbone]
-    if choice.kind == "random":
-        parts.append("random" if choice.seed == 0 else f"random{choice.seed}")
-    elif choice.kind == "named" and choice.name not in ("", "IMAGENET1K_V1"):
-        parts.append(choice.name.lower())
-    if pool != "avg":
-        parts.append(pool)
-    if image_size is not None:
-        parts.append(str(image_size))
-    if precision != "fp32":
-        parts.append(precision)
-    return "-".join(parts)
+def _spec(description: features.Description, options: ReadingOptions) -> dict[str, Any]:
+    return {**description.spec, "image": images.reading_spec(description.image_size, options)}
 
 
-def _spec(extractor: features.Extractor, options: ReadingOptions) -> dict[str, Any]:
-    return {**extractor.spec, "image": images.reading_spec(extractor.image_size, options)}
-
-
-def _summary(target: Target, changes: store.Changes, path: Path) -> ExtractedFile:
+def _summary(part: _Part, changes: store.Changes, path: Path, computed: int) -> ExtractedFile:
+    description = part.description
     with store.load(path) as embeddings:
         return ExtractedFile(
-            name=target.name,
+            name=part.name,
             path=path,
-            backbone=target.extractor.backbone,
-            weights=target.extractor.weights_name,
-            control=target.extractor.is_control,
-            dimension=target.extractor.dimension,
+            backbone=description.backbone,
+            weights=description.weights_name,
+            control=description.is_control,
+            dimension=description.dimension,
             rows=len(embeddings),
-            computed=target.computed,
+            computed=computed,
             reused=changes.reused,
             failed=int(((embeddings.status == store.FAILED) & ~embeddings.gone).sum()),
             changes=changes,

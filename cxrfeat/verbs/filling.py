@@ -184,9 +184,11 @@ def fill(
     sizes = sorted({target.extractor.image_size for target in targets})
     side_by_side = [target for target in targets if target.extractor.side_by_side]
     in_batches = [target for target in targets if not target.extractor.side_by_side]
+    seen = Seen()
+    if not order:
+        return seen
     if batch_size is None:
         batch_size = min((t.extractor.batch_size() for t in in_batches), default=features.BATCH)
-    seen = Seen()
 
     def read(id_: str) -> _Read:
         item = _read(id_, paths[id_], sizes, options, seen.watch)
