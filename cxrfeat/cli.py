@@ -159,14 +159,14 @@ def extract(
     ] = None,
     modality: Modality = ["CR", "DX", "RG"],  # noqa: B006
     frame: Frame = None,
-    precision: Annotated[str, typer.Option(help="fp32, bf16 or fp16.")] = "fp32",
+    precision: Annotated[str, typer.Option(help="fp32, bf16, or on a GPU tf32 or fp16.")] = "fp32",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     runtime: Annotated[
         str, typer.Option(help="On the CPU: auto (the fastest here), torch or ncnn.")
     ] = "auto",
     batch_size: Annotated[
         int | None,
-        typer.Option(help="Images that go through together.  [default: 32; on a GPU, measured]"),
+        typer.Option(help="Images that go through together.  [default: 32]"),
     ] = None,
     workers: Annotated[
         int | None, typer.Option(help="Threads that read images.  [default: one per core]")

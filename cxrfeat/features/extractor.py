@@ -15,8 +15,8 @@ from cxrfeat.features.pooling import AVERAGED
 from cxrfeat.features.runtimes import Runtime
 from cxrfeat.features.runtimes.processor import processor
 
-# Images at a time on the CPU, where more of them are not faster.
 BATCH = 32
+"""Images at a time: whole blocks on the CPU and on accelerators, where more are not faster."""
 
 
 class Extractor:
@@ -111,15 +111,6 @@ class Extractor:
                 f"not {images.shape}"
             )
         return np.ascontiguousarray(images, np.float32)
-
-    def batch_size(self) -> int:
-        """Return how many images to give at once: on an accelerator, what is fastest and fits."""
-        if self._device == "cpu":
-            return BATCH
-        from cxrfeat.features.runtimes.measuring import fastest_batch
-
-        blank = np.zeros((1, self.image_size, self.image_size), np.float32)
-        return fastest_batch(lambda size: self(np.repeat(blank, size, axis=0)))
 
     def grids(self) -> list[Grid] | None:
         """Say where in the picture the cells of each pooled map lie; None where they do not tell.

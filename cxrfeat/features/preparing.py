@@ -18,7 +18,7 @@ from cxrfeat.errors import InputError, UnknownNameError
 from cxrfeat.features import kept
 from cxrfeat.features.backbones import PACKAGED, check_name
 from cxrfeat.features.description import Description
-from cxrfeat.features.devices import DEVICES, device_type
+from cxrfeat.features.devices import DEVICES, device_type, require_precision
 from cxrfeat.features.extractor import Extractor
 from cxrfeat.features.locating import Source, WeightsChoice, file_sha256, find
 from cxrfeat.features.pooling import POOLINGS
@@ -134,9 +134,7 @@ def prepare_extractor(
     if image_size is not None and image_size < 32:
         raise InputError(f"image size {image_size} is too small: use 32 pixels or more")
     if device not in ("auto", "cpu") or precision not in ("fp32", "bf16"):
-        place = device_type(device)
-        if precision == "fp16" and place == "cpu":
-            raise InputError("precision fp16 needs a GPU: use --precision bf16 or fp32 on the CPU")
+        require_precision(precision, device_type(device))
     source = find(backbone, weights or WeightsChoice())
     given = source.input
     recipe = Recipe(image_size or given.size, given.mean, given.std, pooling, precision)

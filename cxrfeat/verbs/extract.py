@@ -162,15 +162,17 @@ def extract(
     frame : int, optional
         Which frame of a DICOM file of several, from 0; default: such a file fails.
     precision : str
-        "fp32", "bf16" or "fp16".
+        "fp32", "bf16", or on a GPU "tf32" or "fp16". Each is a spec of its own: "fp32" is float32
+        on a GPU as well, never TF32.
     device : str
         "auto", "cpu", "cuda" or "mps".
     runtime : str
         What runs the networks on the CPU: "auto" takes the fastest one here, "torch", or "ncnn"
-        (the extra ``cpu``). All agree within 1e-5, so that it is not part of the spec.
+        (the extra ``cpu``). All agree within 1e-5, accelerators as well, so that neither is part
+        of the spec.
     batch_size : int, optional
-        Images that go through the network together; it does not change the embeddings on the
-        CPU. Default: 32 on the CPU, what is fastest and fits on an accelerator.
+        Images that go through the network together; it does not change the embeddings.
+        Default: 32.
     workers : int, optional
         Threads that read images; default: one for each core this process may use.
     storage : str

@@ -188,7 +188,7 @@ def fill(
     if not order:
         return seen
     if batch_size is None:
-        batch_size = min((t.extractor.batch_size() for t in in_batches), default=features.BATCH)
+        batch_size = features.BATCH
 
     def read(id_: str) -> _Read:
         item = _read(id_, paths[id_], sizes, options, seen.watch)

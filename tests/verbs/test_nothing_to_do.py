@@ -13,7 +13,6 @@ from PIL import Image
 
 import cxrfeat
 from cxrfeat.errors import SpecMismatchError
-from cxrfeat.features import Extractor
 from cxrfeat.features.runtimes import choosing
 
 NAME = "squeezenet1_1"
@@ -44,7 +43,6 @@ def test_a_second_run_neither_opens_a_network_nor_measures(folder, tmp_path, mon
     monkeypatch.setattr(choosing, "choose", refuse)
     monkeypatch.setattr(choosing, "fastest", refuse)
     monkeypatch.setattr(choosing, "Torch", refuse)
-    monkeypatch.setattr(Extractor, "batch_size", refuse)
     second = cxrfeat.extract(folder, out=tmp_path / "e", **OPTIONS)
     assert (second.files[0].computed, second.files[0].reused) == (0, 3)
     assert second.files[0].fingerprint == first.files[0].fingerprint
