@@ -129,14 +129,20 @@ def assign_each(
             raise InputError(f"--weights {source} is given twice: leave one out")
         else:
             own[target].append(choice)
+    name = next(iter(own), "BACKBONE")
     if len(common) > 1:
         one, other, *_ = common
-        name = next(iter(own))
         raise InputError(
             f"--weights {one} and --weights {other} both hold for every backbone: to compare them, "
             f"name the backbone in each, as in --weights {name}={one} --weights {name}={other}"
         )
     _check_repeated(backbones, own)
+    if common and all(own.values()):
+        (one,) = common
+        raise InputError(
+            f"--weights {one} is for backbones without weights of their own, and here each has "
+            f"some: name the backbone in it, as in --weights {name}={one} --weights {name}=FILE"
+        )
     default = next(iter(common.values()), WeightsChoice())
     return [
         (name, replace(choice, folders=tuple(folders)))

@@ -202,26 +202,18 @@ def extract(
     check_names(given, [one for one, _ in asked])
     _check_numbers(batch_size, workers, max_failures)
     options = ReadingOptions.asked_for(modality, frame)
+    folder = Path(out)
     opening = time.monotonic()
-    prepared = [
-        features.prepare_extractor(
-            backbone_name,
-            weights=choice,
-            pooling=pool,
-            image_size=image_size,
-            precision=precision,
-            device=device,
-            runtime=runtime,
-        )
-        for backbone_name, choice in asked
-    ]
-    in_name = options_in_name(pool, image_size, precision)
-    wanted = [
-        Wanted(choice, one.description, in_name)
-        for (_, choice), one in zip(asked, prepared, strict=True)
-    ]
-    folder, read_with = Path(out), decoders()
-    stems, name_notes = (given, []) if given else name_files(wanted, folder)
+    parts, name_notes = _parts(
+        asked,
+        given,
+        folder,
+        pooling=pool,
+        image_size=image_size,
+        precision=precision,
+        device=device,
+        runtime=runtime,
+    )
     opening = time.monotonic() - opening
     found = datasets.find(
         images,
@@ -233,8 +225,7 @@ def extract(
     )
     found = with_declared_columns(found, reader_count(workers))
     paths = dict(zip(found.ids, found.paths, strict=True))
-    hashes, stats = current_hashes([folder / f"{stem}.h5" for stem in stems], paths, workers)
-    parts = [_Part(stem, one, read_with) for stem, one in zip(stems, prepared, strict=True)]
+    hashes, stats = current_hashes([folder / f"{part.name}.h5" for part in parts], paths, workers)
     with ExitStack() as stack:
         targets, writers = [], []
         for part in parts:
@@ -289,21 +280,22 @@ def extract(
 
 
 class _Part:
-    """One extractor of a run, opened when the first file turns out to lack rows.
+    """One extractor of a run, opened when its file turns out to lack rows.
 
     Attributes
     ----------
     name : str
+        Also the stem of its file.
+    description : Description
     seconds : float
         What opening it took.
     """
 
-    def __init__(self, name: str, prepared: features.Prepared, read_with: dict[str, str]) -> None:
+    def __init__(self, name: str, prepared: features.Prepared) -> None:
         self.name = name
         self.description = prepared.description
         self.seconds = 0.0
         self._prepared = prepared
-        self._read_with = read_with
 
     @cached_property
     def extractor(self) -> features.Extractor:
@@ -318,7 +310,28 @@ class _Part:
 
     def environment(self) -> dict[str, str]:
         """Say what computes the rows."""
-        return {"cxrfeat": __version__, **self.extractor.environment(), **self._read_with}
+        return {"cxrfeat": __version__, **self.extractor.environment(), **decoders()}
+
+
+def _parts(
+    asked: Sequence[tuple[str, features.WeightsChoice]],
+    names: Sequence[str],
+    folder: Path,
+    **how: Any,
+) -> tuple[list[_Part], list[str]]:
+    """Prepare every extractor and name it; return notes on the names as well."""
+    prepared = [
+        features.prepare_extractor(backbone, weights=choice, **how) for backbone, choice in asked
+    ]
+    options = options_in_name(how["pooling"], how["image_size"], how["precision"])
+    notes: list[str] = []
+    if not names:
+        wanted = [
+            Wanted(choice, one.description, options)
+            for (_, choice), one in zip(asked, prepared, strict=True)
+        ]
+        names, notes = name_files(wanted, folder)
+    return [_Part(name, one) for name, one in zip(names, prepared, strict=True)], notes
 
 
 def _names(backbone: Sequence[str]) -> list[str]:

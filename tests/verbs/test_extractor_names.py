@@ -202,6 +202,7 @@ def test_every_source_of_a_backbone_is_an_extractor_of_its_own(one, other) -> No
     ("backbones", "sources"),
     [
         ([NAME], ["random", "IMAGENET1K_V1"]),
+        ([NAME], ["IMAGENET1K_V1", f"{NAME}=random"]),
         ([NAME, NAME], []),
         ([NAME, NAME], ["random"]),
         ([NAME, NAME], [f"{NAME}=random"]),

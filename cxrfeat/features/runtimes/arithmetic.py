@@ -53,7 +53,8 @@ def settings(precision: str) -> list[tuple[Any, str, Any]]:
     tf32 = precision == "tf32"
     if not hasattr(matmul, "fp32_precision"):
         return [*made, (matmul, "allow_tf32", tf32), (cudnn, "allow_tf32", tf32)]
+    mkldnn: Any = torch.backends.mkldnn
     on_gpu = [matmul, cudnn.conv, cudnn.rnn]
-    on_cpu = [torch.backends.mkldnn.matmul, torch.backends.mkldnn.conv]
+    on_cpu = [mkldnn.matmul, mkldnn.conv]
     made += [(owner, "fp32_precision", "tf32" if tf32 else "ieee") for owner in on_gpu]
     return made + [(owner, "fp32_precision", "ieee") for owner in on_cpu]
