@@ -74,7 +74,9 @@ Weights = Annotated[
     typer.Option(
         "--weights",
         help="[BACKBONE=]SOURCE: a torchvision name, a file with its .json, a folder to search, "
-        "`random` (a control) or `random:SEED`.  [default: pinned ImageNet weights]",
+        "`random` (a control) or `random:SEED`. Several of one backbone are an extractor each: "
+        "--weights resnet50=IMAGENET1K_V1 --weights resnet50=mine.pth.  "
+        "[default: pinned ImageNet weights]",
     ),
 ]
 
@@ -168,6 +170,13 @@ def extract(
     backbone: Backbones = ["vgg16", "vgg19", "resnet50"],  # noqa: B006
     out: Annotated[str, typer.Option(help="Folder for one NAME.h5 per extractor.")] = "embeddings",
     weights: Weights = [],  # noqa: B006
+    name: Annotated[
+        list[str],
+        typer.Option(
+            help="Of each extractor, and its file; once for each, in the order of --backbone and "
+            "--weights.  [default: the backbone and what is not the default]"
+        ),
+    ] = [],  # noqa: B006
     pool: Annotated[
         str, typer.Option(help="avg, max, avgmax, multi (every stage's average) or flatten.")
     ] = "avg",
@@ -186,14 +195,14 @@ def extract(
     modality: Modality = ["CR", "DX", "RG"],  # noqa: B006
     frame: Frame = None,
     bits: Bits = None,
-    precision: Annotated[str, typer.Option(help="fp32, bf16 or fp16.")] = "fp32",
+    precision: Annotated[str, typer.Option(help="fp32, bf16, or on a GPU tf32 or fp16.")] = "fp32",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     runtime: Annotated[
         str, typer.Option(help="On the CPU: auto (the fastest here), torch or ncnn.")
     ] = "auto",
     batch_size: Annotated[
         int | None,
-        typer.Option(help="Images that go through together.  [default: 32; on a GPU, measured]"),
+        typer.Option(help="Images that go through together.  [default: 32]"),
     ] = None,
     workers: Annotated[
         int | None, typer.Option(help="Threads that read images.  [default: one per core]")
@@ -219,6 +228,7 @@ def extract(
             backbone=backbone,
             out=out,
             weights=weights,
+            name=name,
             pool=pool,
             image_size=image_size,
             labels=labels,

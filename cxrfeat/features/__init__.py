@@ -1,12 +1,12 @@
 """Frozen feature extractors: the only package that imports torch.
 
 One story a file: `backbones` says which networks there are (`registry` knows torchvision's),
-`locating` finds their weights (`download` and `carrying` bring them), and `extractor` is what the
-rest of cxrfeat uses, its `description` what stands in the spec. Opening one for the first time
-takes torch: `opening` goes from `building` the network, the `weights` put into it and `truncate`,
-which finds the layer that is pooled, to one of the `runtimes`; `pooling` turns maps into vectors.
-What is `kept` then opens again without torch. `maps` tells where in a picture the cells of a map
-lie.
+`locating` finds their weights (`download` and `carrying` bring them), `preparing` says what an
+extractor is before it is opened (its `description` stands in the spec), and `extractor` is what the
+rest of cxrfeat runs. Opening one for the first time takes torch: `opening` goes from `building` the
+network, the `weights` put into it and `truncate`, which finds the layer that is pooled, to one of
+the `runtimes`; `pooling` turns maps into vectors. What is `kept` then opens again without torch.
+`maps` tells where in a picture the cells of a map lie.
 """
 
 from __future__ import annotations
@@ -19,11 +19,13 @@ from cxrfeat.features.carrying import (
     fetch_weights,
     locate_weights,
 )
+from cxrfeat.features.description import Description
 from cxrfeat.features.devices import devices
 from cxrfeat.features.examining import can_download, examine_weights
-from cxrfeat.features.extractor import BATCH, Extractor, open_extractor
-from cxrfeat.features.locating import WeightsChoice, assign_weights
+from cxrfeat.features.extractor import BATCH, Extractor
+from cxrfeat.features.locating import WeightsChoice, assign_each, assign_weights
 from cxrfeat.features.pooling import POOLINGS
+from cxrfeat.features.preparing import Prepared, open_extractor, prepare_extractor
 from cxrfeat.features.runtimes import PRECISIONS, RUNTIMES
 
 __all__ = [
@@ -32,10 +34,13 @@ __all__ = [
     "PRECISIONS",
     "RUNTIMES",
     "Backbone",
+    "Description",
     "Extractor",
+    "Prepared",
     "WeightsChoice",
     "WeightsFile",
     "add_weights",
+    "assign_each",
     "assign_weights",
     "backbone_names",
     "can_download",
@@ -47,4 +52,5 @@ __all__ = [
     "fetch_weights",
     "locate_weights",
     "open_extractor",
+    "prepare_extractor",
 ]

@@ -33,3 +33,8 @@ class Description:
     dimension: int
     spec: dict[str, Any]
     notes: tuple[str, ...] = ()
+
+    @property
+    def is_control(self) -> bool:
+        """Whether the weights are random: a control, not a pretrained extractor."""
+        return self.weights_name.startswith("random")

@@ -46,5 +46,28 @@ def device_type(device: str) -> str:
     return device
 
 
+def require_precision(precision: str, device: str) -> None:
+    """Refuse a precision that a device, as `device_type` names it, does not have.
+
+    Raises
+    ------
+    InputError
+        For fp16 on the CPU, and for tf32 anywhere but on an NVIDIA GPU that has it.
+    """
+    if precision == "fp16" and device == "cpu":
+        raise InputError("precision fp16 needs a GPU: use --precision bf16 or fp32 on the CPU")
+    if precision == "tf32" and not (device == "cuda" and _has_tf32()):
+        raise InputError(
+            "precision tf32 needs an NVIDIA GPU of compute capability 8.0 (Ampere) or later, which "
+            f"{device} here is not: use --precision fp32"
+        )
+
+
+def _has_tf32() -> bool:
+    import torch
+
+    return torch.version.hip is None and torch.cuda.get_device_capability() >= (8, 0)
+
+
 def _may_have_accelerator() -> bool:
     return sys.platform != "linux" or any(Path(path).exists() for path in _ACCELERATORS)

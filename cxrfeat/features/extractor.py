@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 import platform
-from dataclasses import asdict
 from importlib.metadata import version
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from cxrfeat.cores import available_cores
-from cxrfeat.errors import InputError, UnknownNameError
+from cxrfeat.errors import InputError
 from cxrfeat.evidence import Grid
-from cxrfeat.features import kept
-from cxrfeat.features.backbones import PACKAGED, check_name
 from cxrfeat.features.description import Description
-from cxrfeat.features.devices import DEVICES, device_type
-from cxrfeat.features.locating import Source, WeightsChoice, file_sha256, find
-from cxrfeat.features.pooling import AVERAGED, POOLINGS
-from cxrfeat.features.runtimes import PRECISIONS, RUNTIMES, Recipe, Runtime, converted
+from cxrfeat.features.pooling import AVERAGED
+from cxrfeat.features.runtimes import Runtime
 from cxrfeat.features.runtimes.processor import processor
-from cxrfeat.features.runtimes.side_by_side import Ncnn
 
-# Images at a time on the CPU, where more of them are not faster.
 BATCH = 32
+"""Images at a time: whole blocks on the CPU and on accelerators, where more are not faster."""
 
 
 class Extractor:
@@ -67,7 +59,7 @@ class Extractor:
     @property
     def is_control(self) -> bool:
         """Whether the weights are random: a control, not a pretrained extractor."""
-        return self.weights_name.startswith("random")
+        return self.description.is_control
 
     def __repr__(self) -> str:
         return (
@@ -120,15 +112,6 @@ class Extractor:
             )
         return np.ascontiguousarray(images, np.float32)
 
-    def batch_size(self) -> int:
-        """Return how many images to give at once: on an accelerator, what is fastest and fits."""
-        if self._device == "cpu":
-            return BATCH
-        from cxrfeat.features.runtimes.measuring import fastest_batch
-
-        blank = np.zeros((1, self.image_size, self.image_size), np.float32)
-        return fastest_batch(lambda size: self(np.repeat(blank, size, axis=0)))
-
     def grids(self) -> list[Grid] | None:
         """Say where in the picture the cells of each pooled map lie; None where they do not tell.
 
@@ -151,111 +134,3 @@ class Extractor:
             "torchvision": version("torchvision"),
             "runtime": self._runtime.name,
         }
-
-
-def open_extractor(
-    backbone: str,
-    *,
-    weights: WeightsChoice | None = None,
-    pooling: str = "avg",
-    image_size: int | None = None,
-    precision: str = "fp32",
-    device: str = "auto",
-    runtime: str = "auto",
-) -> Extractor:
-    """Load a network, cut it off before its classifier, and freeze it.
-
-    Parameters
-    ----------
-    backbone : str
-        A torchvision classification network, or a packaged one; see `backbone_names`.
-    weights : WeightsChoice, optional
-        Default: the pinned ImageNet weights.
-    pooling : str
-        A key of `POOLINGS`.
-    image_size : int, optional
-        Side in pixels; default: what the weights were trained with.
-    precision : str
-        A key of `PRECISIONS`.
-    device : str
-        "auto", "cpu", "cuda" or "mps".
-    runtime : str
-        "auto", "torch" or "ncnn": what runs the network on the CPU.
-
-    Raises
-    ------
-    MissingExtraError
-        For ncnn without the extra ``cpu``.
-    UnknownNameError, InputError
-        For names we do not have, or a size or precision that cannot be used.
-    WeightsError
-        For weights that are missing, damaged or of another network.
-
-    Notes
-    -----
-    Where ncnn runs a network, what it runs is kept, and so is what stands in the spec. Opening it
-    again checks the sha256 of the weights file and of what is kept, and needs no torch, whose
-    import takes seconds.
-    """
-    check_name(backbone)
-    for what, name, known in (
-        ("pooling", pooling, POOLINGS),
-        ("precision", precision, PRECISIONS),
-        ("device", device, DEVICES),
-        ("runtime", runtime, RUNTIMES),
-    ):
-        if name not in known:
-            raise UnknownNameError(what, name, known)
-    if image_size is not None and image_size < 32:
-        raise InputError(f"image size {image_size} is too small: use 32 pixels or more")
-    place = device_type(device)
-    if precision == "fp16" and place == "cpu":
-        raise InputError("precision fp16 needs a GPU: use --precision bf16 or fp32 on the CPU")
-    source = find(backbone, weights or WeightsChoice())
-    given = source.input
-    recipe = Recipe(image_size or given.size, given.mean, given.std, pooling, precision)
-    path = _kept_at(backbone, source, recipe, runtime)
-    if place == "cpu" and (known_already := _recalled(path, recipe)):
-        return known_already
-    from cxrfeat.features.opening import opened  # imports torch
-
-    description, chosen = opened(backbone, source, recipe, place, runtime)
-    if isinstance(chosen, Ncnn):
-        kept.write(path, {"runs": chosen.folder.name, **asdict(description)})
-    return Extractor(description, chosen, place)
-
-
-def _kept_at(backbone: str, source: Source, recipe: Recipe, runtime: str) -> Path:
-    """Return where an extractor is kept: under everything that decides what it is."""
-    packages = PACKAGED[backbone].packages if backbone in PACKAGED else ()
-    key = kept.key_of(
-        kept.makers(),
-        backbone,
-        *(version(package) for package in packages),
-        source.name,
-        source.seed,
-        file_sha256(source.path) if source.path else "",
-        recipe,
-        runtime,
-        processor(),
-        available_cores(),
-        *converted.versions(),
-    )
-    return kept.cache_folder() / "extractors" / f"{key}.json"
-
-
-def _recalled(path: Path, recipe: Recipe) -> Extractor | None:
-    """Return the extractor that is kept there; None where anything about it is not as it was."""
-    content = kept.read(path)
-    try:
-        folder = converted.folder_of(content.pop("runs"))
-        description = Description(**{**content, "notes": tuple(content["notes"])})
-    except (AttributeError, LookupError, TypeError):
-        return None
-    found = converted.read(folder)
-    if found is None or found.refusal(recipe.precision):
-        return None
-    try:
-        return Extractor(description, Ncnn(folder, found.outputs, recipe), "cpu")
-    except (ImportError, RuntimeError):
-        return None

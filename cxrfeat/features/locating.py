@@ -11,7 +11,8 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.util import find_spec
@@ -46,6 +47,13 @@ class WeightsChoice:
     seed: int = 0
     folders: tuple[Path, ...] = ()
 
+    @property
+    def weights_name(self) -> str:
+        """What the weights are called in specs and tables; "" where that depends on `folders`."""
+        if self.kind == "random":
+            return f"random-seed-{self.seed}"
+        return Path(self.name).stem if self.kind == "file" else self.name
+
 
 @dataclass(frozen=True)
 class Source:
@@ -69,31 +77,37 @@ class Source:
     seed: int = 0
 
 
-def assign_weights(
+def assign_each(
     backbones: Sequence[str], sources: Sequence[str] = ()
-) -> dict[str, WeightsChoice]:
-    """Decide which weights each backbone gets from what ``--weights`` said.
+) -> list[tuple[str, WeightsChoice]]:
+    """Decide which extractors are asked for: every backbone with each of its weights.
 
     Parameters
     ----------
     backbones : sequence of str
     sources : sequence of str
-        ``[BACKBONE=]SOURCE`` each, SOURCE being a torchvision name, a file, a folder to search,
-        ``random`` or ``random:SEED``. Without ``BACKBONE=`` a file goes to the backbone that its
-        sidecar names, a folder is searched for every backbone, and anything else holds for every
+        What ``--weights`` said: ``[BACKBONE=]SOURCE`` each, SOURCE being a torchvision name, a
+        file, a folder to search, ``random`` or ``random:SEED``. Every source of one backbone is an
+        extractor of its own; a file is of the backbone that its sidecar names. A folder is
+        searched for every backbone, and one more source without ``BACKBONE=`` holds for every
         backbone that has nothing of its own.
+
+    Returns
+    -------
+    list of (str, WeightsChoice)
+        In the order of `backbones`, and for each of them in the order of `sources`.
 
     Raises
     ------
     InputError, UnknownNameError, WeightsError
-        If a source is for no named backbone, or does not exist.
+        If a source is for no named backbone, does not exist, or would override another one.
     """
-    own: dict[str, WeightsChoice] = {}
-    common: WeightsChoice | None = None
+    own: dict[str, list[WeightsChoice]] = {name: [] for name in backbones}
+    common: dict[str, WeightsChoice] = {}
     folders: list[Path] = []
     for source in sources:
         target, value = _split(source)
-        if target and target not in backbones:
+        if target and target not in own:
             raise InputError(
                 f"--weights {source}: backbone '{target}' is not extracted here; add "
                 f"--backbone {target} or leave these weights out"
@@ -104,17 +118,66 @@ def assign_weights(
         choice = _parse(value)
         if choice.kind == "file" and not target:
             target = str(read_sidecar(Path(value))["backbone"])
-            if target not in backbones:
+            if target not in own:
                 raise WeightsError(
                     f"{value} holds weights of {target}, which is not extracted here: add "
-                    f"--backbone {target}, or give weights of {', '.join(backbones)}"
+                    f"--backbone {target}, or give weights of {', '.join(own)}"
                 )
-        if target:
-            own[target] = choice
+        if not target:
+            common[value] = choice
+        elif choice in own[target]:
+            raise InputError(f"--weights {source} is given twice: leave one out")
         else:
-            common = choice
-    default = common or WeightsChoice()
-    return {b: replace(own.get(b, default), folders=tuple(folders)) for b in backbones}
+            own[target].append(choice)
+    name = next(iter(own), "BACKBONE")
+    if len(common) > 1:
+        one, other, *_ = common
+        raise InputError(
+            f"--weights {one} and --weights {other} both hold for every backbone: to compare them, "
+            f"name the backbone in each, as in --weights {name}={one} --weights {name}={other}"
+        )
+    _check_repeated(backbones, own)
+    if common and all(own.values()):
+        (one,) = common
+        raise InputError(
+            f"--weights {one} is for backbones without weights of their own, and here each has "
+            f"some: name the backbone in it, as in --weights {name}={one} --weights {name}=FILE"
+        )
+    default = next(iter(common.values()), WeightsChoice())
+    return [
+        (name, replace(choice, folders=tuple(folders)))
+        for name, choices in own.items()
+        for choice in choices or [default]
+    ]
+
+
+def _check_repeated(backbones: Sequence[str], own: Mapping[str, Sequence[WeightsChoice]]) -> None:
+    """Refuse a backbone named several times without as many weights of its own."""
+    for name, count in Counter(backbones).items():
+        if count > 1 and count != len(own[name]):
+            raise InputError(
+                f"--backbone {name} is given {count} times, with {len(own[name])} weights of its "
+                "own: give it once, and each of its weights by name, as in "
+                f"--weights {name}=IMAGENET1K_V1 --weights {name}=FILE"
+            )
+
+
+def assign_weights(
+    backbones: Sequence[str], sources: Sequence[str] = ()
+) -> dict[str, WeightsChoice]:
+    """Decide as `assign_each` does, where every backbone can have only one set of weights.
+
+    Raises
+    ------
+    InputError, UnknownNameError, WeightsError
+        As `assign_each`, and for a backbone with several.
+    """
+    chosen: dict[str, WeightsChoice] = {}
+    for name, choice in assign_each(backbones, sources):
+        if name in chosen:
+            raise InputError(f"several --weights are for {name}: give one of them")
+        chosen[name] = choice
+    return chosen
 
 
 def _split(source: str) -> tuple[str, str]:
@@ -153,7 +216,7 @@ def find(backbone: str, choice: WeightsChoice) -> Source:
     if backbone in PACKAGED and any(find_spec(p) is None for p in PACKAGED[backbone].packages):
         raise MissingExtraError(f"backbone '{backbone}'", PACKAGED[backbone].extra)
     if choice.kind == "random":
-        return Source(f"random-seed-{choice.seed}", expected_input(backbone), seed=choice.seed)
+        return Source(choice.weights_name, expected_input(backbone), seed=choice.seed)
     if choice.kind == "file":
         return _local(backbone, Path(choice.name))
     if not choice.name and (local := local_file(backbone, choice.folders)):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
+from dataclasses import dataclass, replace
 
 import torch
+from torch import fx
 
 from cxrfeat.features.description import PREPROCESSING_VERSION, Description
 from cxrfeat.features.locating import Source
@@ -15,10 +17,16 @@ from cxrfeat.features.truncate import truncate
 from cxrfeat.features.weights import load, require_all, tensors_sha256
 
 
-def opened(
-    backbone: str, source: Source, recipe: Recipe, device: str, runtime: str
-) -> tuple[Description, Runtime]:
-    """Return what the extractor is, and what runs it.
+@dataclass(frozen=True)
+class Cut:
+    """A network with its weights, cut off before its classifier, and what it is."""
+
+    description: Description
+    module: fx.GraphModule
+
+
+def cut(backbone: str, source: Source, recipe: Recipe) -> Cut:
+    """Load a network up to the layer that is pooled.
 
     Parameters
     ----------
@@ -26,13 +34,10 @@ def opened(
     source : Source
         Of its weights.
     recipe : Recipe
-    device : "cpu", "cuda" or "mps"
-    runtime : str
-        One of `RUNTIMES`.
 
     Raises
     ------
-    InputError, MissingExtraError, WeightsError
+    InputError, WeightsError
         As `open_extractor` says.
     """
     loaded = load(backbone, source)
@@ -42,22 +47,13 @@ def opened(
     # traced the network still refers to it in a circle.
     del loaded
     gc.collect()
-    sha256 = tensors_sha256(truncated.module)
     length = dimension(truncated.shapes, recipe.pooling)
-    chosen = choose(
-        truncated.module,
-        recipe,
-        backbone=backbone,
-        tensors_sha256=sha256,
-        device=torch.device(device),
-        asked=runtime,
-    )
     spec = {
         "backbone": backbone,
         "layer": truncated.layers if len(truncated.layers) > 1 else truncated.layers[0],
         "pooling": recipe.pooling,
         "dimension": length,
-        "weights": {"name": source.name, "sha256": sha256},
+        "weights": {"name": source.name, "sha256": tensors_sha256(truncated.module)},
         "preprocessing": {
             "version": PREPROCESSING_VERSION,
             "channels": "grey, repeated three times",
@@ -66,5 +62,42 @@ def opened(
         },
         "precision": recipe.precision,
     }
-    description = Description(backbone, source.name, recipe.size, length, spec, chosen.notes)
-    return description, chosen.runtime
+    described = Description(backbone, source.name, recipe.size, length, spec)
+    return Cut(described, truncated.module)
+
+
+def opened(
+    backbone: str,
+    source: Source,
+    recipe: Recipe,
+    device: str,
+    runtime: str,
+    made: Cut | None = None,
+) -> tuple[Description, Runtime]:
+    """Return what the extractor is, and what runs it.
+
+    Parameters
+    ----------
+    backbone, source, recipe
+        As `cut` takes them.
+    device : "cpu", "cuda" or "mps"
+    runtime : str
+        One of `RUNTIMES`.
+    made : Cut, optional
+        What `cut` made of them already.
+
+    Raises
+    ------
+    InputError, MissingExtraError, WeightsError
+        As `open_extractor` says.
+    """
+    made = made or cut(backbone, source, recipe)
+    chosen = choose(
+        made.module,
+        recipe,
+        backbone=backbone,
+        tensors_sha256=made.description.spec["weights"]["sha256"],
+        device=torch.device(device),
+        asked=runtime,
+    )
+    return replace(made.description, notes=chosen.notes), chosen.runtime

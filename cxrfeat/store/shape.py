@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -64,6 +65,7 @@ SAME_KEY = (
 def bring_to(
     path: Path,
     header: Header,
+    computed_in: Callable[[], dict[str, Any]],
     wanted: Table,
     current_sha256: Mapping[str, str],
     *,
@@ -71,6 +73,8 @@ def bring_to(
     retry_failed: bool,
 ) -> Changes:
     """Give an existing file the rows, labels and columns that are wanted.
+
+    `computed_in` tells the environment, and is asked only if there are rows to be computed.
 
     Raises
     ------
@@ -91,7 +95,11 @@ def bring_to(
         counts = np.append(status != PENDING, False)  # source -1, a new row, finds False
         counts[todo.reset] = False
         target = np.flatnonzero(counts[todo.source])
-        header, unnamed = _named(header, theirs, file, lacks_rows=len(target) < len(todo.source))
+        unnamed = False
+        if len(target) < len(todo.source):
+            header, unnamed = _named(computed_by(header, computed_in()), theirs, file)
+        else:
+            header = theirs
         changes = replace(todo.changes, rewritten=todo.changes.rewritten or unnamed)
         if changes.rewritten:
             _refuse_to_carry_damage(path, file, wanted, changes)
@@ -111,10 +119,15 @@ def bring_to(
     return changes
 
 
-def _named(
-    ours: Header, theirs: Header, file: h5py.File, *, lacks_rows: bool
-) -> tuple[Header, bool]:
-    """Add this process to those that computed rows, if there are any for it to compute.
+def computed_by(header: Header, environment: dict[str, Any]) -> Header:
+    """Name the process that is to compute rows of a new file."""
+    return replace(
+        header, environment=environment, environments=[environment] if environment else []
+    )
+
+
+def _named(ours: Header, theirs: Header, file: h5py.File) -> tuple[Header, bool]:
+    """Add this process to those that computed rows.
 
     Returns
     -------
@@ -124,8 +137,6 @@ def _named(
         Whether it says more than the file does, which must then be written anew.
     """
     environments = theirs.environments
-    if not lacks_rows:
-        return theirs, False
     new = bool(ours.environment) and ours.environment not in environments
     if new:
         environments = [*environments, ours.environment]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -22,7 +23,7 @@ from cxrfeat.store.lock import FileLock
 from cxrfeat.store.opening import open_for_writing, read_header, read_text
 from cxrfeat.store.plan import Changes, dataset_table
 from cxrfeat.store.rows import checksums, rounding_errors, runs, set_status, shorten
-from cxrfeat.store.shape import bring_to, replace_file
+from cxrfeat.store.shape import bring_to, computed_by, replace_file
 
 _OVERFLOW = "a value is beyond what float16 holds; store float32"
 _NOT_FINITE = "the embedding has NaN or infinity"
@@ -36,7 +37,7 @@ def open_writer(
     dimension: int,
     current_sha256: Mapping[str, str] | None = None,
     current_stat: Mapping[str, tuple[int, int]] | None = None,
-    environment: Mapping[str, Any] | None = None,
+    environment: Mapping[str, Any] | Callable[[], Mapping[str, Any]] | None = None,
     prune: bool = False,
     retry_failed: bool = False,
     storage: Storage = "float32",
@@ -67,7 +68,8 @@ def open_writer(
         remembered where the image turns out to be the same.
     environment
         What computes the rows: recorded for each of them, it does not enter the fingerprint. A
-        file that does not know it yet is written anew if it has rows to be computed.
+        file that does not know it yet is written anew if it has rows to be computed. A function
+        is asked, with the file locked, where there are rows to be computed, and not otherwise.
     prune
         Drop the rows of images that are not in `dataset`, instead of keeping and marking them.
     retry_failed
@@ -100,10 +102,13 @@ def open_writer(
     if storage not in layout.STORAGE_TYPES:
         raise InputError(f"storage '{storage}' is unknown: choose float32 or float16")
     wanted = dataset_table(dataset)
-    ours = json.loads(json.dumps(dict(environment or {})))  # as it will be read back
-    header = Header(
-        dict(spec), dimension, storage, environment=ours, environments=[ours] if ours else []
-    )
+
+    @cache
+    def computed_in() -> dict[str, Any]:
+        told = environment() if callable(environment) else environment or {}
+        return dict(json.loads(json.dumps(dict(told))))  # as it will be read back
+
+    header = Header(dict(spec), dimension, storage)
     if lock is None:
         lock = FileLock(path)
     elif lock.target != path.resolve() or not lock.held:
@@ -113,12 +118,14 @@ def open_writer(
     try:
         if path.exists():
             changes = bring_to(
-                path, header, wanted, current_sha256 or {}, prune=prune, retry_failed=retry_failed
+                *(path, header, computed_in, wanted, current_sha256 or {}),
+                prune=prune,
+                retry_failed=retry_failed,
             )
         else:
-            replace_file(path, header, wanted)
+            replace_file(path, computed_by(header, computed_in()), wanted)
             changes = Changes(added=len(wanted.ids), rewritten=True)
-        writer = StoreWriter(path, lock, changes, ours)
+        writer = StoreWriter(path, lock, changes, computed_in)
         writer.remember(current_stat or {})
         return writer
     except BaseException:
@@ -137,7 +144,11 @@ class StoreWriter:
     """
 
     def __init__(
-        self, path: Path, lock: FileLock, changes: Changes, environment: dict[str, Any]
+        self,
+        path: Path,
+        lock: FileLock,
+        changes: Changes,
+        environment: Callable[[], dict[str, Any]],
     ) -> None:
         self.path = path
         self.changes = changes
@@ -148,14 +159,20 @@ class StoreWriter:
         self._row_of = {name: row for row, name in enumerate(self._ids)}
         self._status: npt.NDArray[np.uint8] = self._file["status"][...]
         self._embeddings = self._file["embeddings"]
-        environments = read_header(self._file, path).environments
-        self._environment = environments.index(environment) if environment in environments else -1
+        self._environments = read_header(self._file, path).environments
+        self._computed_in = environment
         self._decided: dict[int, int] = {}  # written rows whose status is not on disk yet
 
     @property
     def pending(self) -> list[str]:
         """Ids still to be computed, in file order."""
         return [self._ids[row] for row in np.flatnonzero(self._status == PENDING)]
+
+    @cached_property
+    def _environment(self) -> int:
+        """The place of this process among those that computed rows."""
+        ours = self._computed_in()
+        return self._environments.index(ours) if ours in self._environments else -1
 
     def write(
         self,

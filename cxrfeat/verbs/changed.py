@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from cxrfeat import store
-from cxrfeat.verbs.reading import reader_count
+from cxrfeat.verbs.reading import SHORT_WORK, read_in_order, reader_count
 
 
 def current_hashes(
@@ -37,11 +36,11 @@ def current_hashes(
                 hashes[id_] = row.sha256
     unsure = {id_: stat for id_, stat in unsure.items() if id_ not in hashes}
     unsure |= _perhaps_moved(known, paths, {*hashes, *unsure})
-    with ThreadPoolExecutor(reader_count(workers)) as pool:
-        digests = pool.map(_sha256, [paths[id_] for id_ in unsure])
-        for id_, digest in zip(unsure, digests, strict=True):
-            if digest:
-                hashes[id_] = digest
+    unsure_files = [paths[id_] for id_ in unsure]
+    digests = read_in_order(unsure_files, _sha256, reader_count(workers), SHORT_WORK)
+    for id_, digest in zip(unsure, digests, strict=True):
+        if digest:
+            hashes[id_] = digest
     return hashes, {id_: stat for id_, stat in unsure.items() if id_ in hashes}
 
 

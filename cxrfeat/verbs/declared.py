@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
 
 from cxrfeat import images
 from cxrfeat.dataset import Dataset
+from cxrfeat.verbs.reading import SHORT_WORK, read_in_order
 
 
 def with_declared_columns(found: Dataset, workers: int) -> Dataset:
@@ -26,8 +26,7 @@ def with_declared_columns(found: Dataset, workers: int) -> Dataset:
     InputError
         If patients are needed, and the key that hides their ids is damaged.
     """
-    with ThreadPoolExecutor(workers, thread_name_prefix="headers") as pool:
-        declared = list(pool.map(images.declared_columns, found.paths))
+    declared = list(read_in_order(found.paths, images.declared_columns, workers, SHORT_WORK))
     files = sum(bool(columns) for columns in declared)
     if not files:
         return found

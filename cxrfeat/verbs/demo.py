@@ -14,6 +14,7 @@ from cxrfeat.results import FitResult
 from cxrfeat.verbs.extract import DEFAULT_BACKBONES, ExtractResult, extract
 from cxrfeat.verbs.filling import Progress
 from cxrfeat.verbs.fit import fit
+from cxrfeat.verbs.run_folder import next_free
 
 TINY = "efficientnet_lite0"
 
@@ -57,6 +58,7 @@ def demo(
     ImageNet weights of VGG16, VGG19 and ResNet50 are used where they are on this machine (torch's
     cache or $CXRFEAT_WEIGHTS); nothing is downloaded. Elsewhere these three run with random
     weights, as a control, beside `efficientnet_lite0`, whose ImageNet weights come in a package.
+    A second time in the same folder computes no embedding anew and compares in a new run folder.
 
     Parameters
     ----------
@@ -79,9 +81,10 @@ def demo(
             f"{patients} patients are too few for 5 folds of 3 classes: use 15 or more"
         )
     folder = Path(out)
+    run = next_free(folder / "runs" / "demo")
     labels = phantom.write_phantoms(folder / "images", patients=patients, seed=seed)
-    choices = features.assign_weights(DEFAULT_BACKBONES)
-    pretrained = all(features.locate_weights(name, choice).path for name, choice in choices.items())
+    choices = features.assign_each(DEFAULT_BACKBONES)
+    pretrained = all(features.locate_weights(name, choice).path for name, choice in choices)
     backbones, weights = list(DEFAULT_BACKBONES), []
     notes = [
         f"{2 * patients} synthetic radiographs of {patients} synthetic patients: drawn by a "
@@ -96,7 +99,7 @@ def demo(
             "run with RANDOM weights, as a control: 'cxrfeat weights fetch' brings the real ones."
         )
         try:
-            features.open_extractor(TINY)
+            features.prepare_extractor(TINY)
             backbones.append(TINY)
             notes.append(f"{TINY} runs with its real ImageNet weights, from a Python package.")
         except MissingExtraError as error:
@@ -109,7 +112,5 @@ def demo(
         out=folder / "embeddings",
         progress=progress,
     )
-    comparison = fit(
-        folder / "embeddings", out=folder / "runs" / "demo", seed=seed, progress=fit_progress
-    )
+    comparison = fit(folder / "embeddings", out=run, seed=seed, progress=fit_progress)
     return DemoResult(folder, labels, pretrained, extraction, comparison, notes)

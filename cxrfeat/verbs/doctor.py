@@ -225,7 +225,7 @@ def _weights(backbone: Sequence[str], weights: Sequence[str], online: bool) -> l
     from cxrfeat import features
 
     checks = []
-    for name, choice in features.assign_weights(backbone, weights).items():
+    for name, choice in features.assign_each(backbone, weights):
         what = f"weights of {name}"
         try:
             found = features.examine_weights(name, choice)

@@ -54,10 +54,11 @@ class _Collected:
         vectors: Rows,
         sha256: Sequence[str],
         stats: Sequence[tuple[int, int]] | None = None,
-    ) -> None:
+    ) -> Sequence[str]:
         """Keep the rows of some images."""
         self.rows.update(zip(ids, vectors, strict=True))
         self.sha256.update(zip(ids, sha256, strict=True))
+        return ()
 
     def fail(
         self,
@@ -139,28 +140,41 @@ def reopen_all(
     specs: Mapping[str, Mapping[str, Any]], *, weights: Sequence[str] = (), device: str = "auto"
 ) -> dict[str, features.Extractor]:
     """Open every extractor of a model; each gets the sources of weights that are for it."""
-    backbones = {name: str(spec.get("backbone", "")) for name, spec in specs.items()}
-    known = [name for name in dict.fromkeys(backbones.values()) if name]
+    backbones = [str(spec.get("backbone", "")) for spec in specs.values()]
+    known = [name for name in dict.fromkeys(backbones) if name]
     for name in known:
         features.check_name(name)
-    if len(known) > 1:
-        features.assign_weights(known, weights)  # a source that is for none of them is refused
+    if known:
+        features.assign_each(known, weights)  # a source that is for none of them is refused
     return {
         name: reopen_extractor(
             spec,
-            weights=[one for one in weights if _is_for(one, backbones[name], known)],
+            weights=[one for one in weights if _is_for(one, name, specs, known)],
             device=device,
         )
         for name, spec in specs.items()
     }
 
 
-def _is_for(source: str, backbone: str, backbones: Sequence[str]) -> bool:
-    if len(backbones) == 1:
-        return True
+def _is_for(
+    source: str, name: str, specs: Mapping[str, Mapping[str, Any]], backbones: Sequence[str]
+) -> bool:
+    """Whether a source of weights is for an extractor, and not for another one of the model."""
+    backbone = specs[name].get("backbone")
+    asked = features.assign_each(backbones, [source])
+    chosen = next(choice for asked_for, choice in asked if asked_for == backbone)
     # A source is for a backbone when naming it changes what the others get, or what all get.
-    without = features.assign_weights(backbones)
-    return features.assign_weights(backbones, [source])[backbone] != without[backbone]
+    if len(backbones) > 1 and (backbone, chosen) in features.assign_each(backbones):
+        return False
+    others = [s for n, s in specs.items() if n != name and s.get("backbone") == backbone]
+    return chosen.weights_name not in [_weights_name(spec) for spec in others] or (
+        chosen.weights_name == _weights_name(specs[name])
+    )
+
+
+def _weights_name(spec: Mapping[str, Any]) -> str:
+    weights = spec.get("weights")
+    return str(weights.get("name")) if isinstance(weights, Mapping) else ""
 
 
 def from_files(loaded: Model, given: Sequence[Path]) -> Embedded:

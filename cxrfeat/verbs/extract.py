@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +22,7 @@ from cxrfeat.verbs.declared import with_declared_columns
 from cxrfeat.verbs.depth import decide_bits, kept_bits
 from cxrfeat.verbs.failures import Failure, failures_in, write_failures
 from cxrfeat.verbs.filling import Progress, Target, fill
+from cxrfeat.verbs.naming import Wanted, check_names, name_files, options_in_name
 from cxrfeat.verbs.reading import reader_count
 
 DEFAULT_BACKBONES = ("vgg16", "vgg19", "resnet50")
@@ -107,6 +109,7 @@ def extract(
     backbone: Sequence[str] = DEFAULT_BACKBONES,
     out: PathLike = "embeddings",
     weights: Sequence[str] = (),
+    name: str | Sequence[str] = (),
     pool: str = "avg",
     image_size: int | None = None,
     labels: PathLike | None = None,
@@ -143,7 +146,12 @@ def extract(
         Folder for one ``<name>.h5`` per extractor.
     weights : sequence of str
         ``[BACKBONE=]SOURCE``: a torchvision name, a file with its sidecar, a folder to search,
-        ``random`` or ``random:SEED``. Default: the pinned ImageNet weights.
+        ``random`` or ``random:SEED``. Several of one backbone are an extractor each, as in
+        ``["resnet50=IMAGENET1K_V1", "resnet50=mine.pth"]``. Default: the pinned ImageNet weights.
+    name : str or sequence of str
+        One for each extractor, in the order of `backbone`, and of `weights` for each of them;
+        default: the backbone and whatever is not the default, weights included where they would
+        share a file.
     pool : str
         "avg", "max", "avgmax", "multi" (the average of every stage) or "flatten".
     image_size : int, optional
@@ -170,15 +178,17 @@ def extract(
         How many bits PNG and TIFF of 16 bits use where they do not state it; default: as the
         embedding files have it, else the fewest usual bits that hold the largest sample of all.
     precision : str
-        "fp32", "bf16" or "fp16".
+        "fp32", "bf16", or on a GPU "tf32" or "fp16". Each is a spec of its own: "fp32" is float32
+        on a GPU as well, never TF32.
     device : str
         "auto", "cpu", "cuda" or "mps".
     runtime : str
         What runs the networks on the CPU: "auto" takes the fastest one here, "torch", or "ncnn"
-        (the extra ``cpu``). All agree within 1e-5, so that it is not part of the spec.
+        (the extra ``cpu``). All agree within 1e-5, accelerators as well, so that neither is part
+        of the spec.
     batch_size : int, optional
-        Images that go through the network together; it does not change the embeddings on the
-        CPU. Default: 32 on the CPU, what is fastest and fits on an accelerator.
+        Images that go through the network together; it does not change the embeddings.
+        Default: 32.
     workers : int, optional
         Threads that read images; default: one for each core this process may use.
     storage : str
@@ -203,15 +213,27 @@ def extract(
         Nothing that was computed before is lost by any of them.
     """
     start = time.monotonic()
-    names = _names(backbone)
+    asked = features.assign_each(_names(backbone), weights)
+    given = [name] if isinstance(name, str) else list(name)
+    check_names(given, [one for one, _ in asked])
     _check_numbers(batch_size, workers, max_failures)
     options = ReadingOptions.asked_for(modality, frame, bits)
-    choices = features.assign_weights(names, weights)
-    stems = [_file_stem(name, choices[name], pool, image_size, precision) for name in names]
-    folder, read_with = Path(out), decoders()
+    folder = Path(out)
+    opening = time.monotonic()
+    parts, name_notes = _parts(
+        asked,
+        given,
+        folder,
+        pooling=pool,
+        image_size=image_size,
+        precision=precision,
+        device=device,
+        runtime=runtime,
+    )
+    opening = time.monotonic() - opening
     with ExitStack() as stack:
         # Listing and hashing take hours where there are many images: a second writer hears it now.
-        locks = [stack.enter_context(store.FileLock(folder / f"{stem}.h5")) for stem in stems]
+        locks = [stack.enter_context(store.FileLock(folder / f"{part.name}.h5")) for part in parts]
         found = datasets.find(
             images,
             labels=labels,
@@ -224,38 +246,22 @@ def extract(
             repeated_rows=repeated_rows,
         )
         found = with_declared_columns(found, reader_count(workers))
-        opening = time.monotonic()
-        extractors = {
-            stem: features.open_extractor(
-                name,
-                weights=choices[name],
-                pooling=pool,
-                image_size=image_size,
-                precision=precision,
-                device=device,
-                runtime=runtime,
-            )
-            for stem, name in zip(stems, names, strict=True)
-        }
-        opening = time.monotonic() - opening
+        files = [folder / f"{part.name}.h5" for part in parts]
         options, decided = decide_bits(
-            found.paths,
-            options,
-            kept=kept_bits(folder / f"{stem}.h5" for stem in stems),
-            workers=reader_count(workers),
+            found.paths, options, kept=kept_bits(files), workers=reader_count(workers)
         )
         paths = dict(zip(found.ids, found.paths, strict=True))
-        hashes, stats = current_hashes([folder / f"{stem}.h5" for stem in stems], paths, workers)
+        hashes, stats = current_hashes(files, paths, workers)
         targets, writers = [], []
-        for (stem, extractor), lock in zip(extractors.items(), locks, strict=True):
+        for part, lock in zip(parts, locks, strict=True):
             writer = store.open_writer(
-                folder / f"{stem}.h5",
-                spec=_spec(extractor, options),
+                folder / f"{part.name}.h5",
+                spec=_spec(part.description, options),
                 dataset=found,
-                dimension=extractor.dimension,
+                dimension=part.description.dimension,
                 current_sha256=hashes,
                 current_stat=stats,
-                environment={"cxrfeat": __version__, **extractor.environment(), **read_with},
+                environment=part.environment,
                 prune=prune,
                 retry_failed=retry_failed,
                 storage=storage,
@@ -263,7 +269,8 @@ def extract(
             )
             stack.enter_context(writer)
             writers.append(writer)
-            targets.append(Target(stem, extractor, writer, set(writer.pending)))
+            if pending := writer.pending:
+                targets.append(Target(part.name, part.extractor, writer, set(pending)))
         seen = fill(
             targets,
             paths,
@@ -273,13 +280,14 @@ def extract(
             max_failures=max_failures,
             progress=progress,
         )
-    files = [
-        _summary(target, writer.changes, folder / f"{target.name}.h5")
-        for target, writer in zip(targets, writers, strict=True)
+    computed = {target.name: target.computed for target in targets}
+    extracted = [
+        _summary(part, writer.changes, file, computed.get(part.name, 0))
+        for part, writer, file in zip(parts, writers, files, strict=True)
     ]
-    failures = failures_in(file.path for file in files)
+    failures = failures_in(files)
     return ExtractResult(
-        files=files,
+        files=extracted,
         images=len(found),
         read=seen.read,
         stopped_early=seen.stopped_early,
@@ -290,16 +298,72 @@ def extract(
             *found.notes,
             *decided,
             *(_takeover(lock) for lock in locks if lock.taken_over),
-            *(note for extractor in extractors.values() for note in extractor.notes),
+            *name_notes,
+            *(note for part in parts for note in part.notes),
             *seen.notes(),
         ],
         seconds=time.monotonic() - start,
-        steps={"opening": opening, **seen.watch.seconds},
+        steps={"opening": opening + sum(part.seconds for part in parts), **seen.watch.seconds},
     )
 
 
+class _Part:
+    """One extractor of a run, opened when its file turns out to lack rows.
+
+    Attributes
+    ----------
+    name : str
+        Also the stem of its file.
+    description : Description
+    seconds : float
+        What opening it took.
+    """
+
+    def __init__(self, name: str, prepared: features.Prepared) -> None:
+        self.name = name
+        self.description = prepared.description
+        self.seconds = 0.0
+        self._prepared = prepared
+
+    @cached_property
+    def extractor(self) -> features.Extractor:
+        start = time.monotonic()
+        opened = self._prepared.open()
+        self.seconds = time.monotonic() - start
+        return opened
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return self.extractor.notes if "extractor" in vars(self) else ()
+
+    def environment(self) -> dict[str, str]:
+        """Say what computes the rows."""
+        return {"cxrfeat": __version__, **self.extractor.environment(), **decoders()}
+
+
+def _parts(
+    asked: Sequence[tuple[str, features.WeightsChoice]],
+    names: Sequence[str],
+    folder: Path,
+    **how: Any,
+) -> tuple[list[_Part], list[str]]:
+    """Prepare every extractor and name it; return notes on the names as well."""
+    prepared = [
+        features.prepare_extractor(backbone, weights=choice, **how) for backbone, choice in asked
+    ]
+    options = options_in_name(how["pooling"], how["image_size"], how["precision"])
+    notes: list[str] = []
+    if not names:
+        wanted = [
+            Wanted(choice, one.description, options)
+            for (_, choice), one in zip(asked, prepared, strict=True)
+        ]
+        names, notes = name_files(wanted, folder)
+    return [_Part(name, one) for name, one in zip(names, prepared, strict=True)], notes
+
+
 def _names(backbone: Sequence[str]) -> list[str]:
-    names = [backbone] if isinstance(backbone, str) else list(dict.fromkeys(backbone))
+    names = [backbone] if isinstance(backbone, str) else list(backbone)
     if not names:
         raise InputError("no backbone: name at least one, e.g. --backbone vgg16")
     for name in names:
@@ -316,26 +380,8 @@ def _check_numbers(batch_size: int | None, workers: int | None, max_failures: in
         raise InputError(f"at most {max_failures} failures: use 0 or more")
 
 
-def _file_stem(
-    backbone: str,
-    choice: features.WeightsChoice,
-    pool: str,
-    image_size: int | None,
-    precision: str,
-) -> str:
-    """Name the file after the backbone and whatever is not the default."""
-    parts = [backbone]
-    if choice.kind == "random":
-        parts.append("random" if choice.seed == 0 else f"random{choice.seed}")
-    elif choice.kind == "named" and choice.name not in ("", "IMAGENET1K_V1"):
-        parts.append(choice.name.lower())
-    if pool != "avg":
-        parts.append(pool)
-    if image_size is not None:
-        parts.append(str(image_size))
-    if precision != "fp32":
-        parts.append(precision)
-    return "-".join(parts)
+def _spec(description: features.Description, options: ReadingOptions) -> dict[str, Any]:
+    return {**description.spec, "image": images.reading_spec(description.image_size, options)}
 
 
 def _takeover(lock: store.FileLock) -> str:
@@ -346,21 +392,18 @@ def _takeover(lock: store.FileLock) -> str:
     )
 
 
-def _spec(extractor: features.Extractor, options: ReadingOptions) -> dict[str, Any]:
-    return {**extractor.spec, "image": images.reading_spec(extractor.image_size, options)}
-
-
-def _summary(target: Target, changes: store.Changes, path: Path) -> ExtractedFile:
+def _summary(part: _Part, changes: store.Changes, path: Path, computed: int) -> ExtractedFile:
+    description = part.description
     with store.load(path) as embeddings:
         return ExtractedFile(
-            name=target.name,
+            name=part.name,
             path=path,
-            backbone=target.extractor.backbone,
-            weights=target.extractor.weights_name,
-            control=target.extractor.is_control,
-            dimension=target.extractor.dimension,
+            backbone=description.backbone,
+            weights=description.weights_name,
+            control=description.is_control,
+            dimension=description.dimension,
             rows=len(embeddings),
-            computed=target.computed,
+            computed=computed,
             reused=changes.reused,
             failed=int(((embeddings.status == store.FAILED) & ~embeddings.gone).sum()),
             changes=changes,

@@ -14,7 +14,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -59,8 +59,8 @@ class Sink(Protocol):
         vectors: Rows,
         sha256: Sequence[str],
         stats: Sequence[tuple[int, int]] | None = None,
-    ) -> object:
-        """Take the embeddings of some images, shape (k, D)."""
+    ) -> Sequence[str]:
+        """Take the embeddings of some images, shape (k, D); return whose it could not take."""
         ...
 
     def fail(
@@ -81,12 +81,26 @@ class Sink(Protocol):
 
 @dataclass
 class Target:
-    """One extractor with what it fills."""
+    """One extractor with what it fills.
+
+    Attributes
+    ----------
+    name : str
+    extractor : Extractor
+    sink : Sink
+    pending : set of str
+        Ids of the images that it lacks.
+    failed : set of str
+        Those of them that could not be read, or whose row is not finite or does not fit.
+    computed : int
+        Rows that the sink took.
+    """
 
     name: str
     extractor: features.Extractor
     sink: Sink
     pending: set[str] = field(default_factory=set)
+    failed: set[str] = field(default_factory=set)
     computed: int = 0
 
 
@@ -170,9 +184,11 @@ def fill(
     sizes = sorted({target.extractor.image_size for target in targets})
     side_by_side = [target for target in targets if target.extractor.side_by_side]
     in_batches = [target for target in targets if not target.extractor.side_by_side]
-    if batch_size is None:
-        batch_size = min((t.extractor.batch_size() for t in in_batches), default=features.BATCH)
     seen = Seen()
+    if not order:
+        return seen
+    if batch_size is None:
+        batch_size = features.BATCH
 
     def read(id_: str) -> _Read:
         item = _read(id_, paths[id_], sizes, options, seen.watch)
@@ -193,7 +209,7 @@ def fill(
             for target in targets:
                 _write(target, [item for item in batch if item.id in target.pending])
         seen.read += len(batch)
-        seen.failed += sum(item.error is not None for item in batch)
+        seen.failed += sum(any(item.id in target.failed for target in targets) for item in batch)
         seen.warnings.update(warning for item in batch for warning in item.warnings)
         if progress:
             progress(Progress(seen.read, len(order), seen.failed))
@@ -269,17 +285,30 @@ def _through_networks(
 
 
 def _write(target: Target, batch: list[_Read]) -> None:
-    good = [item for item in batch if item.error is None]
+    good = []
+    for item in batch:
+        if item.error is None and not np.isfinite(item.rows[target.name]).all():
+            precision = target.extractor.spec["precision"]
+            item = replace(item, error=ImageError("not-finite", _not_finite(precision)))
+        if item.error is None:
+            good.append(item)
+            continue
+        code, reason = item.error.code, item.error.reason
+        target.sink.fail(item.id, code, reason, item.sha256, item.stat)
+        target.failed.add(item.id)
     if good:
-        target.sink.write(
+        refused = target.sink.write(
             [item.id for item in good],
             np.stack([item.rows[target.name] for item in good]),
             [item.sha256 for item in good],
             stats=[item.stat for item in good],
         )
-        target.computed += len(good)
-    for item in batch:
-        if item.error is not None:
-            error = item.error
-            target.sink.fail(item.id, error.code, error.reason, item.sha256, item.stat)
+        target.failed.update(refused)
+        target.computed += len(good) - len(refused)
     target.sink.commit()
+
+
+def _not_finite(precision: str) -> str:
+    if precision == "fp32":
+        return "the embedding has NaN or infinity: these weights do not suit this image"
+    return f"the embedding has NaN or infinity in {precision}: use --precision fp32"

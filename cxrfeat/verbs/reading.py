@@ -12,6 +12,9 @@ from cxrfeat.cores import available_cores
 Key = TypeVar("Key")
 Item = TypeVar("Item")
 
+SHORT_WORK = 64
+"""How far ahead to read where an item is small and takes a moment: a header, a hash."""
+
 
 def read_in_order(
     keys: Sequence[Key], read: Callable[[Key], Item], workers: int, ahead: int

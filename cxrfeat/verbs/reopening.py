@@ -107,7 +107,11 @@ def reading_options(
 
 def _choice(backbone: str, name: str, sources: Sequence[str]) -> features.WeightsChoice:
     """Decide where the weights called `name` come from; never downloads others in their place."""
-    given = features.assign_weights([backbone], sources)[backbone]
+    choices = [choice for _, choice in features.assign_each([backbone], sources)]
+    for choice in choices:
+        if choice.weights_name == name:
+            return choice
+    given = choices[0]
     if match := re.fullmatch(r"random-seed-(\d+)", name):
         return features.WeightsChoice("random", seed=int(match[1]))
     if given.kind != "named" or given.name:

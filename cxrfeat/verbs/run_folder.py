@@ -59,6 +59,15 @@ def new_run(out: str | os.PathLike[str] | None) -> RunFolder:
     return RunFolder(final, partial)
 
 
+def next_free(folder: Path) -> Path:
+    """Return `folder`, or the first of ``folder-2``, ``folder-3`` ... that does not exist."""
+    number, free = 1, folder
+    while free.exists():
+        number += 1
+        free = folder.with_name(f"{folder.name}-{number}")
+    return free
+
+
 def _next_free(parent: Path) -> Path:
     number = 1
     while (parent / f"fit-{number:03d}").exists():

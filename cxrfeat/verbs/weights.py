@@ -20,8 +20,8 @@ def weights_list(
     weights : sequence of str
         As for `extract`.
     """
-    choices = features.assign_weights(backbone, weights)
-    return [features.locate_weights(name, choice) for name, choice in choices.items()]
+    choices = features.assign_each(backbone, weights)
+    return [features.locate_weights(name, choice) for name, choice in choices]
 
 
 def weights_fetch(
@@ -48,8 +48,8 @@ def weights_fetch(
     WeightsError
         If one cannot be downloaded, or has another hash than its name says.
     """
-    choices = features.assign_weights(backbone, weights)
-    return [features.fetch_weights(name, c, Path(out), progress) for name, c in choices.items()]
+    choices = features.assign_each(backbone, weights)
+    return [features.fetch_weights(name, c, Path(out), progress) for name, c in choices]
 
 
 def weights_add(

@@ -16,7 +16,7 @@ from cxrfeat.features.backbones import expected_input
 from cxrfeat.features.building import build
 from cxrfeat.features.pooling import pool
 from cxrfeat.features.runtimes import conversion, converted, measuring
-from cxrfeat.features.runtimes.plain import LAYOUTS, Torch, folded, halving
+from cxrfeat.features.runtimes.plain import LAYOUTS, Torch, folded
 from cxrfeat.features.runtimes.recipe import Recipe
 from cxrfeat.features.truncate import truncate
 
@@ -296,43 +296,3 @@ def test_a_small_lead_is_noise(timed) -> None:
 def test_the_first_runtime_is_taken_where_nothing_can_be_kept(timed, cache) -> None:
     cache.write_text("in the way")
     assert timed(ncnn=2.0, NCHW=1.0) == "ncnn"
-
-
-def test_a_batch_grows_until_a_larger_one_is_not_faster() -> None:
-    clock = Clock()
-
-    def run(size: int) -> None:
-        clock.now += max(size, 128) / 100  # 128 images cost no more than 16
-
-    assert measuring.fastest_batch(run, clock=clock.perf_counter) == 128
-    assert measuring.fastest_batch(run, largest=64, clock=clock.perf_counter) == 64
-
-
-# --- an accelerator that runs out of memory
-
-
-@pytest.mark.parametrize("room", [1, 3, 8, 20])
-def test_a_batch_is_halved_until_it_fits_and_no_image_is_lost(room: int) -> None:
-    tried = []
-
-    def run(images: np.ndarray) -> np.ndarray:
-        tried.append(len(images))
-        if len(images) > room:
-            raise torch.OutOfMemoryError("no room")
-        return images[:, 0, 0]
-
-    images = pictures(13)
-    rows, largest = halving(run, images)
-    np.testing.assert_array_equal(np.concatenate(rows), images[:, 0, 0])
-    tried.clear()
-    rows, _ = halving(run, images, largest)
-    np.testing.assert_array_equal(np.concatenate(rows), images[:, 0, 0])
-    assert all(size <= room for size in tried)
-
-
-def test_no_room_for_one_image_is_said_in_words() -> None:
-    def run(images: np.ndarray) -> np.ndarray:
-        raise torch.OutOfMemoryError("no room")
-
-    with pytest.raises(InputError, match="--device cpu"):
-        halving(run, pictures(4))

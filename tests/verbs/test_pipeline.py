@@ -8,6 +8,8 @@ import sys
 import threading
 import time
 import weakref
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import h5py
@@ -16,9 +18,10 @@ import pytest
 from PIL import Image
 
 import cxrfeat
-from cxrfeat import display
+from cxrfeat import display, store
+from cxrfeat.dataset import Dataset
 from cxrfeat.evaluation.crossvalidate import FoldDone
-from cxrfeat.verbs import filling
+from cxrfeat.verbs import changed, declared, filling
 
 OPTIONS = {"weights": ["random"], "image_size": 64, "device": "cpu"}
 NETWORK = "squeezenet1_1"
@@ -78,19 +81,11 @@ def test_networks_of_both_kinds_share_one_reading(tmp_path, monkeypatch) -> None
 
     def converted(module, sha256, recipe):
         place, made = original(module, sha256, recipe)
-        if "squeezenet1_0" in str(asked[-1]):
+        if module.get_submodule("features.0").out_channels == 96:  # squeezenet1_0 has more
             made = conversion.Conversion(0, [], {}, "no converter")
         return place, made
 
-    asked: list[str] = []
-    opening = cxrfeat.features.open_extractor
-
-    def open_extractor(name, **options):
-        asked.append(name)
-        return opening(name, **options)
-
     monkeypatch.setattr(conversion, "converted", converted)
-    monkeypatch.setattr(cxrfeat.features, "open_extractor", open_extractor)
     result = cxrfeat.extract(folder, out=tmp_path / "both", backbone=both, batch_size=6, **OPTIONS)
     assert result.read == 20
     assert any("no converter" in note for note in result.notes)
@@ -198,3 +193,47 @@ def done_rows(out: Path) -> int:
             return int((file["status"][:] == 1).sum())
     except (OSError, KeyError):
         return 0
+
+
+@pytest.fixture
+def handed_over(monkeypatch) -> Callable[[], int]:
+    """How much work is handed to threads before the first result is asked for.
+
+    No work is done before that, so that the number does not depend on who is faster.
+    """
+    submitted, asked = [], threading.Event()
+    submit, result = ThreadPoolExecutor.submit, Future.result
+
+    def counting(pool, function, *arguments):
+        if not asked.is_set():
+            submitted.append(function)
+        return submit(pool, lambda: (asked.wait(), function(*arguments))[1])
+
+    def asking(future, timeout=None):
+        asked.set()
+        return result(future, timeout)
+
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", counting)
+    monkeypatch.setattr(Future, "result", asking)
+    return lambda: len(submitted)
+
+
+def test_headers_are_read_ahead_within_bounds(tmp_path, monkeypatch, handed_over) -> None:
+    found = Dataset([str(n) for n in range(500)], [tmp_path / str(n) for n in range(500)])
+    monkeypatch.setattr(declared.images, "declared_columns", lambda path: {"view": path.name})
+    columns = declared.with_declared_columns(found, workers=2).meta
+    assert columns["view"].tolist() == found.ids
+    assert 0 < handed_over() < 100
+
+
+def test_hashes_are_taken_ahead_within_bounds(tmp_path, monkeypatch, handed_over) -> None:
+    paths = {}
+    for number in range(500):
+        paths[str(number)] = tmp_path / str(number)
+        paths[str(number)].write_text(str(number))
+    known = {id_: store.KnownRow("0" * 64, 1, 0, store.DONE) for id_ in paths}
+    monkeypatch.setattr(changed.store, "known", lambda path: known)
+    hashes, stats = changed.current_hashes([tmp_path / "e.h5"], paths, workers=2)
+    assert list(hashes) == list(stats) == list(paths)
+    assert len(set(hashes.values())) == 500
+    assert 0 < handed_over() < 100

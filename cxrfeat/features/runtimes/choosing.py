@@ -17,6 +17,9 @@ from cxrfeat.features.runtimes.processor import has_bfloat16
 from cxrfeat.features.runtimes.recipe import Recipe, Runtime
 from cxrfeat.features.runtimes.side_by_side import Ncnn
 
+BOUNDS = {"fp32": 1e-5, "tf32": 2e-3, "bf16": 1e-2, "fp16": 2e-3}
+"""Largest relative error of an accelerator's embeddings against the CPU in float32."""
+
 
 @dataclass(frozen=True)
 class Chosen:
@@ -60,12 +63,13 @@ def choose(
     Raises
     ------
     InputError, MissingExtraError
-        ncnn on an accelerator, for a network it cannot run, or not installed.
+        ncnn on an accelerator, for a network it cannot run, or not installed; an accelerator whose
+        rows are not those of the CPU.
     """
     if device.type != "cpu":
         if asked == "ncnn":
             raise InputError(f"ncnn runs on the CPU, not on {device.type}: use --device cpu")
-        return _with_precision(Torch(module, recipe, device), module, recipe, backbone)
+        return _checked(Torch(module, recipe, device), module, recipe, backbone, device)
     candidates: dict[str, Callable[[], Runtime]] = {}
     refusal = ""
     if asked != "torch" and converted.installed():
@@ -86,6 +90,32 @@ def choose(
         notes.append(f"{backbone}: this processor has no {recipe.precision} of its own; fp32 may "
                      "be as fast here")  # fmt: skip
     return _with_precision(runtime, module, recipe, backbone, notes)
+
+
+def _checked(
+    runtime: Torch, module: fx.GraphModule, recipe: Recipe, backbone: str, device: torch.device
+) -> Chosen:
+    """Hold an accelerator to the bound of its precision, as ncnn is held to it.
+
+    Raises
+    ------
+    InputError
+        It gives other rows than the CPU in float32.
+    """
+    error, bound = conversion.error_of(runtime, module, recipe), BOUNDS[recipe.precision]
+    if not error <= bound:
+        lower = "" if recipe.precision == "fp32" else "--precision fp32, or "
+        raise InputError(
+            f"{backbone} on {device.type} in {recipe.precision} differs from the CPU's float32 by "
+            f"{error:.1e} on drawn pictures, more than {bound:.0e}: use {lower}--device cpu"
+        )
+    differs = conversion.dependence_of(runtime, recipe.size, runtime.block)
+    if differs == 0:
+        return Chosen(runtime)
+    # It stands in the file: `name` is part of the environment of every row.
+    runtime.name += f", rows differ by up to {differs:.1e} with what else is in the block"
+    note = f"{backbone}: on this {device.type}, a row differs by up to {differs:.1e} with its batch"
+    return Chosen(runtime, (note,))
 
 
 def _with_precision(

@@ -25,6 +25,7 @@ from torch import fx
 from cxrfeat.features import kept
 from cxrfeat.features.locating import first_line
 from cxrfeat.features.pooling import pool
+from cxrfeat.features.runtimes.arithmetic import computing_in
 from cxrfeat.features.runtimes.converted import (
     BOUNDS,
     Conversion,
@@ -135,6 +136,17 @@ def checking_images(size: int) -> Images:
     return np.clip(smooth + grain, 0, 1).astype(np.float32)
 
 
+def dependence_of(runtime: Runtime, size: int, block: int) -> float:
+    """Return by how much a row differs between the first place of a block and the last.
+
+    Alone, the rest of the block being blank, against among other pictures: the relative error.
+    """
+    images = checking_images(size)
+    company = images[1 + np.arange(block - 1) % (CHECKED_IMAGES - 1)]
+    (alone,), among = runtime(images[:1]), runtime(np.concatenate([company, images[:1]]))
+    return _relative_error([among[-1]], [alone])
+
+
 def error_of(runtime: Runtime, module: fx.GraphModule, recipe: Recipe) -> float:
     """Return the largest relative error of a runtime's embeddings against torch in float32."""
     images = checking_images(recipe.size)
@@ -148,7 +160,7 @@ def error_of(runtime: Runtime, module: fx.GraphModule, recipe: Recipe) -> float:
 def _torch_maps(
     module: fx.GraphModule, recipe: Recipe, images: Images
 ) -> list[npt.NDArray[np.float32]]:
-    with torch.inference_mode():
+    with torch.inference_mode(), computing_in("fp32"):
         maps = module(torch.from_numpy(recipe.normalise(images)))
         return [one.float().numpy() for one in maps]
 

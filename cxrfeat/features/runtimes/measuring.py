@@ -88,34 +88,3 @@ def _seconds(runtime: Runtime, images: Images, best: float) -> float:
         if rounds[0] > max(HOPELESS * best, 0.5):
             break
     return min(rounds)
-
-
-def fastest_batch(
-    run: Callable[[int], object],
-    first: int = 16,
-    largest: int = 1024,
-    clock: Callable[[], float] = time.perf_counter,
-) -> int:
-    """Return the batch size from which on larger ones gain less than a twentieth.
-
-    Parameters
-    ----------
-    run : callable
-        Runs that many images, in parts where memory is short.
-    first, largest : int
-        The sizes between which it doubles.
-    clock : callable
-        Tells seconds.
-    """
-    best, best_rate = first, 0.0
-    size = first
-    while size <= largest:
-        run(size)  # the first time prepares kernels
-        start = clock()
-        run(size)
-        rate = size / max(clock() - start, 1e-9)
-        if rate < 1.05 * best_rate:
-            break
-        best, best_rate = size, rate
-        size *= 2
-    return best

@@ -1,4 +1,4 @@
-"""Run a network with torch: on the CPU in blocks of one shape, on an accelerator in batches."""
+"""Run a network with torch: in blocks of one shape, on the CPU and on an accelerator."""
 
 from __future__ import annotations
 
@@ -15,13 +15,20 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from cxrfeat.cores import available_cores
 from cxrfeat.errors import InputError
 from cxrfeat.features.pooling import pool
+from cxrfeat.features.runtimes.arithmetic import computing_in
 from cxrfeat.features.runtimes.recipe import Images, Maps, Recipe, Rows
 
-# Kernels are chosen by the shape of a batch, and other kernels round differently (1e-6). On the
-# CPU every block has this many images, so that a row never depends on its batch.
+# Kernels are chosen by the shape of a batch, and other kernels round differently (1e-6). Every
+# block has this many images, the last one filled up, so that a row never depends on its batch.
 BLOCK = 4
+ACCELERATOR_BLOCK = 32
 
-TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+TYPES = {
+    "fp32": torch.float32,
+    "tf32": torch.float32,
+    "bf16": torch.bfloat16,
+    "fp16": torch.float16,
+}
 LAYOUTS = {"NCHW": torch.contiguous_format, "channels_last": torch.channels_last}
 
 R = TypeVar("R")
@@ -39,6 +46,16 @@ class Torch:
     layout : "NCHW" or "channels_last"
         How activations lie in memory. On accelerators channels_last is the fast one; on CPUs it
         depends on the network and on the processor.
+
+    Attributes
+    ----------
+    block : int
+        Images that go through together; on an accelerator as many as its memory takes.
+
+    Raises
+    ------
+    InputError
+        If an accelerator has not enough memory for one image.
     """
 
     side_by_side = False
@@ -50,7 +67,6 @@ class Torch:
         device: torch.device,
         layout: str = "channels_last",
     ) -> None:
-        self.name = f"torch {torch.__version__}, {device.type}, {layout}"
         self._recipe = recipe
         self._device = device
         self._format = LAYOUTS[layout]
@@ -59,7 +75,12 @@ class Torch:
         shape = (1, 3, 1, 1)
         self._mean = torch.tensor(recipe.mean, dtype=torch.float32).reshape(shape).to(device)
         self._std = torch.tensor(recipe.std, dtype=torch.float32).reshape(shape).to(device)
-        self._largest: int | None = None
+        self.block = BLOCK
+        if device.type != "cpu":
+            self.block = largest_block(self._try, ACCELERATOR_BLOCK)
+        self.name = f"torch {torch.__version__}, {_told(device)}, {layout}"
+        if device.type != "cpu":
+            self.name += f", {recipe.precision} in blocks of {self.block}"
         if device.type == "cpu" and torch.get_num_threads() > (cores := available_cores()):
             torch.set_num_threads(cores)  # torch does not know a container's limit
 
@@ -80,26 +101,34 @@ class Torch:
         return np.concatenate([rows for rows, _ in parts]), [np.concatenate(m) for m in of_each_map]
 
     def _run(self, images: Images, use: Callable[[list[Tensor]], R]) -> list[R]:
-        """Run images in parts; return what `use` makes of the maps of each part."""
-        if self._device.type == "cpu":
-            blocks = [images[i : i + BLOCK] for i in range(0, len(images), BLOCK)]
-            return [use(self._block(block)) for block in blocks]
-        parts, self._largest = halving(lambda p: use(self._forward(p)), images, self._largest)
-        return parts
+        """Run images in blocks; return what `use` makes of the maps of each block."""
+        return [
+            use(self._block(images[i : i + self.block])) for i in range(0, len(images), self.block)
+        ]
 
     def _block(self, images: Images) -> list[Tensor]:
-        missing = BLOCK - len(images)
+        missing = self.block - len(images)
         full = np.concatenate([images, np.zeros((missing, *images.shape[1:]), np.float32)])
-        return [one[: len(images)] for one in self._forward(full)]
+        try:
+            maps = self._forward(full)
+        except torch.OutOfMemoryError:  # room for a block was there when it was opened
+            raise InputError(
+                "the accelerator's memory has run out, because something else uses it too: free "
+                "some; everything finished is kept, and the same command goes on"
+            ) from None
+        return [one[: len(images)] for one in maps]
+
+    def _try(self, count: int) -> None:
+        self._forward(np.zeros((count, self._recipe.size, self._recipe.size), np.float32))
 
     def _forward(self, images: Images) -> list[Tensor]:
-        with torch.inference_mode():
+        with torch.inference_mode(), computing_in(self._recipe.precision):
             batch = self._on_device(images)
             normalised = ((batch[:, None] - self._mean) / self._std).contiguous(
                 memory_format=self._format
             )
             with torch.autocast(
-                self._device.type, dtype=self._dtype, enabled=self._recipe.precision != "fp32"
+                self._device.type, dtype=self._dtype, enabled=self._dtype != torch.float32
             ):
                 return [one.float() for one in self._module(normalised)]
 
@@ -137,46 +166,39 @@ def folded(module: fx.GraphModule) -> fx.GraphModule:
     return copied.requires_grad_(False)
 
 
-def halving(
-    run: Callable[[Images], R], images: Images, largest: int | None = None
-) -> tuple[list[R], int | None]:
-    """Run a batch in parts as large as the accelerator's memory allows.
+def largest_block(run: Callable[[int], object], first: int) -> int:
+    """Halve a block until the accelerator's memory takes it.
 
     Parameters
     ----------
     run : callable
-        Raises `torch.OutOfMemoryError` for too many images.
-    images : ndarray, shape (B, S, S)
-    largest : int, optional
-        The number that went through after memory had run out before.
-
-    Returns
-    -------
-    results : list
-        One for each part, in order.
-    largest : int or None
-        To pass on with the next batch.
+        Runs that many images; raises `torch.OutOfMemoryError` for too many.
+    first : int
+        The number that is tried first.
 
     Raises
     ------
     InputError
         Not even one image goes through.
     """
-    results: list[R] = []
-    place = 0
-    while place < len(images):
-        part = images[place : place + (largest or len(images))]
+    block = first
+    while True:
         try:
-            results.append(run(part))
+            run(block)
         except torch.OutOfMemoryError:
-            if len(part) == 1:
+            if block == 1:
                 raise InputError(
                     "the accelerator has not enough memory for one image: free some of it, or "
                     "use --device cpu"
                 ) from None
-            largest = len(part) // 2
+            block //= 2
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
-            continue
-        place += len(part)
-    return results, largest
+        else:
+            return block
+
+
+def _told(device: torch.device) -> str:
+    if device.type != "cuda":
+        return device.type
+    return f"cuda ({torch.cuda.get_device_name(device)})"

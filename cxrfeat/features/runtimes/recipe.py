@@ -12,7 +12,7 @@ Images = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.float32]
 Maps = list[npt.NDArray[np.float32]]
 
-PRECISIONS = ("fp32", "bf16", "fp16")
+PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
 RUNTIMES = ("auto", "torch", "ncnn")
 
 

@@ -1,0 +1,219 @@
+"""Say what an extractor is before it is opened, and open it when it is needed.
+
+What it is stands in the spec and is kept, so that a file can be recognised, and found to lack
+nothing, without torch and without measuring anything. Where ncnn runs a network, what it runs is
+kept as well, and the network opens without torch, whose import takes seconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cxrfeat.cores import available_cores
+from cxrfeat.errors import InputError, UnknownNameError
+from cxrfeat.features import kept
+from cxrfeat.features.backbones import PACKAGED, check_name
+from cxrfeat.features.description import Description
+from cxrfeat.features.devices import DEVICES, device_type, require_precision
+from cxrfeat.features.extractor import Extractor
+from cxrfeat.features.locating import Source, WeightsChoice, file_sha256, find
+from cxrfeat.features.pooling import POOLINGS
+from cxrfeat.features.runtimes import PRECISIONS, RUNTIMES, Recipe, converted
+from cxrfeat.features.runtimes.processor import processor
+from cxrfeat.features.runtimes.side_by_side import Ncnn
+
+if TYPE_CHECKING:
+    from cxrfeat.features.opening import Cut
+
+
+class Prepared:
+    """An extractor of which everything is known but what runs it; made by `prepare_extractor`.
+
+    Its weights are found and checked, its options can be used.
+    """
+
+    def __init__(
+        self, backbone: str, source: Source, recipe: Recipe, device: str, runtime: str
+    ) -> None:
+        self._backbone = backbone
+        self._source = source
+        self._recipe = recipe
+        self._device = device
+        self._runtime = runtime
+        self._cut: Cut | None = None
+
+    @cached_property
+    def place(self) -> str:
+        """The device that it will run on: "cpu", "cuda" or "mps"."""
+        return device_type(self._device)
+
+    @cached_property
+    def description(self) -> Description:
+        """What it is.
+
+        Raises
+        ------
+        WeightsError, InputError
+            Weights of another network, or a size or pooling that it does not take; only where it
+            is not known already.
+        """
+        path = kept.cache_folder() / "descriptions" / f"{self._key()}.json"
+        if found := _described(kept.read(path)):
+            return found
+        from cxrfeat.features.opening import cut  # imports torch
+
+        self._cut = cut(self._backbone, self._source, self._recipe)
+        kept.write(path, asdict(self._cut.description))
+        return self._cut.description
+
+    def open(self) -> Extractor:
+        """Decide what runs it, which may measure, and make it ready to run.
+
+        Raises
+        ------
+        MissingExtraError, InputError, WeightsError
+            As `open_extractor` says.
+        """
+        key = self._key(self._runtime, processor(), available_cores(), *converted.versions())
+        path = kept.cache_folder() / "extractors" / f"{key}.json"
+        if self.place == "cpu" and (known_already := _recalled(path, self._recipe)):
+            return known_already
+        from cxrfeat.features.opening import opened  # imports torch
+
+        made, self._cut = self._cut, None  # its tensors are not needed twice
+        description, chosen = opened(
+            *(self._backbone, self._source, self._recipe, self.place, self._runtime, made)
+        )
+        if isinstance(chosen, Ncnn):
+            kept.write(path, {"runs": chosen.folder.name, **asdict(description)})
+        return Extractor(description, chosen, self.place)
+
+    def _key(self, *more: object) -> str:
+        """Name everything that decides what it is, and `more`."""
+        packages = PACKAGED[self._backbone].packages if self._backbone in PACKAGED else ()
+        source = self._source
+        return kept.key_of(
+            kept.makers(),
+            self._backbone,
+            *(version(package) for package in packages),
+            source.name,
+            source.seed,
+            file_sha256(source.path) if source.path else "",
+            self._recipe,
+            *more,
+        )
+
+
+def prepare_extractor(
+    backbone: str,
+    *,
+    weights: WeightsChoice | None = None,
+    pooling: str = "avg",
+    image_size: int | None = None,
+    precision: str = "fp32",
+    device: str = "auto",
+    runtime: str = "auto",
+) -> Prepared:
+    """Find what an extractor needs and check it, without running or measuring anything.
+
+    Parameters and errors are those of `open_extractor`.
+    """
+    check_name(backbone)
+    for what, name, known in (
+        ("pooling", pooling, POOLINGS),
+        ("precision", precision, PRECISIONS),
+        ("device", device, DEVICES),
+        ("runtime", runtime, RUNTIMES),
+    ):
+        if name not in known:
+            raise UnknownNameError(what, name, known)
+    if image_size is not None and image_size < 32:
+        raise InputError(f"image size {image_size} is too small: use 32 pixels or more")
+    if device not in ("auto", "cpu") or precision not in ("fp32", "bf16"):
+        require_precision(precision, device_type(device))
+    source = find(backbone, weights or WeightsChoice())
+    given = source.input
+    recipe = Recipe(image_size or given.size, given.mean, given.std, pooling, precision)
+    return Prepared(backbone, source, recipe, device, runtime)
+
+
+def open_extractor(
+    backbone: str,
+    *,
+    weights: WeightsChoice | None = None,
+    pooling: str = "avg",
+    image_size: int | None = None,
+    precision: str = "fp32",
+    device: str = "auto",
+    runtime: str = "auto",
+) -> Extractor:
+    """Load a network, cut it off before its classifier, and freeze it.
+
+    Parameters
+    ----------
+    backbone : str
+        A torchvision classification network, or a packaged one; see `backbone_names`.
+    weights : WeightsChoice, optional
+        Default: the pinned ImageNet weights.
+    pooling : str
+        A key of `POOLINGS`.
+    image_size : int, optional
+        Side in pixels; default: what the weights were trained with.
+    precision : str
+        A key of `PRECISIONS`.
+    device : str
+        "auto", "cpu", "cuda" or "mps".
+    runtime : str
+        "auto", "torch" or "ncnn": what runs the network on the CPU.
+
+    Raises
+    ------
+    MissingExtraError
+        For ncnn without the extra ``cpu``.
+    UnknownNameError, InputError
+        For names we do not have, or a size or precision that cannot be used.
+    WeightsError
+        For weights that are missing, damaged or of another network.
+
+    Notes
+    -----
+    Where ncnn runs a network, what it runs is kept, and so is what stands in the spec. Opening it
+    again checks the sha256 of the weights file and of what is kept, and needs no torch.
+    """
+    return prepare_extractor(
+        backbone,
+        weights=weights,
+        pooling=pooling,
+        image_size=image_size,
+        precision=precision,
+        device=device,
+        runtime=runtime,
+    ).open()
+
+
+def _described(content: Any) -> Description | None:
+    """Return the description that is kept; None where it cannot be read."""
+    try:
+        return Description(**{**content, "notes": tuple(content["notes"])})
+    except (LookupError, TypeError):
+        return None
+
+
+def _recalled(path: Path, recipe: Recipe) -> Extractor | None:
+    """Return the extractor that is kept there; None where anything about it is not as it was."""
+    content = kept.read(path)
+    try:
+        folder = converted.folder_of(content.pop("runs"))
+    except (AttributeError, LookupError, TypeError):
+        return None
+    description, found = _described(content), converted.read(folder)
+    if description is None or found is None or found.refusal(recipe.precision):
+        return None
+    try:
+        return Extractor(description, Ncnn(folder, found.outputs, recipe), "cpu")
+    except (ImportError, RuntimeError):
+        return None
