@@ -117,7 +117,8 @@ class TestPatients:
         self, truth: Vector, probabilities: Sequence[Matrix], k: int
     ) -> tuple[npt.NDArray[np.bool_], Matrix]:
         """One class: the folds that have its AUROC, and its patients' part in each of them."""
-        rows, sides, shares = [], [], []
+        rows: list[npt.NDArray[np.intp] | None] = []
+        sides, shares = [], []
         for fold, p in zip(self.folds, probabilities, strict=True):
             known = np.isfinite(truth[fold.test]) & np.isfinite(p[:, k])
             positive = truth[fold.test][known] == 1
