@@ -51,7 +51,7 @@ def run_with_pictures(tmp_path_factory: pytest.TempPathFactory) -> FitResult:
     write_file(home / "embeddings" / "blind.h5", noise, y, weights="random-seed-0", **common)
     return fit(
         home / "embeddings", head=["logreg", "lda", "dummy"], out=home / "runs" / "ward-7",
-        learning_curve=True, seed=3,
+        learning_curve=True, seed=3, groups="group",  # patients were in both sources
     )  # fmt: skip
 
 
