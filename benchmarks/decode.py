@@ -29,7 +29,7 @@ from pydicom.pixels import apply_voi_lut
 from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian, generate_uid
 
 from cxrfeat.images import read_image, resize
-from cxrfeat.images.phantom import Anatomy, draw_phantom
+from cxrfeat.images.drawing.phantom import Anatomy, draw_phantom
 
 HEIGHT, WIDTH, SIDE = 2_500, 3_000, 224
 

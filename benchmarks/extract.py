@@ -210,7 +210,7 @@ def prepare(options: argparse.Namespace, folder: Path, count: int, large: str = 
 
 def drawn(folder: Path) -> list[Path]:
     """Draw synthetic radiographs."""
-    from cxrfeat.images.phantom import write_phantoms
+    from cxrfeat.images.drawing.phantom import write_phantoms
 
     if not folder.exists():
         write_phantoms(folder, patients=24, size=640)
@@ -270,9 +270,9 @@ def network_of(asked: dict):
     import torch
 
     from cxrfeat.features import assign_weights
-    from cxrfeat.features.locating import find
-    from cxrfeat.features.truncate import truncate
-    from cxrfeat.features.weights import load
+    from cxrfeat.features.weights.find import find
+    from cxrfeat.features.network.truncation import truncate
+    from cxrfeat.features.weights.load import load
 
     name = asked["networks"][0]
     source = find(name, assign_weights([name], asked["weights"])[name])

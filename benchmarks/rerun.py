@@ -24,7 +24,7 @@ import numpy as np
 from PIL import Image
 
 import cxrfeat
-from cxrfeat import dataset as datasets
+from cxrfeat import inputs as datasets
 from cxrfeat.store import open_writer
 
 OPTIONS = {"backbone": ["squeezenet1_1"], "weights": ["random"], "image_size": 64, "device": "cpu"}

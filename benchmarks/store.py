@@ -23,7 +23,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from cxrfeat.dataset import Dataset
+from cxrfeat.inputs import Dataset
 from cxrfeat.store import DONE, load, open_writer, verify
 
 BLOCK = 4096

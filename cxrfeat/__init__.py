@@ -1,8 +1,8 @@
 """cxrfeat: frozen ImageNet backbones over chest radiographs, once; then compare them honestly.
 
 Every command of the command line is a function of the same name here (``cxrfeat weights list`` is
-`weights_list`; only ``cxrfeat dataset`` is elsewhere, `cxrfeat.verbs.dataset.dataset`, because
-`cxrfeat.dataset` is the package of plain data). Nothing heavy is imported until a function is used.
+`weights_list`; only ``cxrfeat dataset`` is elsewhere, `cxrfeat.commands.dataset.dataset`, because
+`cxrfeat.inputs` is the package of plain data). Nothing heavy is imported until a function is used.
 For research only, not for diagnosis.
 """
 
@@ -16,44 +16,44 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from cxrfeat.store import Embeddings as Embeddings
     from cxrfeat.store import load as load
-    from cxrfeat.verbs.backbones import backbones as backbones
-    from cxrfeat.verbs.demo import demo as demo
-    from cxrfeat.verbs.doctor import doctor as doctor
-    from cxrfeat.verbs.explain import explain as explain
-    from cxrfeat.verbs.export import export as export
-    from cxrfeat.verbs.extract import extract as extract
-    from cxrfeat.verbs.fit import fit as fit
-    from cxrfeat.verbs.info import info as info
-    from cxrfeat.verbs.inspect import inspect as inspect
-    from cxrfeat.verbs.merge import merge as merge
-    from cxrfeat.verbs.model_info import model_info as model_info
-    from cxrfeat.verbs.predict import predict as predict
-    from cxrfeat.verbs.report import report as report
-    from cxrfeat.verbs.verify import verify as verify
-    from cxrfeat.verbs.weights import weights_add as weights_add
-    from cxrfeat.verbs.weights import weights_check as weights_check
-    from cxrfeat.verbs.weights import weights_fetch as weights_fetch
-    from cxrfeat.verbs.weights import weights_list as weights_list
+    from cxrfeat.commands.backbones import backbones as backbones
+    from cxrfeat.commands.demo import demo as demo
+    from cxrfeat.commands.doctor import doctor as doctor
+    from cxrfeat.commands.explain import explain as explain
+    from cxrfeat.commands.export import export as export
+    from cxrfeat.commands.extract import extract as extract
+    from cxrfeat.commands.fit import fit as fit
+    from cxrfeat.commands.info import info as info
+    from cxrfeat.commands.inspect import inspect as inspect
+    from cxrfeat.commands.merge import merge as merge
+    from cxrfeat.commands.model_info import model_info as model_info
+    from cxrfeat.commands.predict import predict as predict
+    from cxrfeat.commands.report import report as report
+    from cxrfeat.commands.verify import verify as verify
+    from cxrfeat.commands.weights import weights_add as weights_add
+    from cxrfeat.commands.weights import weights_check as weights_check
+    from cxrfeat.commands.weights import weights_fetch as weights_fetch
+    from cxrfeat.commands.weights import weights_list as weights_list
 
 _PUBLIC = {
-    "backbones": "cxrfeat.verbs.backbones",
-    "demo": "cxrfeat.verbs.demo",
-    "doctor": "cxrfeat.verbs.doctor",
-    "explain": "cxrfeat.verbs.explain",
-    "extract": "cxrfeat.verbs.extract",
-    "export": "cxrfeat.verbs.export",
-    "fit": "cxrfeat.verbs.fit",
-    "info": "cxrfeat.verbs.info",
-    "inspect": "cxrfeat.verbs.inspect",
-    "merge": "cxrfeat.verbs.merge",
-    "model_info": "cxrfeat.verbs.model_info",
-    "predict": "cxrfeat.verbs.predict",
-    "report": "cxrfeat.verbs.report",
-    "verify": "cxrfeat.verbs.verify",
-    "weights_add": "cxrfeat.verbs.weights",
-    "weights_check": "cxrfeat.verbs.weights",
-    "weights_fetch": "cxrfeat.verbs.weights",
-    "weights_list": "cxrfeat.verbs.weights",
+    "backbones": "cxrfeat.commands.backbones",
+    "demo": "cxrfeat.commands.demo",
+    "doctor": "cxrfeat.commands.doctor",
+    "explain": "cxrfeat.commands.explain",
+    "extract": "cxrfeat.commands.extract",
+    "export": "cxrfeat.commands.export",
+    "fit": "cxrfeat.commands.fit",
+    "info": "cxrfeat.commands.info",
+    "inspect": "cxrfeat.commands.inspect",
+    "merge": "cxrfeat.commands.merge",
+    "model_info": "cxrfeat.commands.model_info",
+    "predict": "cxrfeat.commands.predict",
+    "report": "cxrfeat.commands.report",
+    "verify": "cxrfeat.commands.verify",
+    "weights_add": "cxrfeat.commands.weights",
+    "weights_check": "cxrfeat.commands.weights",
+    "weights_fetch": "cxrfeat.commands.weights",
+    "weights_list": "cxrfeat.commands.weights",
     "load": "cxrfeat.store",
     "Embeddings": "cxrfeat.store",
     "CxrfeatError": "cxrfeat.errors",

@@ -220,7 +220,7 @@ def extract(
     Every image is read once, however many backbones are named. A second run computes only what
     is missing. Exit code 1 means: done, but some images failed; they are listed.
     """
-    from cxrfeat.verbs.extract import extract as verb
+    from cxrfeat.commands.extract import extract as verb
 
     with display.extraction_progress() as progress:
         result = verb(
@@ -276,7 +276,7 @@ def dataset(
     json: Json = False,
 ) -> None:
     """Say what is understood of images and labels, before anything is computed."""
-    from cxrfeat.verbs.dataset import dataset as verb
+    from cxrfeat.commands.dataset import dataset as verb
 
     summary = verb(
         images,
@@ -312,7 +312,7 @@ def inspect(
 
     Exit code 1 means that some images could not be read; they are listed.
     """
-    from cxrfeat.verbs.inspect import inspect as verb
+    from cxrfeat.commands.inspect import inspect as verb
 
     result = verb(
         images,
@@ -419,7 +419,7 @@ def fit(
     All extractors see the same folds; patients never cross folds; scaling, tuning and calibration
     happen inside the training folds. Every pair of extractors gets a difference with its interval.
     """
-    from cxrfeat.verbs.fit import fit as verb
+    from cxrfeat.commands.fit import fit as verb
 
     with display.fit_progress() as progress:
         result = verb(
@@ -492,7 +492,7 @@ def predict(
     probabilities, its label, and its distance from the training images, with a warning where it
     is unlike them. Exit code 1 means: done, but some images failed; they are listed.
     """
-    from cxrfeat.verbs.predict import predict as verb
+    from cxrfeat.commands.predict import predict as verb
 
     with display.extraction_progress() as progress:
         result = verb(
@@ -542,7 +542,7 @@ def explain(
     Linear heads on averaged maps get the exact class activation map; other heads and poolings
     are explained by occlusion. A map is no proof. Exit code 1 means that some images failed.
     """
-    from cxrfeat.verbs.explain import explain as verb
+    from cxrfeat.commands.explain import explain as verb
 
     with display.extraction_progress() as progress:
         result = verb(
@@ -585,7 +585,7 @@ def report(
     json: Json = False,
 ) -> None:
     """Write one self-contained HTML page about a run, and its charts as SVG and PNG."""
-    from cxrfeat.verbs.report import report as verb
+    from cxrfeat.commands.report import report as verb
 
     made = verb(run, out=out, images=images, no_images=no_images, hash_ids=hash_ids)
     _print(made, json, display.report)
@@ -602,7 +602,7 @@ def demo(
     json: Json = False,
 ) -> None:
     """Go the whole way on synthetic radiographs, without network, in about two minutes."""
-    from cxrfeat.verbs.demo import demo as verb
+    from cxrfeat.commands.demo import demo as verb
 
     with display.extraction_progress() as progress, display.fit_progress() as fit_progress:
         result = verb(
@@ -618,7 +618,7 @@ def info(
     json: Json = False,
 ) -> None:
     """Describe an embedding file: how it was made, rows, classes, patients, failures."""
-    from cxrfeat.verbs.info import info as verb
+    from cxrfeat.commands.info import info as verb
 
     _print(verb(file), json, display.file_info)
 
@@ -637,7 +637,7 @@ def verify(
 
     Exit code 1 means that damage was found; it is listed.
     """
-    from cxrfeat.verbs.verify import verify as verb
+    from cxrfeat.commands.verify import verify as verb
 
     found = verb(file, repair=repair)
     _print(found, json, display.verification)
@@ -656,7 +656,7 @@ def merge(
 
     Rows are matched by id; rows that disagree are an error.
     """
-    from cxrfeat.verbs.merge import merge as verb
+    from cxrfeat.commands.merge import merge as verb
 
     _print(verb(files, out=out), json, display.merged)
 
@@ -674,7 +674,7 @@ def export(
     json: Json = False,
 ) -> None:
     """Write embeddings, ids, labels, columns and provenance for other programs."""
-    from cxrfeat.verbs.export import export as verb
+    from cxrfeat.commands.export import export as verb
 
     _print(verb(file, to=to, out=out, include_gone=include_gone), json, display.exported)
 
@@ -688,7 +688,7 @@ def backbones(
     json: Json = False,
 ) -> None:
     """List the networks with dimension, cost and weights; nothing is downloaded."""
-    from cxrfeat.verbs.backbones import backbones as verb
+    from cxrfeat.commands.backbones import backbones as verb
 
     _print(verb(names), json, display.backbones)
 
@@ -705,7 +705,7 @@ def doctor(
     json: Json = False,
 ) -> None:
     """Check that this machine has what is needed, and say how to get what is missing."""
-    from cxrfeat.verbs.doctor import doctor as verb
+    from cxrfeat.commands.doctor import doctor as verb
 
     found = verb(backbone, weights=weights, out=out, online=online)
     _print(found, json, display.diagnosis)
@@ -722,7 +722,7 @@ def weights_list(
     json: Json = False,
 ) -> None:
     """Say which file each backbone's weights are in, and where it lies."""
-    from cxrfeat.verbs.weights import weights_list as verb
+    from cxrfeat.commands.weights import weights_list as verb
 
     _print(verb(backbone, weights=weights), json, display.weights)
 
@@ -742,7 +742,7 @@ def weights_fetch(
     json: Json = False,
 ) -> None:
     """Download weights, with their hash checked, into a folder to carry over."""
-    from cxrfeat.verbs.weights import weights_fetch as verb
+    from cxrfeat.commands.weights import weights_fetch as verb
 
     with display.download_progress() as progress:
         files = verb(backbone, out=out, weights=weights, progress=progress)
@@ -764,7 +764,7 @@ def weights_add(
     json: Json = False,
 ) -> None:
     """Check weights of your own and write the sidecar that says how to preprocess for them."""
-    from cxrfeat.verbs.weights import weights_add as verb
+    from cxrfeat.commands.weights import weights_add as verb
 
     _print([verb(file, backbone=backbone, size=size, mean=mean, std=std)], json, display.weights)
 
@@ -776,7 +776,7 @@ def weights_check(
     json: Json = False,
 ) -> None:
     """Load weights strictly into the network that their sidecar names."""
-    from cxrfeat.verbs.weights import weights_check as verb
+    from cxrfeat.commands.weights import weights_check as verb
 
     _print([verb(file)], json, display.weights)
 
@@ -788,7 +788,7 @@ def model_info(
     json: Json = False,
 ) -> None:
     """Describe a saved model. For research only, not for diagnosis."""
-    from cxrfeat.verbs.model_info import model_info as verb
+    from cxrfeat.commands.model_info import model_info as verb
 
     _print(verb(model), json, display.model_info)
 

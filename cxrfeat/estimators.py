@@ -132,7 +132,7 @@ class Calibrated(ClassifierMixin, BaseEstimator):
         Whether its ``predict_proba`` or its ``decision_function`` is taken.
     method : "sigmoid" or "isotonic"
     parameters
-        From `cxrfeat.evaluation.calibration.fit_platt` or `fit_isotonic`, on rows the estimator's
+        From `cxrfeat.evaluation.validation.calibration.fit_platt` or `fit_isotonic`, on rows the estimator's
         likes had not seen.
     """
 

@@ -16,7 +16,7 @@ from typer.main import get_command
 
 import cxrfeat
 from cxrfeat.cli import app
-from cxrfeat.verbs.dataset import dataset
+from cxrfeat.commands.dataset import dataset
 
 SMALL = ["--backbone", "squeezenet1_1", "--weights", "random", "--image-size", "64"]
 
@@ -45,7 +45,7 @@ def commands() -> dict:
 
 
 def function_of(command: str) -> Callable[..., object]:
-    """The function of the same name; `cxrfeat.dataset` is the package of plain data."""
+    """The function of the same name; `cxrfeat.inputs` is the package of plain data."""
     return dataset if command == "dataset" else getattr(cxrfeat, command.replace(" ", "_"))
 
 
@@ -190,7 +190,7 @@ def test_without_network_extract_ends_with_one_line_within_seconds(folder) -> No
 
 def test_a_bug_keeps_its_traceback(folder) -> None:
     code = (
-        "import sys, cxrfeat.verbs.backbones as verbs\n"
+        "import sys, cxrfeat.commands.backbones as verbs\n"
         "def broken(names): raise ZeroDivisionError('a bug')\n"
         "verbs.backbones = broken\n"
         "sys.argv = ['cxrfeat', 'backbones']\n"

@@ -12,8 +12,8 @@ from cxrfeat.display.screen import console, table
 
 if TYPE_CHECKING:
     from cxrfeat.results import FitResult, HeadReport, Interval
-    from cxrfeat.verbs.demo import DemoResult
-    from cxrfeat.verbs.report import ReportResult
+    from cxrfeat.commands.demo import DemoResult
+    from cxrfeat.commands.report import ReportResult
 
 
 def comparison(result: FitResult) -> None:

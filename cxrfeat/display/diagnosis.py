@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from cxrfeat.display.screen import console, table
 
 if TYPE_CHECKING:
-    from cxrfeat.verbs.doctor import Diagnosis
+    from cxrfeat.commands.doctor import Diagnosis
 
 _SIGNS = {"good": "ok", "bad": "MISSING", "note": "note"}
 

@@ -10,7 +10,7 @@ from cxrfeat.display.screen import console, table
 
 if TYPE_CHECKING:
     from cxrfeat.features import Backbone, WeightsFile
-    from cxrfeat.verbs.extract import ExtractResult
+    from cxrfeat.commands.extract import ExtractResult
 
 SHOWN_FAILURES = 10
 

@@ -9,8 +9,8 @@ from cxrfeat.display.screen import console
 
 if TYPE_CHECKING:
     from cxrfeat.store import Merged, Verification
-    from cxrfeat.verbs.export import Exported
-    from cxrfeat.verbs.info import FileInfo
+    from cxrfeat.commands.export import Exported
+    from cxrfeat.commands.info import FileInfo
 
 SHOWN_DAMAGE = 20
 

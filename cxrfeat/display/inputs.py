@@ -11,8 +11,8 @@ from rich.console import Console
 from cxrfeat.display.screen import console, table
 
 if TYPE_CHECKING:
-    from cxrfeat.verbs.dataset import DatasetSummary
-    from cxrfeat.verbs.inspect import Inspection
+    from cxrfeat.commands.dataset import DatasetSummary
+    from cxrfeat.commands.inspect import Inspection
 
 SHOWN_NAMES = 5
 SHOWN_IMAGES = 40

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from cxrfeat.display.screen import console, table
 
 if TYPE_CHECKING:
-    from cxrfeat.verbs.model_info import ModelInfo
-    from cxrfeat.verbs.predict import PredictResult
+    from cxrfeat.commands.model_info import ModelInfo
+    from cxrfeat.commands.predict import PredictResult
 
 SHOWN_IMAGES = 40
 SHOWN_FAILURES = 10

@@ -29,8 +29,8 @@ from rich.progress import (
 from rich.progress import Progress as Bar
 
 if TYPE_CHECKING:
-    from cxrfeat.evaluation.crossvalidate import FoldDone
-    from cxrfeat.verbs.filling import Progress
+    from cxrfeat.evaluation.validation.cross_validation import FoldDone
+    from cxrfeat.extraction.pipeline import Progress
 
 PLAIN_SECONDS = 10.0
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from cxrfeat.errors import InputError
 from cxrfeat.evidence import Grid
 from cxrfeat.features.description import Description
-from cxrfeat.features.pooling import AVERAGED
+from cxrfeat.features.network.pooling import AVERAGED
 from cxrfeat.features.runtimes import Runtime
 from cxrfeat.features.runtimes.processor import processor
 
@@ -119,7 +119,7 @@ class Extractor:
         """
         if self.spec["pooling"] not in AVERAGED:
             return None
-        from cxrfeat.features.maps import grids, structure  # imports torch
+        from cxrfeat.features.network.receptive_field import grids, structure  # imports torch
 
         network = structure(self.backbone, self.image_size, self.spec["pooling"])
         return grids(network, self.image_size)

@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 from cxrfeat.cores import available_cores
 from cxrfeat.errors import InputError, UnknownNameError
-from cxrfeat.features import kept
-from cxrfeat.features.backbones import PACKAGED, check_name
+from cxrfeat.features.network import disk_cache
+from cxrfeat.features.network.backbones import PACKAGED, check_name
 from cxrfeat.features.description import Description
 from cxrfeat.features.devices import DEVICES, device_type, require_precision
 from cxrfeat.features.extractor import Extractor
-from cxrfeat.features.locating import Source, WeightsChoice, file_sha256, find
-from cxrfeat.features.pooling import POOLINGS
-from cxrfeat.features.runtimes import PRECISIONS, RUNTIMES, Recipe, converted
+from cxrfeat.features.weights.find import Source, WeightsChoice, file_sha256, find
+from cxrfeat.features.network.pooling import POOLINGS
+from cxrfeat.features.runtimes import PRECISIONS, RUNTIMES, Recipe, ncnn_files
 from cxrfeat.features.runtimes.processor import processor
-from cxrfeat.features.runtimes.side_by_side import Ncnn
+from cxrfeat.features.runtimes.ncnn_runtime import Ncnn
 
 if TYPE_CHECKING:
     from cxrfeat.features.opening import Cut
@@ -61,13 +61,13 @@ class Prepared:
             Weights of another network, or a size or pooling that it does not take; only where it
             is not known already.
         """
-        path = kept.cache_folder() / "descriptions" / f"{self._key()}.json"
-        if found := _described(kept.read(path)):
+        path = disk_cache.cache_folder() / "descriptions" / f"{self._key()}.json"
+        if found := _described(disk_cache.read(path)):
             return found
         from cxrfeat.features.opening import cut  # imports torch
 
         self._cut = cut(self._backbone, self._source, self._recipe)
-        kept.write(path, asdict(self._cut.description))
+        disk_cache.write(path, asdict(self._cut.description))
         return self._cut.description
 
     def open(self) -> Extractor:
@@ -78,8 +78,8 @@ class Prepared:
         MissingExtraError, InputError, WeightsError
             As `open_extractor` says.
         """
-        key = self._key(self._runtime, processor(), available_cores(), *converted.versions())
-        path = kept.cache_folder() / "extractors" / f"{key}.json"
+        key = self._key(self._runtime, processor(), available_cores(), *ncnn_files.versions())
+        path = disk_cache.cache_folder() / "extractors" / f"{key}.json"
         if self.place == "cpu" and (known_already := _recalled(path, self._recipe)):
             return known_already
         from cxrfeat.features.opening import opened  # imports torch
@@ -89,15 +89,15 @@ class Prepared:
             *(self._backbone, self._source, self._recipe, self.place, self._runtime, made)
         )
         if isinstance(chosen, Ncnn):
-            kept.write(path, {"runs": chosen.folder.name, **asdict(description)})
+            disk_cache.write(path, {"runs": chosen.folder.name, **asdict(description)})
         return Extractor(description, chosen, self.place)
 
     def _key(self, *more: object) -> str:
         """Name everything that decides what it is, and `more`."""
         packages = PACKAGED[self._backbone].packages if self._backbone in PACKAGED else ()
         source = self._source
-        return kept.key_of(
-            kept.makers(),
+        return disk_cache.key_of(
+            disk_cache.makers(),
             self._backbone,
             *(version(package) for package in packages),
             source.name,
@@ -205,12 +205,12 @@ def _described(content: Any) -> Description | None:
 
 def _recalled(path: Path, recipe: Recipe) -> Extractor | None:
     """Return the extractor that is kept there; None where anything about it is not as it was."""
-    content = kept.read(path)
+    content = disk_cache.read(path)
     try:
-        folder = converted.folder_of(content.pop("runs"))
+        folder = ncnn_files.folder_of(content.pop("runs"))
     except (AttributeError, LookupError, TypeError):
         return None
-    description, found = _described(content), converted.read(folder)
+    description, found = _described(content), ncnn_files.read(folder)
     if description is None or found is None or found.refusal(recipe.precision):
         return None
     try:

@@ -5,7 +5,7 @@ The only place that imports Pillow and pydicom.
 
 from cxrfeat.images.decoded import RADIOGRAPHY, ReadingOptions
 from cxrfeat.images.depth import largest_sample, needed_bits, states_no_depth
-from cxrfeat.images.patient_key import named_key
+from cxrfeat.images.dicom.patient_key import named_key
 from cxrfeat.images.radiograph import Radiograph, declared_columns, read_image
 from cxrfeat.images.resizing import READING_VERSION, reading_spec, resize
 from cxrfeat.images.versions import decoders

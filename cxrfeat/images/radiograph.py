@@ -19,7 +19,7 @@ from cxrfeat.signatures import HEAD_BYTES, recognise
 
 
 def _read_dicom(data: bytes, options: ReadingOptions) -> Decoded:
-    from cxrfeat.images.dicom import read_dicom  # pydicom takes 0.2 s to import
+    from cxrfeat.images.dicom.reading import read_dicom  # pydicom takes 0.2 s to import
 
     return read_dicom(data, options)
 
@@ -150,7 +150,7 @@ def declared_columns(path: Path | str, *, options: ReadingOptions | None = None)
             head = file.read(_SYNTAX_BYTES)
             if recognise(head[:HEAD_BYTES]) != "DICOM":
                 return {}
-            from cxrfeat.images.dicom import declared_columns as declared  # as for _read_dicom
+            from cxrfeat.images.dicom.reading import declared_columns as declared  # as for _read_dicom
 
             return declared(head, file, options or ReadingOptions())
     except (OSError, ValueError):

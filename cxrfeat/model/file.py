@@ -19,7 +19,7 @@ from typing import Any, get_args
 import numpy as np
 import numpy.typing as npt
 
-from cxrfeat.dataset import LabelKind
+from cxrfeat.inputs import LabelKind
 from cxrfeat.errors import CxrfeatError, FileFormatError, InputError, StorageError
 from cxrfeat.model.archive import read_schema, text_of, with_types_moved
 from cxrfeat.model.bounds import check_bounds
@@ -82,7 +82,7 @@ class Model:
         Of the packages the model was made with.
     reference : dict of str to arrays, or None
         What images are compared with to see whether they are like the training images; see
-        `cxrfeat.evaluation.distance.Reference`.
+        `cxrfeat.evaluation.final_model.training_distance.Reference`.
     probe : dict of str to arrays, or None
         ``embeddings``, shape (k, dimension), and what the model made of them when it was saved,
         ``probabilities``, shape (k, L): loading compares.

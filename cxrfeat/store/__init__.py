@@ -1,10 +1,10 @@
 """The embedding file: format 1 of ``docs/format.md``, and the only place that imports h5py."""
 
-from cxrfeat.store.embeddings import Embeddings, KnownRow, Origin, known, load
-from cxrfeat.store.layout import DONE, FAILED, PENDING
+from cxrfeat.store.reader import Embeddings, KnownRow, Origin, known, load
+from cxrfeat.store.format1 import DONE, FAILED, PENDING
 from cxrfeat.store.lock import FileLock
 from cxrfeat.store.merging import Merged, merge
-from cxrfeat.store.plan import Changes
+from cxrfeat.store.reconcile import Changes
 from cxrfeat.store.verification import Damage, Verification, verify
 from cxrfeat.store.writer import StoreWriter, open_writer
 

@@ -12,14 +12,14 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from cxrfeat.dataset import PatientKey
+from cxrfeat.inputs import PatientKey
 from cxrfeat.errors import FileFormatError, InputError
-from cxrfeat.store.embeddings import Embeddings
-from cxrfeat.store.layout import DONE, FAILED, PENDING, Header, Table
+from cxrfeat.store.reader import Embeddings
+from cxrfeat.store.format1 import DONE, FAILED, PENDING, Header, Table
 from cxrfeat.store.lock import FileLock
-from cxrfeat.store.opening import damage_named, find_damaged_columns
+from cxrfeat.store.validation import damage_named, find_damaged_columns
 from cxrfeat.store.rows import READ_BYTES, checksums
-from cxrfeat.store.shape import SAME_KEY, copy_rows, replace_file, require_same
+from cxrfeat.store.rewrite import SAME_KEY, copy_rows, replace_file, require_same
 
 _BEST = {DONE: 2, FAILED: 1}  # a row that is done beats one that failed beats one that is pending
 _SHOWN = 5

@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from cxrfeat.store.layout import ERROR_BYTES
+from cxrfeat.store.format1 import ERROR_BYTES
 
 READ_BYTES = 16 << 20
 """What is read or copied at a time."""

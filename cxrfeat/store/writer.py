@@ -13,17 +13,17 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from cxrfeat.dataset import Dataset
+from cxrfeat.inputs import Dataset
 from cxrfeat.errors import InputError, StorageError
 from cxrfeat.spec import Spec
-from cxrfeat.store import layout
+from cxrfeat.store import format1
 from cxrfeat.store.disk import storage_errors, sync
-from cxrfeat.store.layout import DONE, FAILED, PENDING, Header, Storage
+from cxrfeat.store.format1 import DONE, FAILED, PENDING, Header, Storage
 from cxrfeat.store.lock import FileLock
-from cxrfeat.store.opening import open_for_writing, read_header, read_text
-from cxrfeat.store.plan import Changes, dataset_table
+from cxrfeat.store.validation import open_for_writing, read_header, read_text
+from cxrfeat.store.reconcile import Changes, dataset_table
 from cxrfeat.store.rows import checksums, rounding_errors, runs, set_status, shorten
-from cxrfeat.store.shape import bring_to, computed_by, replace_file
+from cxrfeat.store.rewrite import bring_to, computed_by, replace_file
 
 _OVERFLOW = "a value is beyond what float16 holds; store float32"
 _NOT_FINITE = "the embedding has NaN or infinity"
@@ -99,7 +99,7 @@ def open_writer(
         If the file is damaged or not ours.
     """
     path = Path(path)
-    if storage not in layout.STORAGE_TYPES:
+    if storage not in format1.STORAGE_TYPES:
         raise InputError(f"storage '{storage}' is unknown: choose float32 or float16")
     wanted = dataset_table(dataset)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from cxrfeat.dataset import Dataset
+from cxrfeat.inputs import Dataset
 from cxrfeat.store import open_writer
 
 CLASSES = ["clear", "opaque", "streaked"]

@@ -12,7 +12,7 @@ from PIL import Image
 
 from cxrfeat.errors import ImageError
 from cxrfeat.images import read_image
-from cxrfeat.images.phantom import Anatomy, draw_phantom
+from cxrfeat.images.drawing.phantom import Anatomy, draw_phantom
 
 
 def phantom(size: int = 160) -> Image.Image:

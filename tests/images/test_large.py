@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from cxrfeat.images import read_image, resize
-from cxrfeat.images.phantom import Anatomy, draw_phantom
+from cxrfeat.images.drawing.phantom import Anatomy, draw_phantom
 
 # docs/images.md states these, against decoding every pixel and resizing in floats.
 MEAN_TOLERANCE, LARGEST_TOLERANCE = 0.001, 0.01

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from cxrfeat import model
-from cxrfeat.evaluation.distance import Reference
+from cxrfeat.evaluation.final_model.training_distance import Reference
 from cxrfeat.model.file import MOVED, TRUSTED
 
 GOLDEN = Path(__file__).parent / "golden"

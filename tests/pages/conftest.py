@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cxrfeat.images import phantom, read_image, resize
+from cxrfeat.images.drawing import phantom
+from cxrfeat.images import read_image, resize
 from cxrfeat.results import FitResult
 from cxrfeat.tables import read_table
-from cxrfeat.verbs.fit import fit
+from cxrfeat.commands.fit import fit
 
-from ..evaluation.made import write_file
+from tests.evaluation.made import write_file
 
 
 def pixels_as_embeddings(folder: Path, ids: list[str], side: int = 12) -> np.ndarray:

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from cxrfeat.results import FitResult
-from cxrfeat.verbs.fit import fit
+from cxrfeat.commands.fit import fit
 
-from ..evaluation.made import write_file
-from .conftest import hashes, pixels_as_embeddings
+from tests.evaluation.made import write_file
+from tests.pages.conftest import hashes, pixels_as_embeddings
 
 CHARTS = {
     "extractors", "ranking", "differences", "roc", "precision-recall", "confusion",

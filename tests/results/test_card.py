@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from cxrfeat.results import FitResult, model_card
-from cxrfeat.verbs.checklist import about
-from cxrfeat.verbs.fit import fit
+from cxrfeat.reporting.checklist_files import about
+from cxrfeat.commands.fit import fit
 
-from ..evaluation.made import blobs, write_file
+from tests.evaluation.made import blobs, write_file
 
 N = 90
 BLANK = "**[to be filled in by the author: "

@@ -13,12 +13,12 @@ from cxrfeat.errors import FileFormatError, InputError
 from cxrfeat.results import ChecklistItem, RunFacts, counts, fill_checklist
 from cxrfeat.results.checklist import GUIDELINES, read_checklist
 from cxrfeat.results.checklist_rules import AUTHOR, answer, look_up, partly
-from cxrfeat.verbs.checklist import checklist, run_facts
-from cxrfeat.verbs.extract import extract
-from cxrfeat.verbs.fit import fit
+from cxrfeat.reporting.checklist_files import checklist, run_facts
+from cxrfeat.commands.extract import extract
+from cxrfeat.commands.fit import fit
 
-from ..evaluation.made import blobs, write_file
-from .tracing import untraceable
+from tests.evaluation.made import blobs, write_file
+from tests.results.tracing import untraceable
 
 N = 90
 

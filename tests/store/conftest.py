@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cxrfeat.dataset import Dataset
+from cxrfeat.inputs import Dataset
 from cxrfeat.store import StoreWriter, open_writer
 
 SPEC = {"backbone": "tiny", "pooling": "avg", "weights": {"name": "random", "seed": 0}}

@@ -10,8 +10,8 @@ import numpy as np
 
 from cxrfeat.store import Origin, load, merge, verify
 
-from .conftest import dataset_of, fill, writer_for
-from .test_format import GOLDEN, IDS
+from tests.store.conftest import dataset_of, fill, writer_for
+from tests.store.test_format import GOLDEN, IDS
 
 A = {"platform": "machine a", "torch": "2.5"}
 B = {"platform": "machine b", "torch": "2.6"}

@@ -16,7 +16,7 @@ import pytest
 from cxrfeat.errors import StorageError
 from cxrfeat.store import load, verify
 
-from .conftest import vector_of, writer_for
+from tests.store.conftest import vector_of, writer_for
 
 FEW = [f"{i}.png" for i in range(50)]
 MANY = [f"{i}.png" for i in range(5000)]

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cxrfeat.dataset import Dataset
+from cxrfeat.inputs import Dataset
 from cxrfeat.store import load, merge, verify
 
-from .conftest import sha_of, vector_of, writer_for
+from tests.store.conftest import sha_of, vector_of, writer_for
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 settings.register_profile(

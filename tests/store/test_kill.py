@@ -16,7 +16,7 @@ import pytest
 from cxrfeat.errors import LockedError
 from cxrfeat.store import load, verify
 
-from .conftest import sha_of, vector_of, writer_for
+from tests.store.conftest import sha_of, vector_of, writer_for
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 DIMENSION = 300

@@ -20,7 +20,7 @@ import cxrfeat
 from cxrfeat.errors import InputError, LockedError, StorageError
 from cxrfeat.store import FileLock, load, merge, verify
 
-from .conftest import fill, writer_for
+from tests.store.conftest import fill, writer_for
 
 HOLD = """
 import sys, time
@@ -424,7 +424,7 @@ def test_the_store_opens_where_there_is_no_fcntl() -> None:
     script = (
         f"import sys\nsys.modules.update(dict.fromkeys({sorted(POSIX_ONLY - {'posix'})}))\n"
         "import warnings; warnings.simplefilter('ignore')\n"  # Linux without fcntl has no lock
-        "import cxrfeat.cli, cxrfeat.store, cxrfeat.images, cxrfeat.dataset"
+        "import cxrfeat.cli, cxrfeat.store, cxrfeat.images, cxrfeat.inputs"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")

@@ -9,8 +9,8 @@ import pytest
 from cxrfeat.errors import FileFormatError, InputError, SpecMismatchError
 from cxrfeat.store import load, merge
 
-from .conftest import SPEC, dataset_of, fill, sha_of, vector_of, writer_for
-from .test_verify import flip, offset_of
+from tests.store.conftest import SPEC, dataset_of, fill, sha_of, vector_of, writer_for
+from tests.store.test_verify import flip, offset_of
 
 
 def shard(path: Path, ids: list[str], done: int | None = None, **options: object) -> Path:

@@ -10,7 +10,7 @@ import pytest
 from cxrfeat.errors import FileFormatError
 from cxrfeat.store import load, verify
 
-from .conftest import dataset_of, fill, vector_of, writer_for
+from tests.store.conftest import dataset_of, fill, vector_of, writer_for
 
 IDS = [f"{i}.png" for i in range(40)]
 

@@ -1,0 +1,260 @@
+"""`cxrfeat predict`: what a saved model says about images, and whether they are like its own.
+
+For research only, not for diagnosis.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from cxrfeat.errors import FileFormatError, InputError
+from cxrfeat.evaluation.final_model.training_distance import UNLIKE, Reference
+from cxrfeat.images import RADIOGRAPHY
+from cxrfeat.model import Model
+from cxrfeat.model import load as load_model
+from cxrfeat.prediction.called_labels import called
+from cxrfeat.prediction.embedded import Embedded, from_files, from_images
+from cxrfeat.extraction.failures import Failure
+from cxrfeat.extraction.pipeline import Progress
+from cxrfeat.prediction.prediction_file import target_file, write_predictions
+from cxrfeat.extraction.reading_ahead import reader_count
+
+PathLike = str | os.PathLike[str]
+Rows = npt.NDArray[np.float32]
+Matrix = npt.NDArray[np.float64]
+
+USE = "For research only, not for diagnosis."
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the model says about one image.
+
+    Attributes
+    ----------
+    id : str
+    sha256 : str
+        Of the image's bytes.
+    labels : list of str
+        Multi-class: the most probable class. Multi-label: every label whose probability is above
+        its threshold.
+    probabilities : dict of str to float
+    distance : float or None
+        From the training images, in the space of the embeddings; about 1 for an image like them.
+        None where the model was fitted on too few images to tell.
+    quantile : float or None
+        Share of the training images that lie nearer (each measured from the others).
+    unlike_training : bool
+        Whether that is more than 0.99: what the model says then rests on nothing it has seen.
+    """
+
+    id: str
+    sha256: str
+    labels: list[str]
+    probabilities: dict[str, float]
+    distance: float | None
+    quantile: float | None
+    unlike_training: bool
+
+
+@dataclass(frozen=True)
+class PredictResult:
+    """What `predict` found.
+
+    Attributes
+    ----------
+    model : Path
+    model_sha256 : str
+        Of its bytes.
+    extractor, head, fingerprint : str
+        Of the model.
+    classes : list of str
+    kind : "multiclass" or "multilabel"
+    thresholds : dict of str to float
+        For multi-label: a label holds above its threshold.
+    predictions : list of Prediction
+        In the order of the images' ids.
+    failures : list of Failure
+        Images that could not be read.
+    notes : list of str
+        What to know about the model and the images, in sentences.
+    path : Path or None
+        The file that was written.
+    seconds : float
+    use : str
+        What none of this is for.
+    """
+
+    model: Path
+    model_sha256: str
+    extractor: str
+    head: str
+    fingerprint: str
+    classes: list[str]
+    kind: str
+    thresholds: dict[str, float]
+    predictions: list[Prediction]
+    failures: list[Failure]
+    notes: list[str]
+    path: Path | None
+    seconds: float
+    use: str = USE
+
+    def numpy(self) -> Matrix:
+        """Return the probabilities, shape (n, L), a row for each of `predictions`."""
+        rows = [[p.probabilities[name] for name in self.classes] for p in self.predictions]
+        return np.array(rows, dtype=np.float64).reshape(len(rows), len(self.classes))
+
+
+def predict(
+    model: PathLike,
+    images: PathLike | Sequence[PathLike],
+    *,
+    to: str | None = None,
+    out: PathLike | None = None,
+    weights: Sequence[str] = (),
+    modality: Sequence[str] = RADIOGRAPHY,
+    device: str = "auto",
+    batch_size: int = 32,
+    workers: int | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> PredictResult:
+    """Apply a saved model to images, read and embedded as its training images were.
+
+    For research only, not for diagnosis. The same image gets the same bits in any company.
+
+    Parameters
+    ----------
+    model : path
+        A ``model.skops`` of `cxrfeat.fit`.
+    images : path or sequence of paths
+        Radiographs or folders of them; or the embedding file (``.h5``) of the model's extractor,
+        several for a model of several extractors.
+    to : str, optional
+        "csv", "parquet" or "json"; default: by the ending of `out`.
+    out : path, optional
+        A file that does not exist yet; default: ``predictions`` with the ending of `to`. Without
+        `to` and `out` nothing is written.
+    weights : sequence of str
+        Where the weights of the model's extractor are, as for `extract`.
+    modality : sequence of str
+        DICOM modalities that are read, others fail; "any" reads any.
+    device : str
+        "auto", "cpu", "cuda" or "mps".
+    batch_size : int
+        Images that go through the network together.
+    workers : int, optional
+        Threads that read images; default: one for each core this process may use.
+    progress : callable, optional
+        Called with a `Progress` after every batch.
+
+    Returns
+    -------
+    PredictResult
+
+    Raises
+    ------
+    FileFormatError
+        A model that is damaged, changed, or holds what is not trusted.
+    SpecMismatchError
+        Embeddings, or an extractor as it can be opened here, that are not the model's.
+    InputError, WeightsError
+        No images, wrong options, or weights that cannot be found.
+
+    Examples
+    --------
+    >>> import cxrfeat
+    >>> result = cxrfeat.predict("runs/first/model.skops", "image.png")  # doctest: +SKIP
+    >>> result.predictions[0].labels  # doctest: +SKIP
+    ['Normal']
+    """
+    start = time.monotonic()
+    if batch_size < 1 or (workers is not None and workers < 1):
+        raise InputError(f"batch size {batch_size} and {workers} workers: use 1 or more of each")
+    target = target_file(to, out)
+    path = Path(model)
+    loaded = load_model(path)
+    given = [Path(p) for p in ([images] if isinstance(images, str | os.PathLike) else images)]
+    if any(p.suffix.lower() == ".h5" for p in given):
+        embedded = from_files(loaded, given)
+    else:
+        embedded = from_images(
+            loaded, given, weights, modality, device, batch_size, reader_count(workers), progress
+        )
+    predictions = _predictions(path, loaded, embedded)
+    unlike = sum(prediction.unlike_training for prediction in predictions)
+    notes = [*(f"this model was {note}" for note in loaded.notes), *embedded.notes]
+    if loaded.reference is None:
+        notes.append("the model was fitted on too few images to tell which are unlike them")
+    if unlike:
+        notes.append(
+            f"{unlike} image(s) are unlike the training images (farther from them than"
+            f" {UNLIKE:.0%} of themselves): what the model says of these rests on nothing like them"
+        )
+    result = PredictResult(
+        model=path,
+        model_sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        extractor=loaded.extractor,
+        head=loaded.head,
+        fingerprint=loaded.fingerprint,
+        classes=loaded.classes,
+        kind=loaded.kind,
+        thresholds=dict(loaded.thresholds),
+        predictions=predictions,
+        failures=embedded.failures,
+        notes=notes,
+        path=target,
+        seconds=time.monotonic() - start,
+    )
+    if target is not None:
+        write_predictions(result, to, target)
+    return result
+
+
+def _predictions(path: Path, loaded: Model, embedded: Embedded) -> list[Prediction]:
+    broken = ~np.isfinite(embedded.X).all(axis=1)
+    if broken.any():
+        name = embedded.ids[int(np.flatnonzero(broken)[0])]
+        raise InputError(f"the embedding of '{name}' is not finite: extract it again")
+    probability = loaded.predict_proba(embedded.X)
+    away = _distances(path, loaded, embedded.X)
+    labels = called(loaded, probability)
+    found = []
+    for number, id_ in enumerate(embedded.ids):
+        row = probability[number]
+        found.append(
+            Prediction(
+                id=id_,
+                sha256=embedded.sha256[number],
+                labels=labels[number],
+                probabilities=dict(zip(loaded.classes, row.tolist(), strict=True)),
+                distance=None if away is None else float(away[0][number]),
+                quantile=None if away is None else float(away[1][number]),
+                unlike_training=away is not None and bool(away[2][number]),
+            )
+        )
+    return found
+
+
+def _distances(
+    path: Path, loaded: Model, X: Rows
+) -> tuple[Matrix, Matrix, npt.NDArray[np.bool_]] | None:
+    """Distance, quantile, and whether that is too far, each of shape (n,)."""
+    if loaded.reference is None:
+        return None
+    try:
+        reference = Reference.from_plain(loaded.reference, loaded.dimension)
+    except (TypeError, ValueError) as error:
+        raise FileFormatError(
+            f"{path} is damaged ({error}): make a model with cxrfeat fit"
+        ) from error
+    distance = reference.distance(X)
+    return distance, reference.quantile(distance), reference.unlike(distance)

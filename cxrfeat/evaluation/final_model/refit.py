@@ -1,0 +1,111 @@
+"""The model that is saved: a head tuned and fitted on every image, as scikit-learn knows it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from threadpoolctl import threadpool_limits
+
+from cxrfeat.estimators import PerLabel, RowByRow
+from cxrfeat.evaluation.statistics.calling import fallback
+from cxrfeat.evaluation.study.folds import Groups
+from cxrfeat.evaluation.heads.registry import Head
+from cxrfeat.evaluation.statistics.metrics import CUT
+from cxrfeat.evaluation.heads.standardised_fold import FloatMatrix, SharedFold
+from cxrfeat.evaluation.validation.tuning import Plan, Problem, Tuned, inner_pairs, problems, tune, unfitted_link
+
+Matrix = npt.NDArray[np.float64]
+SMALL = 2_000_000
+
+
+def refit(
+    head: Head,
+    X: FloatMatrix,
+    labels: Matrix,
+    groups: Groups,
+    plan: Plan,
+    widths: Sequence[int] = (),
+) -> tuple[RowByRow, list[Tuned]]:
+    """Tune on all rows and fit.
+
+    Parameters
+    ----------
+    labels : ndarray, shape (n, K)
+        1, 0, or NaN where unknown (multi-label).
+    widths
+        Of the blocks, for several extractors side by side.
+
+    Returns
+    -------
+    estimator : RowByRow
+        ``predict_proba`` gives shape (n, K), the same bits for a row in any company.
+    tuned : list of Tuned
+        One, or one per label.
+    """
+    # On small matrices several threads wait for each other longer than they work.
+    with threadpool_limits(1 if X.size < SMALL else None):
+        return _refit(head, X, labels, groups, plan, widths)
+
+
+def _refit(
+    head: Head,
+    X: FloatMatrix,
+    labels: Matrix,
+    groups: Groups,
+    plan: Plan,
+    widths: Sequence[int],
+) -> tuple[RowByRow, list[Tuned]]:
+    fold = SharedFold(X, X[:0], widths)
+    fitted, tuned = [], []
+    for problem in problems(labels, plan.exclusive):
+        if problem is None:
+            raise AssertionError("labels that cannot be learned are left out before")
+        found = tune(head, fold, problem, inner_pairs(problem, groups, plan.seed), plan)
+        tuned.append(found)
+        fitted.append(_fitted(head, X, problem, found, plan.seed, widths))
+    return RowByRow(fitted[0] if plan.exclusive else PerLabel(fitted)), tuned
+
+
+def thresholds(tuned: Sequence[Tuned], plan: Plan, n_classes: int) -> list[float]:
+    """Per class the probability above which it is called, from held-out training images.
+
+    Multi-class calls the most probable one; what stands here keeps the plan's specificity.
+    """
+    found = np.full(n_classes, CUT if plan.exclusive else fallback(plan.threshold))
+    for k, one in enumerate(tuned):
+        if plan.exclusive and one.thresholds.size:
+            found = np.where(np.isfinite(one.thresholds), one.thresholds, found)
+        elif one.cuts.size:
+            (found[k],) = one.cuts
+    return [float(value) for value in found]
+
+
+def probe(estimator: RowByRow, X: FloatMatrix, labels: Matrix) -> dict[str, Any]:
+    """Record what a fitted classifier makes of the mean embedding of each class.
+
+    Means, so that no image's embedding stands in the file for this.
+    """
+    of_class = [X[column == 1] for column in labels.T]
+    means = [rows.mean(axis=0, dtype=np.float64) for rows in of_class if len(rows)]
+    embeddings = np.stack(means).astype(np.float32)
+    return {"embeddings": embeddings, "probabilities": estimator.predict_proba(embeddings)}
+
+
+def _fitted(
+    head: Head,
+    X: FloatMatrix,
+    problem: Problem,
+    found: Tuned,
+    seed: int,
+    widths: Sequence[int],
+) -> Any:
+    n_classes = int(problem.y.max()) + 1
+    estimator = head.estimator(found.setting, len(problem.rows), seed, widths, n_classes)
+    estimator.fit(X[problem.rows], problem.y[problem.rows])
+    calibration = found.calibration
+    if calibration is None and head.gives == "decisions":
+        calibration = unfitted_link(n_classes)
+    return estimator if calibration is None else calibration.around(estimator)

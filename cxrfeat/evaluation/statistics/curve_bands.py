@@ -1,0 +1,166 @@
+"""ROC and precision-recall curves over the folds, with bands from drawing patients anew.
+
+A fold's curve is of one model. Curves of different models are averaged at equal false positive
+rate (ROC) or equal recall (precision-recall), never pooled, so that the area under the mean curve
+is the mean area of the tables.
+
+References
+----------
+Fawcett T. An introduction to ROC analysis. Pattern Recognit Lett 2006 (vertical averaging).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from cxrfeat.evaluation.statistics.patient_bootstrap import CHUNK, PatientResamples
+from cxrfeat.evaluation.study.folds import Fold
+
+Matrix = npt.NDArray[np.float64]
+Points = npt.NDArray[np.intp]
+
+GRID = np.linspace(0.0, 1.0, 101)
+"""False positive rates, or recalls, at which curves are averaged."""
+
+
+@dataclass(frozen=True)
+class Band:
+    """A mean curve with 95 % of what other patients would have given, point by point.
+
+    Attributes
+    ----------
+    x, y, low, high : ndarray, shape (101,)
+        `x` is the false positive rate or the recall.
+    """
+
+    x: Matrix
+    y: Matrix
+    low: Matrix
+    high: Matrix
+
+
+def roc_band(
+    truth: Matrix, folds: Sequence[Fold], scores: Sequence[Matrix], resamples: PatientResamples
+) -> Band | None:
+    """Average one class's ROC curve over the folds.
+
+    Parameters
+    ----------
+    truth : ndarray, shape (n,)
+        1 or 0, NaN where unknown.
+    folds, scores
+        Per fold, the scores of its test rows.
+    resamples : PatientResamples
+
+    Returns
+    -------
+    Band or None
+        Sensitivity at every false positive rate; None where no fold has both sides.
+    """
+    return _band(_sensitivity_at, truth, folds, scores, resamples)
+
+
+def precision_recall_band(
+    truth: Matrix, folds: Sequence[Fold], scores: Sequence[Matrix], resamples: PatientResamples
+) -> Band | None:
+    """Average one class's precision-recall curve over the folds; parameters as `roc_band`.
+
+    The precision at a recall is the one at the largest threshold that reaches it, as in average
+    precision.
+    """
+    return _band(_precision_at, truth, folds, scores, resamples)
+
+
+Curve = Callable[[Matrix, Matrix], Matrix]
+
+
+def _band(
+    curve: Curve,
+    truth: Matrix,
+    folds: Sequence[Fold],
+    scores: Sequence[Matrix],
+    resamples: PatientResamples,
+) -> Band | None:
+    draws = len(resamples.drawn)
+    plain = np.zeros((1, len(GRID)))
+    drawn = np.zeros((draws, len(GRID)))
+    folds_of_plain, folds_of_drawn = np.zeros((1, 1)), np.zeros((draws, 1))
+    for fold, score in zip(folds, scores, strict=True):
+        known = np.flatnonzero(np.isfinite(truth[fold.test]))
+        if not len(known):
+            continue
+        order = known[np.argsort(-score[known], kind="stable")]
+        ordered = score[order]
+        # Where a threshold can lie: after the last image of each distinct score.
+        ends = np.flatnonzero(np.concatenate([ordered[1:] != ordered[:-1], [True]]))
+        positive = truth[fold.test][order] == 1
+        patient = resamples.patient[fold.test][order]
+        _add(plain, folds_of_plain, slice(None), curve, np.ones((1, len(order))), positive, ends)
+        step = max(1, CHUNK // len(order))
+        for start in range(0, draws, step):
+            rows = slice(start, start + step)
+            weights = resamples.drawn[rows][:, patient].astype(np.float64)
+            _add(drawn, folds_of_drawn, rows, curve, weights, positive, ends)
+    if not folds_of_plain[0, 0]:
+        return None
+    usable = folds_of_drawn[:, 0] > 0
+    if not usable.any():
+        return None
+    low, high = np.quantile(drawn[usable] / folds_of_drawn[usable], [0.025, 0.975], axis=0)
+    return Band(GRID, (plain / folds_of_plain)[0], low, high)
+
+
+def _add(
+    total: Matrix,
+    folds: Matrix,
+    rows: slice,
+    curve: Curve,
+    weights: Matrix,
+    positive: npt.NDArray[np.bool_],
+    ends: Points,
+) -> None:
+    """Add one fold's curve to each draw that has both positives and negatives in it."""
+    hits = np.cumsum(weights * positive, axis=1)[:, ends]
+    misses = np.cumsum(weights * ~positive, axis=1)[:, ends]
+    defined = (hits[:, -1:] > 0) & (misses[:, -1:] > 0)
+    total[rows] += np.where(defined, curve(hits, misses), 0.0)
+    folds[rows] += defined
+
+
+def _sensitivity_at(hits: Matrix, misses: Matrix) -> Matrix:
+    """Sensitivity at every rate of `GRID`, between thresholds on a straight line."""
+    nothing = np.zeros((len(hits), 1))
+    x = np.concatenate([nothing, misses / np.maximum(misses[:, -1:], 1)], axis=1)
+    y = np.concatenate([nothing, hits / np.maximum(hits[:, -1:], 1)], axis=1)
+    before = _positions(x, GRID, "right") - 1
+    after = np.minimum(before + 1, x.shape[1] - 1)
+    x0, x1 = np.take_along_axis(x, before, 1), np.take_along_axis(x, after, 1)
+    y0, y1 = np.take_along_axis(y, before, 1), np.take_along_axis(y, after, 1)
+    share = np.divide(GRID - x0, x1 - x0, out=np.zeros_like(x0), where=x1 > x0)
+    return y0 + share * (y1 - y0)
+
+
+def _precision_at(hits: Matrix, misses: Matrix) -> Matrix:
+    """Precision at the first threshold that reaches each recall of `GRID`."""
+    recall = hits / np.maximum(hits[:, -1:], 1)
+    precision = hits / np.maximum(hits + misses, 1e-300)
+    # A hair less than each recall, so that rounding does not skip the threshold that reaches it.
+    wanted = np.maximum(GRID - 1e-9, 1e-9)
+    first = np.minimum(_positions(recall, wanted, "left"), recall.shape[1] - 1)
+    return np.take_along_axis(precision, first, 1)
+
+
+def _positions(x: Matrix, wanted: Matrix, side: str) -> Points:
+    """Search every row of `x`, sorted and within [0, 1], at once."""
+    rows = np.arange(len(x))[:, None]
+    apart = 2.0 * rows  # so that the rows, one after the other, are sorted as a whole
+    found = np.searchsorted(
+        (x + apart).ravel(),
+        (np.asarray(wanted)[None, :] + apart).ravel(),
+        side=side,  # type: ignore[call-overload]
+    )
+    return np.asarray(found.reshape(len(x), -1) - rows * x.shape[1])

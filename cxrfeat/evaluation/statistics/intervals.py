@@ -1,0 +1,147 @@
+"""95 % intervals of a score, over test patients and training patients together.
+
+What an interval is for: the expected score of this head when it learns from as many patients as
+the training part of a fold has, over data sets of this size and their divisions into folds. The
+score varies because other patients would be tested, and because others would be learned from: the
+models of two folds share patients, and each learns from those that test the other. The first part
+is the patients' contributions (`influence`), the second the covariance of the folds' scores,
+estimated by learning again without each other fold (`retrained`). With one fold, or two, only the
+first part is known: the interval is then one over test patients, with the models as they are.
+
+References
+----------
+The delete-a-group jackknife for the training part: Efron B, Tibshirani RJ. An introduction to the
+bootstrap. 1993, chapter 11. That the folds' covariance is what intervals of cross-validation lack:
+Bengio Y, Grandvalet Y. No unbiased estimator of the variance of K-fold cross-validation. JMLR
+2004;5:1089-1105; Bates S, Hastie T, Tibshirani R. Cross-validation: what does it estimate and how
+well does it do it? J Am Stat Assoc 2024;119:1434-1445. Degrees of freedom: Satterthwaite FE.
+Biometrics Bulletin 1946;2:110-114. At 0 or 1: Wilson EB. J Am Stat Assoc 1927;22:209-212.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+from cxrfeat.evaluation.validation.retrained import FEWEST
+
+Matrix = npt.NDArray[np.float64]
+Vector = npt.NDArray[np.float64]
+
+LEVEL = 0.95
+BOUNDS = {
+    **dict.fromkeys(
+        ("auroc", "auprc", "balanced_accuracy", "accuracy", "f1", "sensitivity", "specificity",
+         "ppv", "npv"), (0.0, 1.0)
+    ),
+    "mcc": (-1.0, 1.0),
+    "brier": (0.0, np.inf),
+    "log_loss": (0.0, np.inf),
+}  # fmt: skip
+"""Between which values a metric lies; intervals are made on a scale without ends."""
+
+
+@dataclass(frozen=True)
+class Variance:
+    """A variance and how well it is known, as degrees of freedom."""
+
+    value: float
+    degrees: float
+
+    def __add__(self, other: Variance) -> Variance:
+        """Add two independent ones (Satterthwaite)."""
+        value = self.value + other.value
+        below = self.value**2 / self.degrees + other.value**2 / other.degrees
+        return Variance(value, value**2 / below if below > 0 else self.degrees)
+
+
+def over_patients(contributions: Vector) -> Variance:
+    """Variance of a sum of independent contributions; few that dominate give few degrees."""
+    squared = contributions**2
+    total = float(squared.sum())
+    spread = float((squared**2).sum()) - total**2 / len(squared)
+    return Variance(total, 2 * total**2 / spread if spread > 0 else float(len(squared)))
+
+
+def over_training(scores: Vector, without: Matrix, share: Matrix) -> Variance | None:
+    """Variance of a mean over folds that comes from what the folds learned from.
+
+    Leaving fold k out of the training rows of fold j moves the score of j: the part that k has in
+    it. Parts of (j, k) and (k, j) that go together are the covariance of the two folds' scores
+    (each learns from what tests the other); parts of one k that go together over all j are what k
+    does to every model. Both are estimated without bias by products of different parts, into
+    which the noise of a fold's own test rows does not enter; their sum does not count below 0.
+
+    Parameters
+    ----------
+    scores : ndarray, shape (F,)
+        Of each fold.
+    without : ndarray, shape (F, F)
+        Of row j, learned without column k; NaN where j is k and where there is none.
+    share : ndarray, shape (F, F)
+        Of the training images of j, those of k.
+
+    Returns
+    -------
+    Variance or None
+        None where fewer than three folds have one.
+    """
+    rows = np.isfinite(without).sum(axis=1) > 1
+    keep = rows & np.isfinite(scores)
+    F = int(keep.sum())
+    if F < FEWEST:
+        return None
+    part = ((1 - share) * (scores[:, None] - without))[np.ix_(keep, keep)] / F
+    # More images to learn from are better on average: that is no deviation.
+    known = np.isfinite(part)
+    mean = np.where(known, part, 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
+    part = np.where(known, part - mean[:, None], 0.0)
+    mutual = float(np.sum(part * part.T))
+    common = float(np.sum(part.sum(axis=0) ** 2) - np.sum(part**2))
+    # What the two sums expect of a covariance g of mutual parts and a variance b of common ones,
+    # each part being a deviation from the mean of its row.
+    expected = np.array([[(F - 2) ** 2, F - 2], [F - 2, (F - 2) * (F**2 - 3 * F + 1)]])
+    g, b = np.linalg.pinv(expected * F / (F - 1)) @ np.array([mutual, common])
+    value = max(0.0, F * (F - 1) * float(g) + F * (F - 1) ** 2 * float(b))
+    return Variance(value, F * (F - 1) / 2)
+
+
+def limits(
+    value: float, variance: Variance, metric: str, patients: int, level: float = LEVEL
+) -> tuple[float, float]:
+    """Interval of a score, by Student's t on the logit or log scale of its range.
+
+    Parameters
+    ----------
+    patients : int
+        Tested patients of the rarer class. A score at the end of its range shows no spread; its
+        interval is Wilson's for so many patients, all of them right.
+    """
+    if not (np.isfinite(value) and np.isfinite(variance.value)):
+        return float("nan"), float("nan")
+    t = float(stats.t.ppf((1 + level) / 2, max(variance.degrees, 1.0)))
+    reach = t * float(np.sqrt(variance.value))
+    low, high = BOUNDS.get(metric, (-np.inf, np.inf))
+    if np.isinf(low) or not low <= value <= high:
+        return value - reach, value + reach
+    if np.isinf(high):
+        if value <= low:
+            return value, value + reach
+        factor = float(np.exp(min(reach / (value - low), 700.0)))
+        return low + (value - low) / factor, low + (value - low) * factor
+    at = (value - low) / (high - low)
+    if at in (0.0, 1.0):
+        open_ = t**2 / (patients + t**2)
+        ends = (0.0, open_) if at == 0 else (1 - open_, 1.0)
+    else:
+        logit = np.log(at / (1 - at))
+        step = min(reach / (high - low) / (at * (1 - at)), 700.0)
+        ends = (_expit(logit - step), _expit(logit + step))
+    return low + (high - low) * ends[0], low + (high - low) * ends[1]
+
+
+def _expit(x: float) -> float:
+    return float(1 / (1 + np.exp(-np.clip(x, -700.0, 700.0))))

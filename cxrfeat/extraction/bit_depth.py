@@ -1,0 +1,104 @@
+"""Decide once for a set of images how many bits its 16-bit pictures use."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from cxrfeat import images, store
+from cxrfeat.images import ReadingOptions
+from cxrfeat.extraction.reading_ahead import read_in_order
+
+MOST_SAMPLED = 200
+"""Pictures that are read to decide; with fewer in the set, all of them."""
+
+
+def kept_bits(files: Iterable[Path]) -> int | None:
+    """Return the bits that embedding files were made with, None where there are none."""
+    for file in files:
+        if file.is_file():
+            with store.load(file) as embeddings:
+                bits = embeddings.spec.get("image", {}).get("bits")
+            if bits is not None:
+                return int(bits)
+    return None
+
+
+def decide_bits(
+    paths: Sequence[Path], options: ReadingOptions, *, kept: int | None = None, workers: int
+) -> tuple[ReadingOptions, list[str]]:
+    """Settle the bits that PNG and TIFF of 16 bits are read with where they do not state them.
+
+    A detector of 12 bits writes 12 bits into 16-bit files. Were each picture scaled by its own
+    largest sample, the same grey would be another number in each. Headers are looked at in all
+    files; pixels only where none states its depth, and of `MOST_SAMPLED` files at most, spread
+    evenly over the set.
+
+    Parameters
+    ----------
+    paths
+        Every image.
+    options
+        As the images are to be read; bits that were asked for stand.
+    kept
+        The bits of embedding files that the rows shall be added to.
+    workers
+        Threads that read.
+
+    Returns
+    -------
+    options : ReadingOptions
+        With the bits, None where no picture needs them; they are guessed for no picture.
+    notes : list of str
+        What was decided, from what, and how to decide otherwise.
+    """
+    options = replace(options, guess_bits=False)
+    if kept is not None:
+        return (options if options.bits else replace(options, bits=kept)), []
+    unstated = [
+        path
+        for path, deep in zip(
+            paths,
+            read_in_order(paths, images.states_no_depth, workers, 64 * workers),
+            strict=True,
+        )
+        if deep
+    ]
+    if not unstated:
+        return replace(options, bits=None), []
+    if options.bits is not None:
+        return options, [_note(len(unstated), f"read as {options.bits} bits, as asked for")]
+    sample = unstated
+    if len(unstated) > MOST_SAMPLED:
+        step = (len(unstated) - 1) / (MOST_SAMPLED - 1)
+        sample = [unstated[round(number * step)] for number in range(MOST_SAMPLED)]
+    look = partial(images.largest_sample, options=options)
+    largest = [
+        value for value in read_in_order(sample, look, workers, workers) if value is not None
+    ]
+    if not largest:
+        return options, []
+    bits = images.needed_bits(max(largest))
+    return replace(options, bits=bits), [_decision(len(unstated), largest, bits)]
+
+
+def _decision(unstated: int, largest: Sequence[int], bits: int) -> str:
+    counts = sorted(Counter(images.needed_bits(value) for value in largest).items())
+    looked = "" if len(largest) == unstated else f" of {len(largest)} of {unstated}"
+    said = f"read as {bits} bits, which the largest sample{looked} needs ({max(largest)})"
+    if len(counts) == 1:
+        return _note(unstated, f"{said}; --bits N decides otherwise")
+    each = ", ".join(f"{count} of {needed} bits" for needed, count in counts)
+    return _note(
+        unstated,
+        f"{said}, though by their own largest samples there are {each}: if these come from"
+        " different detectors, the darker ones stand out by that alone; extract each set apart"
+        " with its own --bits, or convert them to one scale",
+    )
+
+
+def _note(unstated: int, said: str) -> str:
+    return f"{unstated} picture(s) of 16 bits do not state how many they use: {said}"

@@ -1,0 +1,50 @@
+"""Columns that the images themselves declare, beside those of a table."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from cxrfeat import images
+from cxrfeat.inputs import Dataset
+from cxrfeat.extraction.reading_ahead import SHORT_WORK, read_in_order
+
+
+def with_declared_columns(found: Dataset, workers: int) -> Dataset:
+    """Add what DICOM files declare: view, sex, age, patient ... ; a column of a table stays as is.
+
+    Parameters
+    ----------
+    found
+        The images.
+    workers
+        Threads that read the headers.
+
+    Raises
+    ------
+    InputError
+        If patients are needed, and the key that hides their ids is damaged.
+    """
+    declared = list(read_in_order(found.paths, images.declared_columns, workers, SHORT_WORK))
+    files = sum(bool(columns) for columns in declared)
+    if not files:
+        return found
+    key = images.named_key() if "group" not in found.meta else None
+    meta = dict(found.meta)
+    for name in next(columns for columns in declared if columns):
+        values = [columns.get(name, "") for columns in declared]
+        if name not in meta and any(values):
+            meta[name] = np.array(values, dtype=np.str_)
+    notes = [*found.notes, f"columns from the headers of {files} DICOM file(s)"]
+    if "group" not in meta:
+        key = None
+    if key is not None:
+        notes.append("patients from a keyed hash of the DICOM patient id")
+        if not key.lasts:
+            notes.append(
+                "no place for a patient key (the home folder cannot be written): it holds for this"
+                " run only, so that images cannot be added later; set $CXRFEAT_PATIENT_KEY to a"
+                " secret of your own"
+            )
+    return replace(found, meta=meta, notes=notes, patient_key=key)

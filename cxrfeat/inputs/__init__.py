@@ -1,0 +1,107 @@
+"""Which images there are, and what is known about each: plain data, and where it comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from cxrfeat.inputs.dataset import Dataset, LabelKind, PatientKey
+from cxrfeat.inputs.folders import find_images, from_folders
+from cxrfeat.inputs.positive import against_the_rest, one_against_the_rest, overlap_note
+from cxrfeat.inputs.table import from_table
+from cxrfeat.errors import InputError
+from cxrfeat.tables import TABLE_SUFFIXES
+
+__all__ = [
+    "Dataset",
+    "LabelKind",
+    "PatientKey",
+    "against_the_rest",
+    "find",
+    "from_folders",
+    "from_table",
+    "image_ids",
+]
+
+
+def find(
+    images: Path | str | Sequence[Path | str] = ".",
+    labels: Path | str | None = None,
+    *,
+    path_column: str | None = None,
+    label_column: str | Sequence[str] | None = None,
+    group_column: str | None = None,
+    uncertain: str | None = None,
+    positive: str | None = None,
+    where: Sequence[str] = (),
+    repeated_rows: str = "error",
+) -> Dataset:
+    """Find the images and what is known about them, from folders or from a table.
+
+    Parameters
+    ----------
+    images
+        Folders or image files; or one table that lists the images, relative to where it lies.
+    labels
+        A table that lists images; only these are taken.
+    path_column, label_column, group_column
+        Columns of the table; recognised by name where not given.
+    uncertain
+        What a label of -1 counts as: "ignore" (unknown), "zeros" or "ones".
+    positive
+        One class or finding, to take against all the rest; also a level of a label such as
+        ``Pneumonia/Viral/COVID-19``.
+    where
+        Conditions ``COLUMN=VALUE`` that rows of the table must meet.
+    repeated_rows
+        What becomes of several rows of one image: "error", "first" or "join".
+
+    Returns
+    -------
+    Dataset
+
+    Raises
+    ------
+    InputError
+        Nothing found, ids that are not unique, or a table without the columns asked for.
+    """
+    roots = [Path(p) for p in ([images] if isinstance(images, (str, Path)) else images)]
+    if labels is None and len(roots) == 1 and _is_table(roots[0]):
+        labels, roots = roots[0], [roots[0].parent]
+    if labels is None:
+        asked = {
+            "--path-column": path_column,
+            "--label-column": label_column,
+            "--group-column": group_column,
+            "--where": where,
+        }
+        without_table = [option for option, column in asked.items() if column]
+        if without_table:
+            raise InputError(f"{without_table[0]} names a column, but there is no table: --labels")
+        found = from_folders(roots)
+    else:
+        found = from_table(
+            labels,
+            images=roots,
+            path_column=path_column,
+            label_column=label_column,
+            group_column=group_column,
+            uncertain=uncertain,
+            where=where,
+            repeated_rows=repeated_rows,
+        )
+    if positive is not None:
+        return one_against_the_rest(found, positive)
+    if found.kind == "multiclass":
+        return replace(found, notes=[*found.notes, *overlap_note(found.classes)])
+    return found
+
+
+def image_ids(roots: Sequence[Path | str]) -> list[str]:
+    """Return the ids of all images below some folders, in their order, whatever a table says."""
+    return sorted(find_images([Path(root) for root in roots]).ids)
+
+
+def _is_table(path: Path) -> bool:
+    return path.suffix.lower() in TABLE_SUFFIXES and path.is_file()

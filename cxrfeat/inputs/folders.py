@@ -1,0 +1,197 @@
+"""Images from folders, and labels from the names of class folders."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath, PurePosixPath
+
+import numpy as np
+
+from cxrfeat.inputs.dataset import Dataset
+from cxrfeat.inputs.label_table import one_hot, same_form
+from cxrfeat.errors import InputError
+from cxrfeat.signatures import HEAD_BYTES, IMAGE_SUFFIXES, recognise
+
+SPLIT_NAMES = frozenset(
+    ("train", "training", "val", "valid", "validation", "dev", "test", "testing")
+)
+"""Folder names that are a split and not a class."""
+
+
+@dataclass
+class Found:
+    """The image files below some roots, and what was passed over."""
+
+    ids: list[str] = field(default_factory=list)
+    paths: list[Path] = field(default_factory=list)
+    hidden: int = 0
+    others: int = 0
+    masks: int = 0
+    closed_folders: int = 0
+
+    def notes(self) -> list[str]:
+        """Say in sentences what was passed over."""
+        counts = {
+            "hidden file(s) passed over": self.hidden,
+            "file(s) that are no image passed over": self.others,
+            "lung mask(s) beside their images passed over": self.masks,
+            "folder(s) without permission to look inside": self.closed_folders,
+        }
+        return [f"{count} {what}" for what, count in counts.items() if count]
+
+
+def from_folders(roots: Path | str | Sequence[Path | str]) -> Dataset:
+    """Take every image below some folders, in the order of their ids.
+
+    Labels come from ``<class>/<file>`` or ``<split>/<class>/<file>`` when every image lies so and
+    there are at least two classes; a split goes into ``meta["split"]``. A folder ``images`` below
+    every class (as in the COVID-19 Radiography Database) counts for nothing, and a folder
+    ``masks`` beside it is passed over.
+
+    Parameters
+    ----------
+    roots
+        Folders, or image files.
+
+    Returns
+    -------
+    Dataset
+        Ids are paths relative to their root.
+
+    Raises
+    ------
+    InputError
+        A root that is missing, no image in any root, or the same id in two roots.
+    """
+    listed = [Path(p) for p in ([roots] if isinstance(roots, (str, Path)) else roots)]
+    found = find_images(listed)
+    if not found.ids:
+        places = ", ".join(f"'{root}'" for root in listed) or "no folder at all"
+        raise InputError(f"no images in {places}: name a folder that holds radiographs")
+    _refuse_duplicates(found)
+    order = sorted(range(len(found.ids)), key=found.ids.__getitem__)
+    ids = [found.ids[i] for i in order]
+    splits, names, notes = _layout(ids)
+    classes = sorted(set(names))
+    return Dataset(
+        ids=ids,
+        paths=[found.paths[i] for i in order],
+        classes=classes,
+        labels=one_hot(names, classes) if classes else None,
+        meta={"split": np.array(splits)} if splits else {},
+        notes=[*notes, *found.notes()],
+    )
+
+
+def find_images(roots: Sequence[Path]) -> Found:
+    """List the image files below `roots`, by suffix, or by content where the suffix says nothing.
+
+    Raises
+    ------
+    InputError
+        A root that does not exist.
+    """
+    found = Found()
+    for root in roots:
+        if root.is_file():
+            _add(found, root, root.name)
+        elif not root.is_dir():
+            raise InputError(f"no such folder '{root}': name the folder with the images")
+        else:
+            for path in _files_below(root, found):
+                _add(found, path, image_id(path.relative_to(root)))
+    return found
+
+
+def image_id(path: PurePath) -> str:
+    """Write a relative path as an id: ``/`` as separator, always valid UTF-8, in one form."""
+    return same_form(os.fsencode(path.as_posix()).decode("utf-8", "backslashreplace"))
+
+
+def _refuse_duplicates(found: Found) -> None:
+    """Raise InputError naming the ids that occur twice."""
+    doubled = {name for name, count in Counter(found.ids).items() if count > 1}
+    if not doubled:
+        return
+    shown = ", ".join(f"'{name}'" for name in sorted(doubled)[:3])
+    paths = {str(p) for name, p in zip(found.ids, found.paths, strict=True) if name in doubled}
+    mend = "give their common parent folder instead"
+    if len({same_form(path) for path in paths}) < len(paths):
+        mend = "names that differ only in how accents are written are one name: rename one"
+    raise InputError(f"{len(doubled)} image id(s) occur more than once ({shown}): {mend}")
+
+
+def _files_below(root: Path, found: Found) -> Iterator[Path]:
+    """Walk without following a folder twice, however the links go round."""
+    seen: set[str] = set()
+
+    def closed(_: OSError) -> None:
+        found.closed_folders += 1
+
+    for folder, subfolders, files in os.walk(root, followlinks=True, onerror=closed):
+        real = os.path.realpath(folder)
+        if real in seen:
+            subfolders.clear()
+            continue
+        seen.add(real)
+        if {"images", "masks"} <= set(subfolders):
+            subfolders.remove("masks")
+            found.masks += sum(1 for _ in Path(folder, "masks").iterdir())
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        for name in (*files, *_pretenders(folder, subfolders)):
+            if name.startswith("."):
+                found.hidden += 1
+            else:
+                yield Path(folder, name)
+
+
+def _pretenders(folder: str, subfolders: Sequence[str]) -> list[str]:
+    """Return empty folders that are named like an image: a failure to report, not to walk into."""
+    named = [name for name in subfolders if Path(name).suffix.lower() in IMAGE_SUFFIXES]
+    return [name for name in named if not any(Path(folder, name).iterdir())]
+
+
+def _add(found: Found, path: Path, name: str) -> None:
+    if path.suffix.lower() in IMAGE_SUFFIXES or _content_is_image(path):
+        found.ids.append(name)
+        found.paths.append(path)
+    elif not path.name.endswith(".h5.lock"):  # our own: the files are locked before they are listed
+        found.others += 1
+
+
+def _content_is_image(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    try:
+        with path.open("rb") as file:
+            return recognise(file.read(HEAD_BYTES)) is not None
+    except OSError:
+        return False
+
+
+def _layout(ids: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
+    """Return the splits, the class names and what was understood; empty lists where neither."""
+    folders = [PurePosixPath(name).parts[:-1] for name in ids]
+    splits: list[str] = []
+    if all(parts and parts[0].lower() in SPLIT_NAMES for parts in folders):
+        splits = [parts[0] for parts in folders]
+        folders = [parts[1:] for parts in folders]
+    if folders and all(len(parts) == 2 and parts[1] == "images" for parts in folders):
+        folders = [parts[:1] for parts in folders]
+    notes = [f"split from folders: {_counted(splits)}"] if splits else []
+    if not all(len(parts) == 1 for parts in folders):
+        notes.append("no labels: not every image lies in <class>/ or <split>/<class>/")
+        return splits, [], notes
+    names = [parts[0] for parts in folders]
+    if len(set(names)) < 2:
+        notes.append(f"no labels: all images lie in one folder, '{names[0]}'")
+        return splits, [], notes
+    notes.insert(0, f"labels from folders: {_counted(names)}")
+    return splits, names, notes
+
+
+def _counted(names: Sequence[str]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in sorted(Counter(names).items()))

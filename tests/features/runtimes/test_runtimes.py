@@ -1,0 +1,298 @@
+"""What runs a network decides the time, not the meaning: torch and ncnn, on the CPU."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from cxrfeat.errors import InputError, MissingExtraError
+from cxrfeat.features import POOLINGS, Extractor, WeightsChoice, open_extractor
+from cxrfeat.features.network.backbones import expected_input
+from cxrfeat.features.network.architecture import build
+from cxrfeat.features.network.pooling import pool
+from cxrfeat.features.runtimes import ncnn_convert, ncnn_files, benchmark
+from cxrfeat.features.runtimes.torch_runtime import LAYOUTS, Torch, folded
+from cxrfeat.features.runtimes.recipe import Recipe
+from cxrfeat.features.network.truncation import truncate
+
+NAME = "squeezenet1_1"
+RANDOM = WeightsChoice("random")
+CPU = torch.device("cpu")
+
+
+def pictures(count: int, size: int = 64) -> np.ndarray:
+    return np.random.default_rng(0).random((count, size, size), np.float32)
+
+
+def opened(name: str = NAME, size: int = 64, **options) -> Extractor:
+    return open_extractor(name, weights=RANDOM, image_size=size, device="cpu", **options)
+
+
+def plain_torch(name: str, images: np.ndarray, pooling: str = "avg") -> np.ndarray:
+    """The network as torchvision has it: nothing folded, default layout."""
+    size, expected = images.shape[1], expected_input(name)
+    cut = truncate(build(name), size, stages=pooling == "multi")
+    recipe = Recipe(size, expected.mean, expected.std, pooling, "fp32")
+    with torch.inference_mode():
+        return pool(cut.module(torch.from_numpy(recipe.normalise(images))), pooling)
+
+
+def relative_error(ours: np.ndarray, reference: np.ndarray) -> float:
+    return float(
+        (np.linalg.norm(ours - reference, axis=1) / np.linalg.norm(reference, axis=1)).max()
+    )
+
+
+@pytest.mark.parametrize("runtime", ["torch", "ncnn"])
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small", "efficientnet_lite0"])
+def test_every_runtime_gives_torchs_embedding(name: str, runtime: str) -> None:
+    images = pictures(3, 96)
+    extractor = opened(name, 96, runtime=runtime)
+    assert extractor.environment()["runtime"].startswith(runtime)
+    assert relative_error(extractor(images), plain_torch(name, images)) < 1e-5
+
+
+@pytest.mark.parametrize("pooling", sorted(POOLINGS))
+def test_every_pooling_is_the_same_in_every_runtime(pooling: str) -> None:
+    images = pictures(2)
+    reference = plain_torch("resnet18", images, pooling)
+    for runtime in ("torch", "ncnn"):
+        ours = opened("resnet18", pooling=pooling, runtime=runtime)(images)
+        assert relative_error(ours, reference) < 1e-5
+
+
+def test_ncnn_runs_vgg16_with_real_weights_within_1e_5_on_radiographs(
+    vgg16_weights: Path, radiographs: Path
+) -> None:
+    from cxrfeat.images import read_image, resize
+
+    files = sorted(radiographs.rglob("*.jp*g"))[:3]
+    images = np.stack([resize(read_image(file).pixels, 224) for file in files])
+    rows = {
+        runtime: open_extractor(
+            "vgg16",
+            weights=WeightsChoice("file", str(vgg16_weights)),
+            runtime=runtime,
+            device="cpu",
+        )(images)
+        for runtime in ("torch", "ncnn")
+    }
+    assert 0 < relative_error(rows["ncnn"], rows["torch"]) < 1e-5
+
+
+@pytest.mark.parametrize("runtime", ["torch", "ncnn"])
+def test_a_row_has_the_same_bits_in_any_batch_and_any_thread(runtime: str) -> None:
+    extractor = opened("resnet18", runtime=runtime)
+    images = pictures(9)
+    together = extractor(images)
+    for batch in (1, 2, 4, 5):
+        parts = [extractor(images[i : i + batch]) for i in range(0, len(images), batch)]
+        np.testing.assert_array_equal(np.concatenate(parts), together)
+    np.testing.assert_array_equal(extractor(images[::-1]), together[::-1])
+    if extractor.side_by_side:
+        with ThreadPoolExecutor(6) as threads:
+            rows = list(threads.map(lambda i: extractor(images[i % 9][None])[0], range(36)))
+        np.testing.assert_array_equal(np.stack(rows), np.tile(together, (4, 1)))
+    assert extractor(images[:0]).shape == (0, extractor.dimension)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_folding_batch_normalisation_leaves_none_behind_a_convolution(layout: str) -> None:
+    cut = truncate(build("resnet18"), 64)
+    recipe = Recipe(64, (0.5,) * 3, (0.25,) * 3, "avg", "fp32")
+    before = {name: tensor.clone() for name, tensor in cut.module.state_dict().items()}
+    assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in called(folded(cut.module)))
+    assert sum(isinstance(m, torch.nn.BatchNorm2d) for m in called(cut.module)) == 20
+    images = pictures(2)
+    with torch.inference_mode():
+        expected = pool(cut.module(torch.from_numpy(recipe.normalise(images))), "avg")
+    ours = Torch(cut.module, recipe, CPU, layout)(images)
+    assert relative_error(ours, expected) < 1e-5
+    for name, tensor in cut.module.state_dict().items():
+        assert torch.equal(tensor, before[name])
+
+
+def called(module: torch.fx.GraphModule) -> list[torch.nn.Module]:
+    nodes = [node for node in module.graph.nodes if node.op == "call_module"]
+    return [module.get_submodule(str(node.target)) for node in nodes]
+
+
+# --- conversion
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv("CXRFEAT_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def conversions(monkeypatch) -> list[list[str]]:
+    """The converter's calls."""
+    calls: list[list[str]] = []
+    original = subprocess.run
+
+    def counting(command, **options):
+        calls.append(command)
+        return original(command, **options)
+
+    monkeypatch.setattr(ncnn_convert.subprocess, "run", counting)
+    return calls
+
+
+def test_a_network_is_converted_once_for_its_weights(cache, conversions) -> None:
+    first = opened(runtime="ncnn")(pictures(2))
+    again = opened(runtime="ncnn", pooling="max")
+    assert len(conversions) == 1
+    assert again(pictures(2)).shape == first.shape
+    open_extractor(
+        NAME, weights=WeightsChoice("random", seed=1), image_size=64, device="cpu", runtime="ncnn"
+    )
+    assert len(conversions) == 2
+
+
+@pytest.mark.parametrize("name", ["network.bin", "network.param", "about.json"])
+def test_a_damaged_conversion_is_made_again(cache, conversions, name: str) -> None:
+    before = opened(runtime="ncnn")(pictures(2))
+    (kept,) = cache.rglob(name)
+    content = bytearray(kept.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    kept.write_bytes(content)
+    np.testing.assert_array_equal(opened(runtime="ncnn")(pictures(2)), before)
+    assert len(conversions) == 2
+
+
+def test_a_conversion_that_differs_from_torch_is_not_used(cache, monkeypatch) -> None:
+    monkeypatch.setitem(ncnn_convert.BOUNDS, "fp32", 1e-12)
+    extractor = opened()
+    assert extractor.environment()["runtime"].startswith("torch")
+    assert any("differs from torch by" in note for note in extractor.notes)
+    with pytest.raises(InputError, match="use --runtime torch"):
+        opened(runtime="ncnn")
+
+
+def test_a_converter_that_was_killed_says_nothing_about_the_network(cache, monkeypatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            ncnn_convert.subprocess,
+            "run",
+            lambda command, **options: subprocess.CompletedProcess(command, -9, b"", b""),
+        )
+        extractor = opened()
+        assert extractor.environment()["runtime"].startswith("torch")
+    assert opened(runtime="ncnn").environment()["runtime"].startswith("ncnn")
+
+
+def test_a_network_that_the_converter_cannot_take_runs_with_torch_and_is_remembered(
+    cache, monkeypatch
+) -> None:
+    calls = []
+
+    def failing(command, **options):
+        calls.append(command)
+        return subprocess.CompletedProcess(command, 1, b"", b"")
+
+    monkeypatch.setattr(ncnn_convert.subprocess, "run", failing)
+    for _ in range(2):
+        extractor = opened()
+        assert extractor.environment()["runtime"].startswith("torch")
+        assert any("pnnx cannot convert it" in note for note in extractor.notes)
+    assert len(calls) == 1
+
+
+def test_without_the_extra_torch_runs_and_asking_for_ncnn_names_it(monkeypatch) -> None:
+    monkeypatch.setattr(ncnn_files, "find_spec", lambda name: None)
+    assert opened().environment()["runtime"].startswith("torch")
+    with pytest.raises(MissingExtraError, match="cpu"):
+        opened(runtime="ncnn")
+
+
+def test_a_cache_that_cannot_be_written_costs_the_speed_alone(tmp_path, monkeypatch) -> None:
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("CXRFEAT_CACHE", str(tmp_path / "file"))
+    extractor = opened()
+    assert any("cannot be kept" in note for note in extractor.notes)
+    reference = plain_torch(NAME, pictures(2))
+    assert relative_error(extractor(pictures(2)), reference) < 1e-5
+
+
+def test_fp16_is_refused_on_the_cpu_and_bf16_stays_within_a_hundredth() -> None:
+    with pytest.raises(InputError, match="fp16 needs a GPU"):
+        opened(precision="fp16")
+    exact = opened("resnet18", runtime="torch")(pictures(2))
+    for runtime in ("torch", "auto"):
+        rough = opened("resnet18", runtime=runtime, precision="bf16")(pictures(2))
+        assert 1e-6 < relative_error(rough, exact) < 1e-2
+
+
+def test_a_precision_that_is_too_far_from_float32_says_so(monkeypatch) -> None:
+    monkeypatch.setitem(ncnn_convert.BOUNDS, "bf16", 1e-9)
+    notes = opened("resnet18", runtime="torch", precision="bf16").notes
+    assert any("differ from fp32 by" in note for note in notes)
+
+
+# --- the fastest
+
+
+class Timed:
+    """A runtime that takes a known time, by a clock of its own."""
+
+    side_by_side = False
+
+    def __init__(self, name: str, seconds: float, clock: "Clock") -> None:
+        self.name, self._seconds, self._clock = name, seconds, clock
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        self._clock.now += self._seconds
+        return np.zeros((len(images), 1), np.float32)
+
+
+class Clock:
+    """Time that passes only in `Timed`."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def timed(cache, monkeypatch) -> Callable[..., str]:
+    clock = Clock()
+    monkeypatch.setattr(benchmark, "time", clock)
+
+    def fastest_of(**seconds: float) -> str:
+        recipe = Recipe(32, (0.5,) * 3, (0.25,) * 3, "avg", "fp32")
+        candidates = {
+            name: (lambda name=name, each=each: Timed(name, each, clock))
+            for name, each in seconds.items()
+        }
+        return benchmark.fastest("graph", recipe, candidates).name
+
+    return fastest_of
+
+
+def test_the_fastest_runtime_is_taken_and_kept(timed, cache) -> None:
+    assert timed(ncnn=2.0, NCHW=1.0, channels_last=3.0) == "NCHW"
+    assert timed(ncnn=0.1, NCHW=1.0, channels_last=3.0) == "NCHW"  # measured before
+    (kept,) = (cache / "fastest").glob("*.json")
+    told = json.loads(kept.read_text())
+    assert told["fastest"] == "NCHW"
+    assert told["images_per_second"]["ncnn"] == 2.0
+    kept.write_text("{")
+    assert timed(ncnn=0.1, NCHW=1.0, channels_last=3.0) == "ncnn"
+
+
+def test_a_small_lead_is_noise(timed) -> None:
+    assert timed(ncnn=1.0, NCHW=0.9, channels_last=0.95) == "ncnn"
+
+
+def test_the_first_runtime_is_taken_where_nothing_can_be_kept(timed, cache) -> None:
+    cache.write_text("in the way")
+    assert timed(ncnn=2.0, NCHW=1.0) == "ncnn"
