@@ -22,11 +22,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special, stats
 
-from cxrfeat.evaluation.statistics.patient_bootstrap import PatientResamples, interval
-from cxrfeat.evaluation.study.folds import Fold
-from cxrfeat.evaluation.statistics.patient_influence import TestPatients
 from cxrfeat.evaluation.statistics.intervals import Variance, limits, over_patients, over_training
 from cxrfeat.evaluation.statistics.metrics import METRICS, Metric
+from cxrfeat.evaluation.statistics.patient_bootstrap import PatientResamples, interval
+from cxrfeat.evaluation.statistics.patient_influence import TestPatients
+from cxrfeat.evaluation.study.folds import Fold
 
 CV = 5
 AT_ONCE = 50

@@ -270,8 +270,8 @@ def network_of(asked: dict):
     import torch
 
     from cxrfeat.features import assign_weights
-    from cxrfeat.features.weights.find import find
     from cxrfeat.features.network.truncation import truncate
+    from cxrfeat.features.weights.find import find
     from cxrfeat.features.weights.load import load
 
     name = asked["networks"][0]

@@ -11,11 +11,9 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from cxrfeat.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from cxrfeat.store import Embeddings as Embeddings
-    from cxrfeat.store import load as load
     from cxrfeat.commands.backbones import backbones as backbones
     from cxrfeat.commands.demo import demo as demo
     from cxrfeat.commands.doctor import doctor as doctor
@@ -34,6 +32,8 @@ if TYPE_CHECKING:
     from cxrfeat.commands.weights import weights_check as weights_check
     from cxrfeat.commands.weights import weights_fetch as weights_fetch
     from cxrfeat.commands.weights import weights_list as weights_list
+    from cxrfeat.store import Embeddings as Embeddings
+    from cxrfeat.store import load as load
 
 _PUBLIC = {
     "backbones": "cxrfeat.commands.backbones",

@@ -13,8 +13,9 @@ from typing import Annotated, Any, ParamSpec, TypeVar
 
 import typer
 
-from cxrfeat import __version__, display
+from cxrfeat import display
 from cxrfeat.errors import CxrfeatError, SpecMismatchError
+from cxrfeat.version import __version__
 
 EXIT_DONE, EXIT_SOME_FAILED, EXIT_WRONG_INPUT, EXIT_INTERRUPTED = 0, 1, 2, 130
 

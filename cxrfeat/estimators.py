@@ -18,8 +18,8 @@ from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 from threadpoolctl import threadpool_limits
 
-FloatMatrix = npt.NDArray[np.float32]
-Matrix = npt.NDArray[np.float64]
+from cxrfeat.arrays import Matrix, Matrix32
+
 Method = Literal["sigmoid", "isotonic"]
 Curve = list[list[list[float]]]
 """Per class the corners of an isotonic curve: scores and probabilities."""
@@ -132,8 +132,8 @@ class Calibrated(ClassifierMixin, BaseEstimator):
         Whether its ``predict_proba`` or its ``decision_function`` is taken.
     method : "sigmoid" or "isotonic"
     parameters
-        From `cxrfeat.evaluation.validation.calibration.fit_platt` or `fit_isotonic`, on rows the estimator's
-        likes had not seen.
+        From `fit_platt` or `fit_isotonic` of `cxrfeat.evaluation.validation.calibration`, on rows
+        the estimator's likes had not seen.
     """
 
     def __init__(
@@ -251,7 +251,7 @@ class BoostedTrees(ClassifierMixin, BaseEstimator):
         self.seed = seed
         self.class_weight = class_weight
 
-    def fit(self, X: FloatMatrix, y: npt.ArrayLike) -> BoostedTrees:
+    def fit(self, X: Matrix32, y: npt.ArrayLike) -> BoostedTrees:
         """Fit to rows X of shape (n, D) and their classes y of shape (n,)."""
         self.classes_, labels = np.unique(np.asarray(y), return_inverse=True)
         weights = None if self.class_weight is None else balanced_weights(labels)[labels]
@@ -268,12 +268,12 @@ class BoostedTrees(ClassifierMixin, BaseEstimator):
         self.n_features_in_ = int(np.shape(X)[1])
         return self
 
-    def predict_proba(self, X: FloatMatrix) -> npt.NDArray[np.float32]:
+    def predict_proba(self, X: Matrix32) -> npt.NDArray[np.float32]:
         """Probability of each class, shape (n, K)."""
         check_is_fitted(self, "booster_json_")
         return two_columns(_booster(self.booster_json_).inplace_predict(np.asarray(X, np.float32)))
 
-    def predict(self, X: FloatMatrix) -> npt.NDArray[Any]:
+    def predict(self, X: Matrix32) -> npt.NDArray[Any]:
         """Most probable class of each row, shape (n,)."""
         return np.asarray(self.classes_[self.predict_proba(X).argmax(axis=1)])
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+from cxrfeat.arrays import Matrix
 
 CENTRAL = (0.1, 0.9)
 """The central region: this part of the width and of the height. A rough place where a chest
@@ -49,12 +49,12 @@ class Grid:
     step: float
 
     @property
-    def centres(self) -> Floats:
+    def centres(self) -> Matrix:
         """Centres of the cells as fractions of the side."""
         return (self.start + self.step * np.arange(self.cells) + 0.5) / self.side
 
     @property
-    def borders(self) -> Floats:
+    def borders(self) -> Matrix:
         """Where cells meet, half-way between centres, as fractions; the outer ones are 0 and 1."""
         between = (self.centres[1:] + self.centres[:-1]) / 2
         return np.concatenate([[0.0], np.clip(between, 0.0, 1.0), [1.0]])
@@ -64,7 +64,7 @@ class Grid:
 class EvidenceMap:
     """Evidence per cell, shape (cells, cells), rows from the top."""
 
-    values: Floats
+    values: Matrix
     grid: Grid
 
 
@@ -80,7 +80,7 @@ def density(maps: Sequence[EvidenceMap], height: int, width: int) -> npt.NDArray
     return total.astype(np.float32)
 
 
-def added(maps: Sequence[EvidenceMap]) -> Floats:
+def added(maps: Sequence[EvidenceMap]) -> Matrix:
     """Add maps up on the finest of their grids; the sum over all cells stays the same."""
     finest = max((one.grid for one in maps), key=lambda grid: grid.cells)
     total = np.zeros((finest.cells, finest.cells))
@@ -111,7 +111,7 @@ def share_outside(maps: Sequence[EvidenceMap]) -> float | None:
     return 1.0 - float(inside @ positive @ inside) / total if total > 0 else None
 
 
-def _gaussians(grid: Grid, size: int) -> Floats:
+def _gaussians(grid: Grid, size: int) -> Matrix:
     """Values of each cell's Gaussian at the middles of `size` pixels, shape (size, cells)."""
     at = (np.arange(size) + 0.5) / size
     spread = SPREAD * grid.step / grid.side
@@ -119,7 +119,7 @@ def _gaussians(grid: Grid, size: int) -> Floats:
     return np.asarray(np.exp(-0.5 * distance**2) / (spread * np.sqrt(2 * np.pi)))
 
 
-def _shares(grid: Grid, borders: Floats) -> Floats:
+def _shares(grid: Grid, borders: Matrix) -> Matrix:
     """Share of each cell's length between given borders, shape (len(borders) - 1, cells)."""
     low, high = grid.borders[:-1], grid.borders[1:]
     common = np.minimum(borders[1:, None], high) - np.maximum(borders[:-1, None], low)

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from cxrfeat import inputs as datasets
-from cxrfeat.inputs import Dataset
 from cxrfeat.extraction.declared_columns import with_declared_columns
 from cxrfeat.extraction.reading_ahead import reader_count
+from cxrfeat.inputs import Dataset
 
 PathLike = str | Path
 

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from cxrfeat import features
-from cxrfeat.errors import InputError, MissingExtraError
-from cxrfeat.images.drawing import phantom
-from cxrfeat.results import FitResult
 from cxrfeat.commands.extract import DEFAULT_BACKBONES, ExtractResult, extract
-from cxrfeat.extraction.pipeline import Progress
 from cxrfeat.commands.fit import fit
+from cxrfeat.errors import InputError, MissingExtraError
+from cxrfeat.extraction.pipeline import Progress
+from cxrfeat.images.drawing import phantom
 from cxrfeat.reporting.run_folder import next_free
+from cxrfeat.results import FitResult
 
 TINY = "efficientnet_lite0"
 

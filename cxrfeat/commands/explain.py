@@ -10,16 +10,17 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from cxrfeat import inputs as datasets
 from cxrfeat import evidence, model, results, tables
 from cxrfeat import images as pictures
+from cxrfeat import inputs as datasets
+from cxrfeat.arrays import Matrix
 from cxrfeat.errors import ImageError, InputError, StorageError, UnknownNameError
-from cxrfeat.images.drawing.overlay import overlay, tile, upright_size, write_overlay
-from cxrfeat.images.drawing.contact_sheet import Tile, draw_sheet
 from cxrfeat.extraction.failures import Failure, write_failures
 from cxrfeat.extraction.pipeline import Progress
-from cxrfeat.prediction.evidence_maps import OCCLUSION, Explanation, Mapper, open_mapper
 from cxrfeat.extraction.reading_ahead import read_in_order, reader_count
+from cxrfeat.images.drawing.contact_sheet import Tile, draw_sheet
+from cxrfeat.images.drawing.overlay import overlay, tile, upright_size, write_overlay
+from cxrfeat.prediction.evidence_maps import OCCLUSION, Explanation, Mapper, open_mapper
 from cxrfeat.prediction.reopened_extractor import reading_options
 from cxrfeat.reporting.run_folder import RunFolder, new_run
 
@@ -362,7 +363,7 @@ def _captions(image: ExplainedImage) -> tuple[str, ...]:
     )
 
 
-def _save_map(values: evidence.Floats, path: Path) -> None:
+def _save_map(values: Matrix, path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         np.save(path, values)

@@ -20,15 +20,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from cxrfeat import __version__, store, tables
+from cxrfeat import store, tables
+from cxrfeat.arrays import RowNumbers
 from cxrfeat.errors import InputError, StorageError, UnknownNameError
+from cxrfeat.version import __version__
 
 _BLOCK_BYTES = 32 << 20
 
 GONE = "gone"
 """The column that tells rows whose image is gone, where they are exported as well."""
 
-Rows = npt.NDArray[np.int64]
 Columns = dict[str, npt.NDArray[Any]]
 
 
@@ -126,7 +127,7 @@ def export(
         )
 
 
-def _write_parquet(e: store.Embeddings, rows: Rows, columns: Columns, path: Path) -> None:
+def _write_parquet(e: store.Embeddings, rows: RowNumbers, columns: Columns, path: Path) -> None:
     def blocks() -> Iterator[dict[str, Any]]:
         for part in _blocks(e, len(rows)):
             block: dict[str, Any] = {name: values[part] for name, values in columns.items()}
@@ -135,7 +136,7 @@ def _write_parquet(e: store.Embeddings, rows: Rows, columns: Columns, path: Path
     tables.write_parquet(path, blocks(), {"cxrfeat": _provenance(e)})
 
 
-def _write_npz(e: store.Embeddings, rows: Rows, columns: Columns, path: Path) -> None:
+def _write_npz(e: store.Embeddings, rows: RowNumbers, columns: Columns, path: Path) -> None:
     """Write what `numpy.load` reads without pickle, one block of embeddings after the other."""
     arrays: dict[str, npt.NDArray[Any]] = {
         "ids": _text([e.ids[row] for row in rows]),
@@ -159,7 +160,7 @@ def _write_npz(e: store.Embeddings, rows: Rows, columns: Columns, path: Path) ->
                 file.write(e[rows[part]].astype("<f4").tobytes())
 
 
-def _write_csv(e: store.Embeddings, rows: Rows, columns: Columns, path: Path) -> None:
+def _write_csv(e: store.Embeddings, rows: RowNumbers, columns: Columns, path: Path) -> None:
     """Write one line per image; a CSV has no place for provenance, so a JSON stands beside it."""
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -170,7 +171,7 @@ def _write_csv(e: store.Embeddings, rows: Rows, columns: Columns, path: Path) ->
                 writer.writerow([*cells, *vector])
 
 
-def _write_tensorboard(e: store.Embeddings, rows: Rows, columns: Columns, path: Path) -> None:
+def _write_tensorboard(e: store.Embeddings, rows: RowNumbers, columns: Columns, path: Path) -> None:
     """Write a folder as https://projector.tensorflow.org and TensorBoard's projector read it."""
     path.mkdir(exist_ok=True)
     with (path / "tensors.tsv").open("w", encoding="utf-8") as file:
@@ -193,7 +194,7 @@ class _Format(NamedTuple):
     """How one format is written: the target's ending, by what, and whether it takes provenance."""
 
     ending: str
-    write: Callable[[store.Embeddings, Rows, Columns, Path], None]
+    write: Callable[[store.Embeddings, RowNumbers, Columns, Path], None]
     holds_provenance: bool = True
 
 
@@ -205,7 +206,7 @@ FORMATS = {
 }
 
 
-def _columns(e: store.Embeddings, rows: Rows, include_gone: bool) -> Columns:
+def _columns(e: store.Embeddings, rows: RowNumbers, include_gone: bool) -> Columns:
     """Everything about the rows but their embeddings, by the name it is exported under."""
     columns: Columns = {
         "id": _text([e.ids[row] for row in rows]),

@@ -12,18 +12,19 @@ from typing import Any, Literal
 
 import numpy as np
 
-from cxrfeat import __version__, features, images, store
+from cxrfeat import features, images, store
 from cxrfeat import inputs as datasets
-from cxrfeat.inputs import Dataset
 from cxrfeat.errors import InputError
-from cxrfeat.images import RADIOGRAPHY, ReadingOptions, decoders
+from cxrfeat.extraction.bit_depth import decide_bits, kept_bits
 from cxrfeat.extraction.changed_images import current_hashes
 from cxrfeat.extraction.declared_columns import with_declared_columns
-from cxrfeat.extraction.bit_depth import decide_bits, kept_bits
 from cxrfeat.extraction.failures import Failure, failures_in, write_failures
-from cxrfeat.extraction.pipeline import Progress, Target, fill
 from cxrfeat.extraction.file_names import Wanted, check_names, name_files, options_in_name
+from cxrfeat.extraction.pipeline import Progress, Target, fill
 from cxrfeat.extraction.reading_ahead import reader_count
+from cxrfeat.images import RADIOGRAPHY, ReadingOptions, decoders
+from cxrfeat.inputs import Dataset
+from cxrfeat.version import __version__
 
 DEFAULT_BACKBONES = ("vgg16", "vgg19", "resnet50")
 PathLike = str | Path

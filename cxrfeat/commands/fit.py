@@ -12,24 +12,30 @@ from typing import Any
 
 import numpy as np
 
-from cxrfeat import __version__, model, store
+from cxrfeat import model, store
 from cxrfeat.errors import CxrfeatError, InputError, UnknownNameError
-from cxrfeat.evaluation.statistics import calling, extractor_comparison
+from cxrfeat.evaluation.final_model import refit as refitting
+from cxrfeat.evaluation.final_model.training_distance import reference
+from cxrfeat.evaluation.heads import registry
 from cxrfeat.evaluation.outcome import findings
+from cxrfeat.evaluation.outcome.summary import Summary, winner, without_slope
+from cxrfeat.evaluation.statistics import calling, extractor_comparison
+from cxrfeat.evaluation.statistics.defined_metrics import check_defined
+from cxrfeat.evaluation.statistics.metrics import primary as primary_metric
+from cxrfeat.evaluation.statistics.patient_bootstrap import PatientResamples
+from cxrfeat.evaluation.statistics.patient_influence import TestPatients
 from cxrfeat.evaluation.study import design as designing
 from cxrfeat.evaluation.study import folds as folding
-from cxrfeat.evaluation.heads import registry
-from cxrfeat.evaluation.final_model import refit as refitting
+from cxrfeat.evaluation.study import scorable_labels
 from cxrfeat.evaluation.study.alignment import Study, align, combined, with_outside
-from cxrfeat.evaluation.statistics.patient_bootstrap import PatientResamples
 from cxrfeat.evaluation.validation.calibration import METHODS
 from cxrfeat.evaluation.validation.cross_validation import CrossValidated, FoldDone, cross_validate
 from cxrfeat.evaluation.validation.learning_curve import learning_curves
-from cxrfeat.evaluation.final_model.training_distance import reference
-from cxrfeat.evaluation.statistics.patient_influence import TestPatients
-from cxrfeat.evaluation.statistics.metrics import primary as primary_metric
-from cxrfeat.evaluation.outcome.summary import Summary, winner, without_slope
 from cxrfeat.evaluation.validation.tuning import Plan
+from cxrfeat.reporting.checklist_files import write_checklist_and_card
+from cxrfeat.reporting.run_folder import RunFolder, new_run
+from cxrfeat.reporting.run_page import write_page
+from cxrfeat.reporting.used_files import used_files
 from cxrfeat.results import (
     Comparison,
     ExtractorScore,
@@ -43,10 +49,7 @@ from cxrfeat.results import (
     markdown_table,
     scores_csv,
 )
-from cxrfeat.commands import report as reporting
-from cxrfeat.reporting.checklist_files import write_checklist_and_card
-from cxrfeat.reporting.run_folder import RunFolder, new_run
-from cxrfeat.reporting.used_files import used_files
+from cxrfeat.version import __version__
 
 PathLike = str | os.PathLike[str]
 
@@ -203,17 +206,17 @@ def fit(
     if study.kind == "multilabel":
         folds_needed = cv if not (split or splits or leave_out or test) else 1
         together, _, _ = designing.patients_of(study, groups)
-        study, found = designing.without_rare_labels(study, folds_needed, together)
+        study, found = scorable_labels.without_rare_labels(study, folds_needed, together)
     else:
-        study = designing.without_empty_classes(study)
+        study = scorable_labels.without_empty_classes(study)
     asked = designing.Asked(
         cv, repeats, split, leave_out, groups, None if splits is None else Path(splits), seed
     )
     design = designing.design(study, asked, outside_from)
     if study.kind == "multilabel":
-        study, unlearned = designing.without_unlearned_labels(study, design.folds)
+        study, unlearned = scorable_labels.without_unlearned_labels(study, design.folds)
         found += unlearned
-    undefined = designing.check_defined(study, design.folds, primary)
+    undefined = check_defined(study, design.folds, primary)
     mend = (
         f"a third {leave_out}, or one of the two as an outside set (--test), can do so"
         if leave_out
@@ -321,7 +324,7 @@ def _with_page(
 ) -> FitResult:
     """Write the page into the run; scores are not lost because it cannot be made."""
     try:
-        made = reporting.report(run.partial, images=images)
+        made = write_page(run.partial, images=images)
     except CxrfeatError as error:
         again = f"then cxrfeat report {result.run} makes it"
         return replace(result, notes=[*result.notes, f"no report.html: {error}; {again}"])

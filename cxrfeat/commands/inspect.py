@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from cxrfeat import inputs as datasets
 from cxrfeat import images as pictures
+from cxrfeat import inputs as datasets
 from cxrfeat.errors import ImageError, InputError
-from cxrfeat.images.checks import inverted_against_the_rest, picture_warnings
-from cxrfeat.images.drawing.contact_sheet import Tile, draw_sheet
 from cxrfeat.extraction.bit_depth import decide_bits
 from cxrfeat.extraction.reading_ahead import read_in_order, reader_count
+from cxrfeat.images.checks import inverted_against_the_rest, picture_warnings
+from cxrfeat.images.drawing.contact_sheet import Tile, draw_sheet
 
 PathLike = str | Path
 _COMPARED_SIDE = 32

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from cxrfeat.model import load as load_model
-from cxrfeat.commands.predict import USE
+from cxrfeat.prediction.result import USE
 
 
 @dataclass(frozen=True)

@@ -9,109 +9,25 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from cxrfeat.arrays import Matrix, Matrix32
 from cxrfeat.errors import FileFormatError, InputError
 from cxrfeat.evaluation.final_model.training_distance import UNLIKE, Reference
+from cxrfeat.extraction.pipeline import Progress
+from cxrfeat.extraction.reading_ahead import reader_count
 from cxrfeat.images import RADIOGRAPHY
 from cxrfeat.model import Model
 from cxrfeat.model import load as load_model
 from cxrfeat.prediction.called_labels import called
 from cxrfeat.prediction.embedded import Embedded, from_files, from_images
-from cxrfeat.extraction.failures import Failure
-from cxrfeat.extraction.pipeline import Progress
 from cxrfeat.prediction.prediction_file import target_file, write_predictions
-from cxrfeat.extraction.reading_ahead import reader_count
+from cxrfeat.prediction.result import Prediction, PredictResult
 
 PathLike = str | os.PathLike[str]
-Rows = npt.NDArray[np.float32]
-Matrix = npt.NDArray[np.float64]
-
-USE = "For research only, not for diagnosis."
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What the model says about one image.
-
-    Attributes
-    ----------
-    id : str
-    sha256 : str
-        Of the image's bytes.
-    labels : list of str
-        Multi-class: the most probable class. Multi-label: every label whose probability is above
-        its threshold.
-    probabilities : dict of str to float
-    distance : float or None
-        From the training images, in the space of the embeddings; about 1 for an image like them.
-        None where the model was fitted on too few images to tell.
-    quantile : float or None
-        Share of the training images that lie nearer (each measured from the others).
-    unlike_training : bool
-        Whether that is more than 0.99: what the model says then rests on nothing it has seen.
-    """
-
-    id: str
-    sha256: str
-    labels: list[str]
-    probabilities: dict[str, float]
-    distance: float | None
-    quantile: float | None
-    unlike_training: bool
-
-
-@dataclass(frozen=True)
-class PredictResult:
-    """What `predict` found.
-
-    Attributes
-    ----------
-    model : Path
-    model_sha256 : str
-        Of its bytes.
-    extractor, head, fingerprint : str
-        Of the model.
-    classes : list of str
-    kind : "multiclass" or "multilabel"
-    thresholds : dict of str to float
-        For multi-label: a label holds above its threshold.
-    predictions : list of Prediction
-        In the order of the images' ids.
-    failures : list of Failure
-        Images that could not be read.
-    notes : list of str
-        What to know about the model and the images, in sentences.
-    path : Path or None
-        The file that was written.
-    seconds : float
-    use : str
-        What none of this is for.
-    """
-
-    model: Path
-    model_sha256: str
-    extractor: str
-    head: str
-    fingerprint: str
-    classes: list[str]
-    kind: str
-    thresholds: dict[str, float]
-    predictions: list[Prediction]
-    failures: list[Failure]
-    notes: list[str]
-    path: Path | None
-    seconds: float
-    use: str = USE
-
-    def numpy(self) -> Matrix:
-        """Return the probabilities, shape (n, L), a row for each of `predictions`."""
-        rows = [[p.probabilities[name] for name in self.classes] for p in self.predictions]
-        return np.array(rows, dtype=np.float64).reshape(len(rows), len(self.classes))
 
 
 def predict(
@@ -245,7 +161,7 @@ def _predictions(path: Path, loaded: Model, embedded: Embedded) -> list[Predicti
 
 
 def _distances(
-    path: Path, loaded: Model, X: Rows
+    path: Path, loaded: Model, X: Matrix32
 ) -> tuple[Matrix, Matrix, npt.NDArray[np.bool_]] | None:
     """Distance, quantile, and whether that is too far, each of shape (n,)."""
     if loaded.reference is None:

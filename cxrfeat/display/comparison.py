@@ -11,9 +11,9 @@ from cxrfeat.display.extraction import extraction
 from cxrfeat.display.screen import console, table
 
 if TYPE_CHECKING:
-    from cxrfeat.results import FitResult, HeadReport, Interval
     from cxrfeat.commands.demo import DemoResult
-    from cxrfeat.commands.report import ReportResult
+    from cxrfeat.reporting.run_page import ReportResult
+    from cxrfeat.results import FitResult, HeadReport, Interval
 
 
 def comparison(result: FitResult) -> None:

@@ -9,8 +9,8 @@ from rich.console import Console
 from cxrfeat.display.screen import console, table
 
 if TYPE_CHECKING:
-    from cxrfeat.features import Backbone, WeightsFile
     from cxrfeat.commands.extract import ExtractResult
+    from cxrfeat.features import Backbone, WeightsFile
 
 SHOWN_FAILURES = 10
 

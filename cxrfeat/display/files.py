@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 from cxrfeat.display.screen import console
 
 if TYPE_CHECKING:
-    from cxrfeat.store import Merged, Verification
     from cxrfeat.commands.export import Exported
-    from cxrfeat.commands.info import FileInfo
+    from cxrfeat.store import FileInfo, Merged, Verification
 
 SHOWN_DAMAGE = 20
 

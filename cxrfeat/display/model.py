@@ -9,7 +9,7 @@ from cxrfeat.display.screen import console, table
 
 if TYPE_CHECKING:
     from cxrfeat.commands.model_info import ModelInfo
-    from cxrfeat.commands.predict import PredictResult
+    from cxrfeat.prediction.result import PredictResult
 
 SHOWN_IMAGES = 40
 SHOWN_FAILURES = 10

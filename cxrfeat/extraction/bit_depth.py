@@ -9,8 +9,8 @@ from functools import partial
 from pathlib import Path
 
 from cxrfeat import images, store
-from cxrfeat.images import ReadingOptions
 from cxrfeat.extraction.reading_ahead import read_in_order
+from cxrfeat.images import ReadingOptions
 
 MOST_SAMPLED = 200
 """Pictures that are read to decide; with fewer in the set, all of them."""

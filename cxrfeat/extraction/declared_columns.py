@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from cxrfeat import images
-from cxrfeat.inputs import Dataset
 from cxrfeat.extraction.reading_ahead import SHORT_WORK, read_in_order
+from cxrfeat.inputs import Dataset
 
 
 def with_declared_columns(found: Dataset, workers: int) -> Dataset:

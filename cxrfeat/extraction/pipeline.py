@@ -19,18 +19,15 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from cxrfeat import features, images
+from cxrfeat.arrays import Matrix32, Pictures
 from cxrfeat.errors import ImageError
-from cxrfeat.images import ReadingOptions
 from cxrfeat.extraction.reading_ahead import read_in_order
+from cxrfeat.images import ReadingOptions
 
 KEPT_SECONDS = 2.0
 """Rows are written at least this often, so that an interruption costs little work."""
-
-Pictures = npt.NDArray[np.float32]
-Rows = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -56,7 +53,7 @@ class Sink(Protocol):
     def write(
         self,
         ids: Sequence[str],
-        vectors: Rows,
+        vectors: Matrix32,
         sha256: Sequence[str],
         stats: Sequence[tuple[int, int]] | None = None,
     ) -> Sequence[str]:
@@ -117,7 +114,7 @@ class _Read:
     stat: tuple[int, int]
     error: ImageError | None = None
     warnings: tuple[str, ...] = ()
-    rows: dict[str, Rows] = field(default_factory=dict)
+    rows: dict[str, Matrix32] = field(default_factory=dict)
 
 
 class Stopwatch:

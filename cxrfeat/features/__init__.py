@@ -11,16 +11,22 @@ the `runtimes`; `pooling` turns maps into vectors. What is `kept` then opens aga
 
 from __future__ import annotations
 
-from cxrfeat.features.network.backbones import Backbone, backbone_names, check_name, describe
-from cxrfeat.features.weights.files import WeightsFile, add_weights, check_weights, fetch_weights, locate_weights
 from cxrfeat.features.description import Description
 from cxrfeat.features.devices import devices
-from cxrfeat.features.weights.availability import can_download, examine_weights
 from cxrfeat.features.extractor import BATCH, Extractor
-from cxrfeat.features.weights.find import WeightsChoice, assign_each, assign_weights
+from cxrfeat.features.network.backbones import Backbone, backbone_names, check_name, describe
 from cxrfeat.features.network.pooling import POOLINGS
 from cxrfeat.features.preparing import Prepared, open_extractor, prepare_extractor
 from cxrfeat.features.runtimes import PRECISIONS, RUNTIMES
+from cxrfeat.features.weights.availability import can_download, examine_weights
+from cxrfeat.features.weights.files import (
+    WeightsFile,
+    add_weights,
+    check_weights,
+    fetch_weights,
+    locate_weights,
+)
+from cxrfeat.features.weights.find import WeightsChoice, assign_each, assign_weights
 
 __all__ = [
     "BATCH",

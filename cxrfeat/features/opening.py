@@ -9,11 +9,11 @@ import torch
 from torch import fx
 
 from cxrfeat.features.description import PREPROCESSING_VERSION, Description
-from cxrfeat.features.weights.find import Source
 from cxrfeat.features.network.pooling import dimension
+from cxrfeat.features.network.truncation import truncate
 from cxrfeat.features.runtimes import Recipe, Runtime
 from cxrfeat.features.runtimes.select import choose
-from cxrfeat.features.network.truncation import truncate
+from cxrfeat.features.weights.find import Source
 from cxrfeat.features.weights.load import load, require_all, tensors_sha256
 
 

@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 from cxrfeat.cores import available_cores
 from cxrfeat.errors import InputError, UnknownNameError
-from cxrfeat.features.network import disk_cache
-from cxrfeat.features.network.backbones import PACKAGED, check_name
 from cxrfeat.features.description import Description
 from cxrfeat.features.devices import DEVICES, device_type, require_precision
 from cxrfeat.features.extractor import Extractor
-from cxrfeat.features.weights.find import Source, WeightsChoice, file_sha256, find
+from cxrfeat.features.network import disk_cache
+from cxrfeat.features.network.backbones import PACKAGED, check_name
 from cxrfeat.features.network.pooling import POOLINGS
 from cxrfeat.features.runtimes import PRECISIONS, RUNTIMES, Recipe, ncnn_files
-from cxrfeat.features.runtimes.processor import processor
 from cxrfeat.features.runtimes.ncnn_runtime import Ncnn
+from cxrfeat.features.runtimes.processor import processor
+from cxrfeat.features.weights.find import Source, WeightsChoice, file_sha256, find
 
 if TYPE_CHECKING:
     from cxrfeat.features.opening import Cut

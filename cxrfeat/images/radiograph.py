@@ -150,7 +150,9 @@ def declared_columns(path: Path | str, *, options: ReadingOptions | None = None)
             head = file.read(_SYNTAX_BYTES)
             if recognise(head[:HEAD_BYTES]) != "DICOM":
                 return {}
-            from cxrfeat.images.dicom.reading import declared_columns as declared  # as for _read_dicom
+            from cxrfeat.images.dicom.reading import (
+                declared_columns as declared,  # as for _read_dicom
+            )
 
             return declared(head, file, options or ReadingOptions())
     except (OSError, ValueError):

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from cxrfeat.errors import InputError
 from cxrfeat.inputs.dataset import Dataset, LabelKind, PatientKey
 from cxrfeat.inputs.folders import find_images, from_folders
 from cxrfeat.inputs.positive import against_the_rest, one_against_the_rest, overlap_note
 from cxrfeat.inputs.table import from_table
-from cxrfeat.errors import InputError
 from cxrfeat.tables import TABLE_SUFFIXES
 
 __all__ = [

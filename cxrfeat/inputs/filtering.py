@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cxrfeat.inputs.label_table import Columns, same_form
 from cxrfeat.errors import InputError, UnknownNameError
+from cxrfeat.inputs.label_table import Columns, same_form
 
 
 def conditions(columns: Columns, where: Sequence[str]) -> dict[str, list[str]]:

@@ -10,9 +10,9 @@ from pathlib import Path, PurePath, PurePosixPath
 
 import numpy as np
 
+from cxrfeat.errors import InputError
 from cxrfeat.inputs.dataset import Dataset
 from cxrfeat.inputs.label_table import one_hot, same_form
-from cxrfeat.errors import InputError
 from cxrfeat.signatures import HEAD_BYTES, IMAGE_SUFFIXES, recognise
 
 SPLIT_NAMES = frozenset(

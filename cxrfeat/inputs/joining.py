@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cxrfeat.errors import InputError
 from cxrfeat.inputs.folders import find_images, image_id
 from cxrfeat.inputs.label_table import same_form
-from cxrfeat.errors import InputError
 from cxrfeat.signatures import IMAGE_SUFFIXES
 
 Place = tuple[str, Path]

@@ -10,8 +10,8 @@ from unicodedata import normalize
 import numpy as np
 import numpy.typing as npt
 
-from cxrfeat.inputs.dataset import LabelKind
 from cxrfeat.errors import InputError, UnknownNameError
+from cxrfeat.inputs.dataset import LabelKind
 
 Columns = dict[str, list[str]]
 Uncertain = Literal["ignore", "zeros", "ones"]

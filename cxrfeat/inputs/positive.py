@@ -9,9 +9,9 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from cxrfeat.errors import InputError, UnknownNameError
 from cxrfeat.inputs.dataset import Dataset
 from cxrfeat.inputs.label_table import same_form
-from cxrfeat.errors import InputError, UnknownNameError
 
 Labels = npt.NDArray[np.float32]
 

@@ -12,7 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from cxrfeat.inputs.folders import find_images
-from cxrfeat.inputs.label_table import Columns, Understood, filled_by_no_finding, is_unknown, joined_findings, plain
+from cxrfeat.inputs.label_table import (
+    Columns,
+    Understood,
+    filled_by_no_finding,
+    is_unknown,
+    joined_findings,
+    plain,
+)
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from typing import Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from cxrfeat.errors import InputError, UnknownNameError
 from cxrfeat.inputs.dataset import LabelKind
 from cxrfeat.inputs.label_table import NO_FINDING, Columns, is_unknown, plain
-from cxrfeat.errors import InputError, UnknownNameError
 
 RepeatedRows = Literal["error", "first", "join"]
 _ONE_FOR_ALL = {"group": "patient", "split": "split"}

@@ -7,13 +7,22 @@ from pathlib import Path
 
 import numpy as np
 
+from cxrfeat.errors import InputError, UnknownNameError
 from cxrfeat.inputs.dataset import Dataset
 from cxrfeat.inputs.filtering import conditions, described, rows_where, taken
-from cxrfeat.inputs.public_collections import FORMATS, recognise_format, understand
 from cxrfeat.inputs.joining import Located, locate
-from cxrfeat.inputs.label_table import Columns, Understood, check_uncertain, is_unknown, joined_findings, label_matrix, plain, same_form
+from cxrfeat.inputs.label_table import (
+    Columns,
+    Understood,
+    check_uncertain,
+    is_unknown,
+    joined_findings,
+    label_matrix,
+    plain,
+    same_form,
+)
+from cxrfeat.inputs.public_collections import FORMATS, recognise_format, understand
 from cxrfeat.inputs.repeated_rows import Repeats, check_repeated_rows
-from cxrfeat.errors import InputError, UnknownNameError
 from cxrfeat.tables import read_table
 
 # Compared without case, blanks and punctuation; for the path the first that is there is taken.

@@ -19,8 +19,8 @@ from typing import Any, get_args
 import numpy as np
 import numpy.typing as npt
 
-from cxrfeat.inputs import LabelKind
 from cxrfeat.errors import CxrfeatError, FileFormatError, InputError, StorageError
+from cxrfeat.inputs import LabelKind
 from cxrfeat.model.archive import read_schema, text_of, with_types_moved
 from cxrfeat.model.bounds import check_bounds
 from cxrfeat.spec import fingerprint as fingerprint_of

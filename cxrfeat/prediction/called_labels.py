@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from cxrfeat.arrays import Matrix
 from cxrfeat.evaluation.statistics.metrics import CUT, decide
 from cxrfeat.model import Model
-
-Matrix = npt.NDArray[np.float64]
 
 
 def called(model: Model, probability: Matrix) -> list[list[str]]:

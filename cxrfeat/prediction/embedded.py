@@ -8,19 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from cxrfeat import inputs as datasets
 from cxrfeat import features, store
+from cxrfeat import inputs as datasets
+from cxrfeat.arrays import Matrix32
 from cxrfeat.errors import InputError, SpecMismatchError
-from cxrfeat.model import Model
-from cxrfeat.spec import difference
-from cxrfeat.spec import fingerprint as fingerprint_of
 from cxrfeat.extraction.failures import Failure
 from cxrfeat.extraction.pipeline import Progress, Target, fill
+from cxrfeat.model import Model
 from cxrfeat.prediction.reopened_extractor import reading_options, reopen_extractor
-
-Rows = npt.NDArray[np.float32]
+from cxrfeat.spec import difference
+from cxrfeat.spec import fingerprint as fingerprint_of
 
 
 @dataclass(frozen=True)
@@ -35,7 +33,7 @@ class Embedded:
 
     ids: list[str]
     sha256: list[str]
-    X: Rows
+    X: Matrix32
     failures: list[Failure]
     notes: list[str] = field(default_factory=list)
 
@@ -44,14 +42,14 @@ class _Collected:
     """Rows of one extractor in memory, filled as an embedding file is."""
 
     def __init__(self) -> None:
-        self.rows: dict[str, Rows] = {}
+        self.rows: dict[str, Matrix32] = {}
         self.sha256: dict[str, str] = {}
         self.failures: dict[str, Failure] = {}
 
     def write(
         self,
         ids: Sequence[str],
-        vectors: Rows,
+        vectors: Matrix32,
         sha256: Sequence[str],
         stats: Sequence[tuple[int, int]] | None = None,
     ) -> Sequence[str]:
@@ -253,7 +251,7 @@ class _File:
                 },
             )
 
-    def read(self, ids: Sequence[str]) -> Rows:
+    def read(self, ids: Sequence[str]) -> Matrix32:
         with store.load(self.path) as file:
             return file.numpy(ids)
 
@@ -271,7 +269,7 @@ def _matching(name: str, spec: Mapping[str, Any], files: Sequence[_File]) -> _Fi
     )
 
 
-def _side_by_side(rows: Sequence[Sequence[Rows]], loaded: Model) -> Rows:
+def _side_by_side(rows: Sequence[Sequence[Matrix32]], loaded: Model) -> Matrix32:
     if not rows[0]:
         return np.zeros((0, loaded.dimension), dtype=np.float32)
     return np.concatenate([np.stack(of_one) for of_one in rows], axis=1)

@@ -12,14 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 from cxrfeat import features, images
+from cxrfeat.arrays import Matrix, Picture
 from cxrfeat.errors import InputError
 from cxrfeat.evaluation.final_model.linear_form import Linear, Score, collapse, score_of
-from cxrfeat.evidence import EvidenceMap, Floats, Grid
+from cxrfeat.evidence import EvidenceMap, Grid
 from cxrfeat.model import Model
 from cxrfeat.prediction.called_labels import called
 from cxrfeat.prediction.embedded import parts_of, reopen_all
 
-Picture = npt.NDArray[np.float32]
 EXACT, OCCLUSION = "class activation map", "occlusion"
 FEWEST_OCCLUSIONS = 4
 BATCH = 32
@@ -191,7 +191,7 @@ def open_mapper(
     return Mapper(model, extractors, score, None, [], math.isqrt(budget), why)
 
 
-def _weighed(maps: Sequence[Picture], weights: Floats) -> list[Floats]:
+def _weighed(maps: Sequence[Picture], weights: Matrix) -> list[Matrix]:
     """Weigh the channels of maps (B, C, H, W) by weights (D, B), D being all channels."""
     weighed, first = [], 0
     for one in maps:
@@ -203,7 +203,7 @@ def _weighed(maps: Sequence[Picture], weights: Floats) -> list[Floats]:
 
 
 def _summed(
-    fact: _Facts, linear: Linear, weighed: Sequence[Floats], grids: Sequence[Grid]
+    fact: _Facts, linear: Linear, weighed: Sequence[Matrix], grids: Sequence[Grid]
 ) -> Explanation:
     """Spread evenly over the places what belongs to none: the steps' shift, and the rounding.
 

@@ -9,11 +9,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cxrfeat import __version__, tables
+from cxrfeat import tables
 from cxrfeat.errors import InputError, StorageError, UnknownNameError
+from cxrfeat.version import __version__
 
 if TYPE_CHECKING:
-    from cxrfeat.commands.predict import PredictResult
+    from cxrfeat.prediction.result import PredictResult
 
 
 def target_file(to: str | None, out: str | os.PathLike[str] | None) -> Path | None:

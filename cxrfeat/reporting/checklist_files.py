@@ -11,6 +11,7 @@ from typing import Any
 
 from cxrfeat import model
 from cxrfeat.errors import CxrfeatError, FileFormatError, InputError
+from cxrfeat.reporting.run_folder import RunFolder
 from cxrfeat.results import (
     ChecklistItem,
     EmbeddingFacts,
@@ -21,8 +22,7 @@ from cxrfeat.results import (
     read_checklist,
 )
 from cxrfeat.results.data import OVER_TESTED
-from cxrfeat.commands.info import FileInfo, info
-from cxrfeat.reporting.run_folder import RunFolder
+from cxrfeat.store import FileInfo, describe
 
 PathLike = str | os.PathLike[str]
 
@@ -80,7 +80,7 @@ def run_facts(folder: Path, results: Mapping[str, Any]) -> RunFacts:
     embeddings = []
     for file, outside in dict.fromkeys(found):
         try:
-            embeddings.append(embedding_facts(info(file), outside))
+            embeddings.append(embedding_facts(describe(file), outside))
         except CxrfeatError:
             continue  # gone or damaged since: what only it knows is left out
     return RunFacts(results, about(folder / "model.skops"), embeddings)

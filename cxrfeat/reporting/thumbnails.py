@@ -9,9 +9,9 @@ from unicodedata import normalize
 
 from cxrfeat import images
 from cxrfeat.errors import ImageError, InputError
+from cxrfeat.extraction.reading_ahead import read_in_order, reader_count
 from cxrfeat.images import ReadingOptions
 from cxrfeat.images.drawing.thumbnails import thumbnail
-from cxrfeat.extraction.reading_ahead import read_in_order, reader_count
 
 OUTSIDE = "test:"
 """What ids of an outside test set begin with."""

@@ -1,9 +1,10 @@
 """The embedding file: format 1 of ``docs/format.md``, and the only place that imports h5py."""
 
-from cxrfeat.store.reader import Embeddings, KnownRow, Origin, known, load
+from cxrfeat.store.description import FileInfo, describe
 from cxrfeat.store.format1 import DONE, FAILED, PENDING
 from cxrfeat.store.lock import FileLock
 from cxrfeat.store.merging import Merged, merge
+from cxrfeat.store.reader import Embeddings, KnownRow, Origin, known, load
 from cxrfeat.store.reconcile import Changes
 from cxrfeat.store.verification import Damage, Verification, verify
 from cxrfeat.store.writer import StoreWriter, open_writer
@@ -15,12 +16,14 @@ __all__ = [
     "Changes",
     "Damage",
     "Embeddings",
+    "FileInfo",
     "FileLock",
     "KnownRow",
     "Merged",
     "Origin",
     "StoreWriter",
     "Verification",
+    "describe",
     "known",
     "load",
     "merge",

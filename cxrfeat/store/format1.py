@@ -21,8 +21,8 @@ import numpy as np
 import numpy.typing as npt
 from h5py import h5d, h5p, h5s, h5t
 
-from cxrfeat.inputs import LabelKind, PatientKey
 from cxrfeat.errors import InputError
+from cxrfeat.inputs import LabelKind, PatientKey
 from cxrfeat.spec import fingerprint
 
 FORMAT = "cxrfeat-embeddings"

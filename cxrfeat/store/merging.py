@@ -12,19 +12,18 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from cxrfeat.inputs import PatientKey
+from cxrfeat.arrays import RowNumbers
 from cxrfeat.errors import FileFormatError, InputError
-from cxrfeat.store.reader import Embeddings
+from cxrfeat.inputs import PatientKey
 from cxrfeat.store.format1 import DONE, FAILED, PENDING, Header, Table
 from cxrfeat.store.lock import FileLock
-from cxrfeat.store.validation import damage_named, find_damaged_columns
-from cxrfeat.store.rows import READ_BYTES, checksums
+from cxrfeat.store.reader import Embeddings
 from cxrfeat.store.rewrite import SAME_KEY, copy_rows, replace_file, require_same
+from cxrfeat.store.rows import READ_BYTES, checksums
+from cxrfeat.store.validation import damage_named, find_damaged_columns
 
 _BEST = {DONE: 2, FAILED: 1}  # a row that is done beats one that failed beats one that is pending
 _SHOWN = 5
-
-Rows = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -205,7 +204,7 @@ def _other_image(ours: str, theirs: str) -> bool:
     return bool(ours and theirs and ours != theirs)
 
 
-def _differing(a: Embeddings, b: Embeddings, pairs: Rows) -> list[str]:
+def _differing(a: Embeddings, b: Embeddings, pairs: RowNumbers) -> list[str]:
     """Return the ids whose embeddings are not the same bit by bit."""
     names = []
     step = max(1, READ_BYTES // (4 * max(1, a.dimension)))
@@ -250,7 +249,7 @@ def _join_tables(parts: list[Embeddings], ids: list[str]) -> Table:
     return table
 
 
-def _join_labels(table: Table, labelled: list[tuple[Embeddings, Rows, Rows]]) -> None:
+def _join_labels(table: Table, labelled: list[tuple[Embeddings, RowNumbers, RowNumbers]]) -> None:
     table.kind = labelled[0][0].kind
     for part, _, _ in labelled:
         if part.kind != table.kind:
@@ -274,7 +273,7 @@ def _join_labels(table: Table, labelled: list[tuple[Embeddings, Rows, Rows]]) ->
     table.labels = labels
 
 
-def _refuse(what: str, part: Embeddings, differing: Rows) -> None:
+def _refuse(what: str, part: Embeddings, differing: RowNumbers) -> None:
     if len(differing):
         names = [part.ids[row] for row in differing.tolist()]
         raise InputError(

@@ -12,11 +12,17 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
-from cxrfeat.inputs import LabelKind
 from cxrfeat.errors import InputError
+from cxrfeat.inputs import LabelKind
 from cxrfeat.store.format1 import DONE
-from cxrfeat.store.validation import damage_named, open_for_reading, read_header, read_table, read_text
 from cxrfeat.store.rows import read_rows
+from cxrfeat.store.validation import (
+    damage_named,
+    open_for_reading,
+    read_header,
+    read_table,
+    read_text,
+)
 
 
 class KnownRow(NamedTuple):

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from cxrfeat.inputs import Dataset
 from cxrfeat.errors import InputError
+from cxrfeat.inputs import Dataset
 from cxrfeat.store.format1 import DONE, PENDING, Table
 
 

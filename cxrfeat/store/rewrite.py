@@ -23,9 +23,16 @@ from cxrfeat.spec import difference
 from cxrfeat.store import format1
 from cxrfeat.store.disk import storage_errors, sync, sync_file, sync_folder
 from cxrfeat.store.format1 import PENDING, Header, Table, column_link
-from cxrfeat.store.validation import damage_named, find_damaged_columns, open_for_reading, open_for_writing, read_header, read_table
 from cxrfeat.store.reconcile import Changes, plan
 from cxrfeat.store.rows import READ_BYTES, read_rows, runs, set_status
+from cxrfeat.store.validation import (
+    damage_named,
+    find_damaged_columns,
+    open_for_reading,
+    open_for_writing,
+    read_header,
+    read_table,
+)
 
 ROW_DATASETS = (
     "embeddings",

@@ -19,10 +19,19 @@ import h5py
 import numpy as np
 from h5py import h5d, h5l
 
-from cxrfeat.inputs import LabelKind, PatientKey
 from cxrfeat.errors import CxrfeatError, FileFormatError
+from cxrfeat.inputs import LabelKind, PatientKey
+from cxrfeat.store.format1 import (
+    FORMAT,
+    STORAGE_TYPES,
+    VERSION,
+    Header,
+    Storage,
+    Table,
+    close_quietly,
+    column_name,
+)
 from cxrfeat.store.hdf5_guard import check_text
-from cxrfeat.store.format1 import FORMAT, STORAGE_TYPES, VERSION, Header, Storage, Table, close_quietly, column_name
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _LAYOUTS = (h5d.COMPACT, h5d.CONTIGUOUS, h5d.CHUNKED)

@@ -12,9 +12,15 @@ import numpy.typing as npt
 
 from cxrfeat.store.format1 import DONE, FAILED, PENDING
 from cxrfeat.store.lock import FileLock
-from cxrfeat.store.validation import damage_named, find_damaged_columns, open_for_reading, read_header, read_text
-from cxrfeat.store.rows import checksums
 from cxrfeat.store.rewrite import reset_rows
+from cxrfeat.store.rows import checksums
+from cxrfeat.store.validation import (
+    damage_named,
+    find_damaged_columns,
+    open_for_reading,
+    read_header,
+    read_text,
+)
 
 _BLOCK_BYTES = 16 << 20
 

@@ -13,17 +13,17 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from cxrfeat.inputs import Dataset
 from cxrfeat.errors import InputError, StorageError
+from cxrfeat.inputs import Dataset
 from cxrfeat.spec import Spec
 from cxrfeat.store import format1
 from cxrfeat.store.disk import storage_errors, sync
 from cxrfeat.store.format1 import DONE, FAILED, PENDING, Header, Storage
 from cxrfeat.store.lock import FileLock
-from cxrfeat.store.validation import open_for_writing, read_header, read_text
 from cxrfeat.store.reconcile import Changes, dataset_table
-from cxrfeat.store.rows import checksums, rounding_errors, runs, set_status, shorten
 from cxrfeat.store.rewrite import bring_to, computed_by, replace_file
+from cxrfeat.store.rows import checksums, rounding_errors, runs, set_status, shorten
+from cxrfeat.store.validation import open_for_writing, read_header, read_text
 
 _OVERFLOW = "a value is beyond what float16 holds; store float32"
 _NOT_FINITE = "the embedding has NaN or infinity"

@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 import cxrfeat
 from cxrfeat.cli import app
 from cxrfeat.errors import InputError, SpecMismatchError
-from cxrfeat.images import ReadingOptions, read_image
 from cxrfeat.extraction import bit_depth
+from cxrfeat.images import ReadingOptions, read_image
 
 SMALL = {"backbone": ["squeezenet1_1"], "weights": ["random"], "image_size": 64, "device": "cpu"}
 QUICK = {**SMALL, "runtime": "torch"}  # nothing is converted and measured first

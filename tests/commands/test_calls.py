@@ -15,14 +15,13 @@ from sklearn.metrics import balanced_accuracy_score, f1_score
 
 import cxrfeat
 from cxrfeat import model
+from cxrfeat.commands.fit import fit as fit_with_page
+from cxrfeat.commands.report import report
 from cxrfeat.errors import InputError
 from cxrfeat.evaluation.outcome.image_difficulty import answers
 from cxrfeat.evaluation.outcome.saved_run import read_run
-from cxrfeat.results import FitResult, HeadReport
 from cxrfeat.prediction.called_labels import called as calls_of
-from cxrfeat.commands.fit import fit as fit_with_page
-from cxrfeat.commands.report import report
-
+from cxrfeat.results import FitResult, HeadReport
 from tests.evaluation.made import blobs, write_file
 
 fit = partial(fit_with_page, report=False)

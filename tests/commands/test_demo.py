@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import cxrfeat.commands.demo as demo_module
-from cxrfeat.features.network.backbones import PACKAGED
 from cxrfeat.commands.demo import demo
+from cxrfeat.features.network.backbones import PACKAGED
 
 
 @pytest.fixture

@@ -13,12 +13,12 @@ import torch
 from safetensors.torch import save_file
 
 import cxrfeat
+from cxrfeat.commands import doctor as examining
+from cxrfeat.commands.doctor import Check, doctor
 from cxrfeat.errors import UnknownNameError
 from cxrfeat.features import WeightsChoice, locate_weights
 from cxrfeat.features.network.architecture import build
 from cxrfeat.features.weights.find import file_sha256
-from cxrfeat.commands import doctor as examining
-from cxrfeat.commands.doctor import Check, doctor
 from cxrfeat.memory import usable_memory
 from tests.test_cli import run
 

@@ -20,18 +20,17 @@ from cxrfeat import features, model
 from cxrfeat.cli import app
 from cxrfeat.errors import InputError, UnknownNameError, WeightsError
 from cxrfeat.evaluation.final_model.linear_form import collapse, score_of
+from cxrfeat.evaluation.final_model.refit import refit
 from cxrfeat.evaluation.heads.registry import HEADS
 from cxrfeat.evaluation.statistics.metrics import metric
-from cxrfeat.evaluation.final_model.refit import refit
 from cxrfeat.evaluation.validation.tuning import Plan
 from cxrfeat.evidence import OUTSIDE_AREA
 from cxrfeat.images import reading_spec
 from cxrfeat.images.drawing.phantom import CLASSES, Anatomy, draw_phantom
-from cxrfeat.results import FitResult
 from cxrfeat.prediction.evidence_maps import open_mapper
-
-from tests.test_cli import run
+from cxrfeat.results import FitResult
 from tests.commands.planted import SIDE, SIZE, plant
+from tests.test_cli import run
 
 RANDOM = ["random"]
 SMALL = {"backbone": ["squeezenet1_1"], "weights": RANDOM, "image_size": 64}

@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 
 import cxrfeat
-import cxrfeat.extraction.changed_images as changed
 import cxrfeat.commands.extract as extract_module
+import cxrfeat.extraction.changed_images as changed
 from cxrfeat.errors import InputError, SpecMismatchError, UnknownNameError, WeightsError
 from cxrfeat.features import WeightsChoice, open_extractor
 from cxrfeat.tables import read_table

@@ -16,8 +16,8 @@ import pytest
 from PIL import Image
 
 import cxrfeat
-from cxrfeat.inputs import Dataset
 from cxrfeat.errors import InputError, LockedError
+from cxrfeat.inputs import Dataset
 from cxrfeat.store import FileLock, load, open_writer, verify
 
 OPTIONS = ["--backbone", "squeezenet1_1", "--weights", "random", "--image-size", "64"]

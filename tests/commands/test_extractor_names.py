@@ -13,9 +13,9 @@ from safetensors.torch import save_file
 import cxrfeat
 from cxrfeat import features
 from cxrfeat.errors import InputError, SpecMismatchError
+from cxrfeat.extraction.file_names import Wanted, check_names, name_files
 from cxrfeat.features import WeightsChoice, assign_each
 from cxrfeat.features.network.architecture import build
-from cxrfeat.extraction.file_names import Wanted, check_names, name_files
 from tests.test_cli import run
 
 NAME = "squeezenet1_1"

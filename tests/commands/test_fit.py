@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 from cxrfeat import model
-from cxrfeat.errors import CxrfeatError, FileFormatError, InputError, UnknownNameError
 from cxrfeat.commands.fit import fit as fit_with_page
-
+from cxrfeat.errors import CxrfeatError, FileFormatError, InputError, UnknownNameError
 from tests.evaluation.made import blobs, write_file
 
 fit = partial(fit_with_page, report=False)  # the page has tests of its own

@@ -14,13 +14,12 @@ from jsonschema import Draft202012Validator, ValidationError
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from cxrfeat import model
+from cxrfeat.commands.fit import fit as fit_with_page
 from cxrfeat.errors import CxrfeatError, InputError, SpecMismatchError, UnknownNameError
-from cxrfeat.evaluation.study import design
 from cxrfeat.evaluation.outcome import findings
+from cxrfeat.evaluation.study import design
 from cxrfeat.results import latex_table, markdown_table
 from cxrfeat.tables import read_table
-from cxrfeat.commands.fit import fit as fit_with_page
-
 from tests.evaluation.made import blobs, write_file
 
 fit = partial(fit_with_page, report=False)  # the page has tests of its own

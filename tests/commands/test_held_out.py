@@ -11,11 +11,10 @@ import numpy as np
 import pytest
 
 from cxrfeat import model
+from cxrfeat.commands.fit import fit as fit_with_page
 from cxrfeat.errors import InputError
 from cxrfeat.evaluation.outcome import findings
 from cxrfeat.results import FitResult
-from cxrfeat.commands.fit import fit as fit_with_page
-
 from tests.evaluation.made import blobs, write_file
 from tests.test_cli import run as command
 

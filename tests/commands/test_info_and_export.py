@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cxrfeat.inputs import Dataset
-from cxrfeat.errors import InputError, UnknownNameError
-from cxrfeat.store import load, open_writer
 from cxrfeat.commands.export import export
 from cxrfeat.commands.info import info
+from cxrfeat.errors import InputError, UnknownNameError
+from cxrfeat.inputs import Dataset
+from cxrfeat.store import load, open_writer
 
 IDS = ["a/1.png", "b/tab\tü.png", "b/3.png", "c/4.png"]
 VECTORS = np.random.default_rng(0).standard_normal((4, 7)).astype(np.float32)

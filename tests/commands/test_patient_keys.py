@@ -11,13 +11,12 @@ import numpy as np
 import pytest
 
 import cxrfeat
-from cxrfeat.inputs import Dataset
+from cxrfeat.commands.fit import load_study
 from cxrfeat.errors import InputError
 from cxrfeat.images.dicom import patient_key
+from cxrfeat.inputs import Dataset
 from cxrfeat.store import open_writer
 from cxrfeat.tables import write_table
-from cxrfeat.commands.fit import load_study
-
 from tests.commands.test_inputs import SMALL, write_dicom
 
 VARIABLE = "CXRFEAT_PATIENT_KEY"

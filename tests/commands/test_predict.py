@@ -23,11 +23,10 @@ from cxrfeat.errors import (
     WeightsError,
 )
 from cxrfeat.images import READING_VERSION
+from cxrfeat.prediction.result import PredictResult
 from cxrfeat.spec import fingerprint
-from cxrfeat.commands.predict import PredictResult
-from tests.test_cli import run
-
 from tests.evaluation.made import blobs, write_file
+from tests.test_cli import run
 
 # Random weights, and called so: quick, and need no file.
 SMALL = {"weights": ["random"], "image_size": 64, "device": "cpu"}
@@ -61,7 +60,8 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # All of them tell the stripes apart: have the combination saved, whoever comes first.
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            "cxrfeat.commands.fit.winner", lambda ranked: next(s for s in ranked if "+" in s.extractor)
+            "cxrfeat.commands.fit.winner",
+            lambda ranked: next(s for s in ranked if "+" in s.extractor),
         )
         both = [f"{one.stem}+{other.stem}"]
         cxrfeat.fit([one, other], head=["logreg"], cv=3, combine=both, out=place / "both")

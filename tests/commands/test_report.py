@@ -13,13 +13,12 @@ import numpy as np
 import pytest
 
 import cxrfeat
+from cxrfeat.commands.fit import fit
+from cxrfeat.commands.report import report
 from cxrfeat.errors import FileFormatError, InputError, MissingExtraError
 from cxrfeat.evaluation.outcome.saved_run import read_run
 from cxrfeat.results import FitResult
 from cxrfeat.tables import read_table
-from cxrfeat.commands.fit import fit
-from cxrfeat.commands.report import report
-
 from tests.evaluation.made import blobs, write_file
 from tests.pages.conftest import run_with_pictures as run_with_pictures
 from tests.pages.test_page import page_data
@@ -245,7 +244,7 @@ def test_the_data_flow_counts_what_failed(home: Path) -> None:
 def test_the_map_of_a_large_run_has_the_true_shares_of_classes_and_errors(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cxrfeat.commands.report.MAP_IMAGES", 60)
+    monkeypatch.setattr("cxrfeat.reporting.page_content.MAP_IMAGES", 60)
     X, y = blobs(300, 6, distance=1.2, n_classes=2)
     file = write_file(tmp_path / "hard.h5", X, y, classes=["a", "b"])
     result = fit(file, head=["lda"], out=tmp_path / "run")

@@ -16,9 +16,9 @@ from typer.testing import CliRunner
 import cxrfeat
 import cxrfeat.extraction.changed_images as changed
 from cxrfeat.cli import app
-from cxrfeat.store import Changes
 from cxrfeat.commands.extract import ExtractResult
 from cxrfeat.commands.fit import load_study
+from cxrfeat.store import Changes
 
 SMALL = {"backbone": ["squeezenet1_1"], "weights": ["random"], "image_size": 32, "device": "cpu"}
 STEM = "squeezenet1_1-random-32"

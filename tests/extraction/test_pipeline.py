@@ -19,9 +19,9 @@ from PIL import Image
 
 import cxrfeat
 from cxrfeat import display, store
-from cxrfeat.inputs import Dataset
 from cxrfeat.evaluation.validation.cross_validation import FoldDone
 from cxrfeat.extraction import changed_images, declared_columns, pipeline
+from cxrfeat.inputs import Dataset
 
 OPTIONS = {"weights": ["random"], "image_size": 64, "device": "cpu"}
 NETWORK = "squeezenet1_1"
@@ -220,7 +220,9 @@ def handed_over(monkeypatch) -> Callable[[], int]:
 
 def test_headers_are_read_ahead_within_bounds(tmp_path, monkeypatch, handed_over) -> None:
     found = Dataset([str(n) for n in range(500)], [tmp_path / str(n) for n in range(500)])
-    monkeypatch.setattr(declared_columns.images, "declared_columns", lambda path: {"view": path.name})
+    monkeypatch.setattr(
+        declared_columns.images, "declared_columns", lambda path: {"view": path.name}
+    )
     columns = declared_columns.with_declared_columns(found, workers=2).meta
     assert columns["view"].tolist() == found.ids
     assert 0 < handed_over() < 100

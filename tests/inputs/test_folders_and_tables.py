@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cxrfeat.inputs import find, from_folders, from_table
 from cxrfeat.errors import InputError, UnknownNameError
+from cxrfeat.inputs import find, from_folders, from_table
 from cxrfeat.tables import write_table
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 200

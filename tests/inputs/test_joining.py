@@ -8,8 +8,8 @@ from unicodedata import normalize
 
 import pytest
 
-from cxrfeat.inputs import Dataset, find
 from cxrfeat.errors import InputError
+from cxrfeat.inputs import Dataset, find
 from cxrfeat.tables import write_table
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 200

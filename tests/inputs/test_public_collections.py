@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cxrfeat.errors import InputError, UnknownNameError
 from cxrfeat.inputs import Dataset, find
 from cxrfeat.inputs.public_collections import FORMATS, recognise_format
-from cxrfeat.errors import InputError, UnknownNameError
 from cxrfeat.tables import read_table, write_table
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 200

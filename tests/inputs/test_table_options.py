@@ -8,9 +8,9 @@ from unicodedata import normalize
 import numpy as np
 import pytest
 
+from cxrfeat.errors import InputError, UnknownNameError
 from cxrfeat.inputs import Dataset, against_the_rest, find
 from cxrfeat.inputs.positive import holds
-from cxrfeat.errors import InputError, UnknownNameError
 from cxrfeat.tables import write_table
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 200

@@ -12,12 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cxrfeat.images.drawing import phantom
+from cxrfeat.commands.fit import fit
 from cxrfeat.images import read_image, resize
+from cxrfeat.images.drawing import phantom
 from cxrfeat.results import FitResult
 from cxrfeat.tables import read_table
-from cxrfeat.commands.fit import fit
-
 from tests.evaluation.made import write_file
 
 

@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cxrfeat.results import FitResult
 from cxrfeat.commands.fit import fit
-
+from cxrfeat.results import FitResult
 from tests.evaluation.made import write_file
 from tests.pages.conftest import hashes, pixels_as_embeddings
 

@@ -5,10 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cxrfeat.results import FitResult, model_card
-from cxrfeat.reporting.checklist_files import about
 from cxrfeat.commands.fit import fit
-
+from cxrfeat.reporting.checklist_files import about
+from cxrfeat.results import FitResult, model_card
 from tests.evaluation.made import blobs, write_file
 
 N = 90

@@ -9,14 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cxrfeat.commands.extract import extract
+from cxrfeat.commands.fit import fit
 from cxrfeat.errors import FileFormatError, InputError
+from cxrfeat.reporting.checklist_files import checklist, run_facts
 from cxrfeat.results import ChecklistItem, RunFacts, counts, fill_checklist
 from cxrfeat.results.checklist import GUIDELINES, read_checklist
 from cxrfeat.results.checklist_rules import AUTHOR, answer, look_up, partly
-from cxrfeat.reporting.checklist_files import checklist, run_facts
-from cxrfeat.commands.extract import extract
-from cxrfeat.commands.fit import fit
-
 from tests.evaluation.made import blobs, write_file
 from tests.results.tracing import untraceable
 

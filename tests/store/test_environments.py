@@ -9,7 +9,6 @@ import h5py
 import numpy as np
 
 from cxrfeat.store import Origin, load, merge, verify
-
 from tests.store.conftest import dataset_of, fill, writer_for
 from tests.store.test_format import GOLDEN, IDS
 

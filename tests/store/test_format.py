@@ -14,7 +14,6 @@ import pytest
 
 from cxrfeat.spec import canonical_json
 from cxrfeat.store import load, verify
-
 from tests.store.conftest import dataset_of, fill, sha_of, vector_of, writer_for
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "format.md"

@@ -15,7 +15,6 @@ import pytest
 
 from cxrfeat.errors import StorageError
 from cxrfeat.store import load, verify
-
 from tests.store.conftest import vector_of, writer_for
 
 FEW = [f"{i}.png" for i in range(50)]

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 
 from cxrfeat.inputs import Dataset
 from cxrfeat.store import load, merge, verify
-
 from tests.store.conftest import sha_of, vector_of, writer_for
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")

@@ -15,7 +15,6 @@ import pytest
 
 from cxrfeat.errors import LockedError
 from cxrfeat.store import load, verify
-
 from tests.store.conftest import sha_of, vector_of, writer_for
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")

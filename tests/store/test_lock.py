@@ -19,7 +19,6 @@ import pytest
 import cxrfeat
 from cxrfeat.errors import InputError, LockedError, StorageError
 from cxrfeat.store import FileLock, load, merge, verify
-
 from tests.store.conftest import fill, writer_for
 
 HOLD = """

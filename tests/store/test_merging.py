@@ -8,7 +8,6 @@ import pytest
 
 from cxrfeat.errors import FileFormatError, InputError, SpecMismatchError
 from cxrfeat.store import load, merge
-
 from tests.store.conftest import SPEC, dataset_of, fill, sha_of, vector_of, writer_for
 from tests.store.test_verify import flip, offset_of
 

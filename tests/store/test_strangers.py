@@ -15,7 +15,6 @@ import pytest
 
 from cxrfeat.errors import FileFormatError
 from cxrfeat.store import load, verify
-
 from tests.store.conftest import dataset_of, fill, writer_for
 
 IDS = [f"{i}.png" for i in range(6)]

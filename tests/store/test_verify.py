@@ -9,7 +9,6 @@ import pytest
 
 from cxrfeat.errors import FileFormatError
 from cxrfeat.store import load, verify
-
 from tests.store.conftest import dataset_of, fill, vector_of, writer_for
 
 IDS = [f"{i}.png" for i in range(40)]

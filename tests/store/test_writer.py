@@ -6,10 +6,9 @@ import h5py
 import numpy as np
 import pytest
 
-from cxrfeat.inputs import Dataset
 from cxrfeat.errors import InputError, LockedError, SpecMismatchError
+from cxrfeat.inputs import Dataset
 from cxrfeat.store import StoreWriter, known, load, verify
-
 from tests.store.conftest import SPEC, dataset_of, fill, sha_of, vector_of, writer_for
 
 IDS = ["a/1.png", "a/ü.png", "b/3.png"]

@@ -29,10 +29,9 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
 from sklearn.svm import LinearSVC
 
+from cxrfeat.arrays import Matrix
 from cxrfeat.errors import InputError
 from cxrfeat.estimators import BlockScaler, Calibrated, PerLabel, RowByRow
-
-Matrix = npt.NDArray[np.float64]
 
 LINEAR = (
     LogisticRegression, LogisticRegressionCV, LinearSVC, LinearDiscriminantAnalysis,

@@ -6,24 +6,30 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
+from cxrfeat.arrays import Groups, Matrix, Matrix32
 from cxrfeat.estimators import PerLabel, RowByRow
-from cxrfeat.evaluation.statistics.calling import fallback
-from cxrfeat.evaluation.study.folds import Groups
 from cxrfeat.evaluation.heads.registry import Head
+from cxrfeat.evaluation.heads.standardised_fold import SharedFold
+from cxrfeat.evaluation.statistics.calling import fallback
 from cxrfeat.evaluation.statistics.metrics import CUT
-from cxrfeat.evaluation.heads.standardised_fold import FloatMatrix, SharedFold
-from cxrfeat.evaluation.validation.tuning import Plan, Problem, Tuned, inner_pairs, problems, tune, unfitted_link
+from cxrfeat.evaluation.validation.tuning import (
+    Plan,
+    Problem,
+    Tuned,
+    inner_pairs,
+    problems,
+    tune,
+    unfitted_link,
+)
 
-Matrix = npt.NDArray[np.float64]
 SMALL = 2_000_000
 
 
 def refit(
     head: Head,
-    X: FloatMatrix,
+    X: Matrix32,
     labels: Matrix,
     groups: Groups,
     plan: Plan,
@@ -52,7 +58,7 @@ def refit(
 
 def _refit(
     head: Head,
-    X: FloatMatrix,
+    X: Matrix32,
     labels: Matrix,
     groups: Groups,
     plan: Plan,
@@ -83,7 +89,7 @@ def thresholds(tuned: Sequence[Tuned], plan: Plan, n_classes: int) -> list[float
     return [float(value) for value in found]
 
 
-def probe(estimator: RowByRow, X: FloatMatrix, labels: Matrix) -> dict[str, Any]:
+def probe(estimator: RowByRow, X: Matrix32, labels: Matrix) -> dict[str, Any]:
     """Record what a fitted classifier makes of the mean embedding of each class.
 
     Means, so that no image's embedding stands in the file for this.
@@ -96,7 +102,7 @@ def probe(estimator: RowByRow, X: FloatMatrix, labels: Matrix) -> dict[str, Any]
 
 def _fitted(
     head: Head,
-    X: FloatMatrix,
+    X: Matrix32,
     problem: Problem,
     found: Tuned,
     seed: int,

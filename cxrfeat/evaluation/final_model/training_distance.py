@@ -31,11 +31,9 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.utils.extmath import randomized_svd
 
+from cxrfeat.arrays import Groups, Matrix, Matrix32
 from cxrfeat.estimators import row_by_row
-from cxrfeat.evaluation.study.folds import Groups, stratified
-
-Matrix = npt.NDArray[np.float64]
-FloatMatrix = npt.NDArray[np.float32]
+from cxrfeat.evaluation.study.folds import stratified
 
 DIRECTIONS = 32
 FOLDS = 5
@@ -66,15 +64,15 @@ class Reference:
         Cross-fitted distances of the training images, sorted.
     """
 
-    mean: FloatMatrix
-    scale: FloatMatrix
-    centres: FloatMatrix
-    directions: FloatMatrix
+    mean: Matrix32
+    scale: Matrix32
+    centres: Matrix32
+    directions: Matrix32
     variances: Matrix
     rest: float
     training: Matrix
 
-    def distance(self, X: FloatMatrix) -> Matrix:
+    def distance(self, X: Matrix32) -> Matrix:
         """Mahalanobis distance to the nearest centre, shape (n,), per root of a dimension.
 
         About 1 for an image like the training images; the same bits in any company.
@@ -118,7 +116,7 @@ class Reference:
             raise ValueError("the reference for distances has other shapes than it should")
         return made
 
-    def _distance(self, X: FloatMatrix) -> Matrix:
+    def _distance(self, X: Matrix32) -> Matrix:
         Z = (X.astype(np.float64) - self.mean) / self.scale
         squared = []
         for centre in self.centres:
@@ -133,7 +131,7 @@ class Reference:
 
 
 def reference(
-    X: FloatMatrix, classes: npt.NDArray[np.intp], groups: Groups, seed: int
+    X: Matrix32, classes: npt.NDArray[np.intp], groups: Groups, seed: int
 ) -> Reference | None:
     """Learn what training images look like.
 
@@ -169,7 +167,7 @@ def _divisible(classes: npt.NDArray[np.intp], folds: int) -> npt.NDArray[np.intp
     return np.where(count[classes] < folds, count.argmax(), classes)
 
 
-def _fitted(X: FloatMatrix, classes: npt.NDArray[np.intp], seed: int) -> Reference:
+def _fitted(X: Matrix32, classes: npt.NDArray[np.intp], seed: int) -> Reference:
     mean = X.mean(axis=0, dtype=np.float64).astype(np.float32)
     spread = X.std(axis=0, dtype=np.float64)
     # A channel that never moved in training must not make every later movement infinite.

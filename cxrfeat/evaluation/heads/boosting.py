@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import xgboost
 
+from cxrfeat.arrays import Matrix, RowNumbers
 from cxrfeat.estimators import balanced_weights, boosting_parameters, two_columns
-from cxrfeat.evaluation.heads.standardised_fold import Rows, SharedFold
+from cxrfeat.evaluation.heads.standardised_fold import SharedFold
 
-Matrix = npt.NDArray[np.float64]
 Setting = dict[str, Any]
 
 PATIENCE = 20
@@ -22,7 +22,7 @@ PATIENCE = 20
 def boosting_path(
     fold: SharedFold,
     y: npt.NDArray[np.intp],
-    pairs: Sequence[tuple[Rows, Rows]],
+    pairs: Sequence[tuple[RowNumbers, RowNumbers]],
     settings: Sequence[Setting],
     seed: int,
 ) -> list[Matrix]:

@@ -9,16 +9,16 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.svm import SVC
 
-from cxrfeat.evaluation.heads.standardised_fold import Rows, SharedFold
+from cxrfeat.arrays import Matrix, RowNumbers
+from cxrfeat.evaluation.heads.standardised_fold import SharedFold
 
-Matrix = npt.NDArray[np.float64]
 Setting = dict[str, Any]
 
 
 def knn_path(
     fold: SharedFold,
     y: npt.NDArray[np.intp],
-    pairs: Sequence[tuple[Rows, Rows]],
+    pairs: Sequence[tuple[RowNumbers, RowNumbers]],
     settings: Sequence[Setting],
     seed: int,
 ) -> list[Matrix]:
@@ -45,7 +45,7 @@ def knn_path(
 def svm_rbf_path(
     fold: SharedFold,
     y: npt.NDArray[np.intp],
-    pairs: Sequence[tuple[Rows, Rows]],
+    pairs: Sequence[tuple[RowNumbers, RowNumbers]],
     settings: Sequence[Setting],
     seed: int,
 ) -> list[Matrix]:

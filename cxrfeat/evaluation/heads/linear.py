@@ -13,11 +13,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy.linalg import cho_factor, cho_solve
 
+from cxrfeat.arrays import Matrix, Matrix32, RowNumbers
 from cxrfeat.estimators import balanced_weights, softmax
-from cxrfeat.evaluation.heads.standardised_fold import FloatMatrix, Rows, SharedFold
 from cxrfeat.evaluation.heads.linear_solver import Loss, Penalised, minimise
+from cxrfeat.evaluation.heads.standardised_fold import SharedFold
 
-Matrix = npt.NDArray[np.float64]
 Setting = dict[str, Any]
 
 
@@ -42,7 +42,7 @@ def _hinge_weights(y: npt.NDArray[np.intp], settings: Sequence[Setting]) -> Matr
 def logistic_path(
     fold: SharedFold,
     y: npt.NDArray[np.intp],
-    pairs: Sequence[tuple[Rows, Rows]],
+    pairs: Sequence[tuple[RowNumbers, RowNumbers]],
     settings: Sequence[Setting],
     seed: int,
 ) -> list[Matrix]:
@@ -57,7 +57,7 @@ def logistic_path(
 def linear_svm_path(
     fold: SharedFold,
     y: npt.NDArray[np.intp],
-    pairs: Sequence[tuple[Rows, Rows]],
+    pairs: Sequence[tuple[RowNumbers, RowNumbers]],
     settings: Sequence[Setting],
     seed: int,
 ) -> list[Matrix]:
@@ -72,7 +72,7 @@ def linear_svm_path(
 def lda_path(
     fold: SharedFold,
     y: npt.NDArray[np.intp],
-    pairs: Sequence[tuple[Rows, Rows]],
+    pairs: Sequence[tuple[RowNumbers, RowNumbers]],
     settings: Sequence[Setting],
     seed: int,
 ) -> list[Matrix]:
@@ -123,7 +123,7 @@ def binary_probabilities(score: Matrix) -> Matrix:
 def _penalised_path(
     fold: SharedFold,
     y: npt.NDArray[np.intp],
-    pairs: Sequence[tuple[Rows, Rows]],
+    pairs: Sequence[tuple[RowNumbers, RowNumbers]],
     settings: Sequence[Setting],
     loss: Loss,
     curvature: float,
@@ -147,7 +147,7 @@ def _penalised_path(
     ]
 
 
-def _softmax_loss(scores: FloatMatrix, target: FloatMatrix) -> tuple[FloatMatrix, FloatMatrix]:
+def _softmax_loss(scores: Matrix32, target: Matrix32) -> tuple[Matrix32, Matrix32]:
     top = scores.max(axis=2, keepdims=True)
     exponent = np.exp(scores - top)
     total = exponent.sum(axis=2, keepdims=True)
@@ -155,14 +155,12 @@ def _softmax_loss(scores: FloatMatrix, target: FloatMatrix) -> tuple[FloatMatrix
     return value[..., None], exponent / total - target
 
 
-def _sigmoid_loss(scores: FloatMatrix, target: FloatMatrix) -> tuple[FloatMatrix, FloatMatrix]:
+def _sigmoid_loss(scores: Matrix32, target: Matrix32) -> tuple[Matrix32, Matrix32]:
     value = np.logaddexp(np.float32(0.0), scores) - scores * target
     return value, np.float32(0.5) * (1 + np.tanh(np.float32(0.5) * scores)) - target
 
 
-def _squared_hinge_loss(
-    scores: FloatMatrix, target: FloatMatrix
-) -> tuple[FloatMatrix, FloatMatrix]:
+def _squared_hinge_loss(scores: Matrix32, target: Matrix32) -> tuple[Matrix32, Matrix32]:
     sign = 2 * target - 1
     slack = np.maximum(np.float32(0.0), 1 - sign * scores)
     return slack * slack, -2 * sign * slack

@@ -18,13 +18,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 from scipy.linalg import cho_factor, cho_solve
 
-from cxrfeat.evaluation.heads.standardised_fold import FloatMatrix, Rows
+from cxrfeat.arrays import Matrix, Matrix32, RowNumbers
 
-Matrix = npt.NDArray[np.float64]
-Loss = Callable[[FloatMatrix, FloatMatrix], tuple[FloatMatrix, FloatMatrix]]
+Loss = Callable[[Matrix32, Matrix32], tuple[Matrix32, Matrix32]]
 """From scores and targets of shape (P, n, K): loss and its slope (P, n, K).
 
 A loss of a row as a whole, and not of each of its columns, has the shape (P, n, 1)."""
@@ -49,19 +47,19 @@ class Penalised:
         How much each counts, or each of its columns: 1 on average over the rows, or about so.
     """
 
-    rows: Rows
+    rows: RowNumbers
     C: float
     weights: Matrix | None = None
 
 
 def minimise(
-    Z: FloatMatrix,
-    target: FloatMatrix,
+    Z: Matrix32,
+    target: Matrix32,
     problems: Sequence[Penalised],
     loss: Loss,
     curvature: float,
     intercept_share: float,
-) -> FloatMatrix:
+) -> Matrix32:
     """Find the weights of every problem.
 
     Parameters
@@ -104,9 +102,9 @@ def minimise(
 
 @dataclass(frozen=True)
 class _Objective:
-    A: FloatMatrix
-    T: FloatMatrix
-    weight: FloatMatrix
+    A: Matrix32
+    T: Matrix32
+    weight: Matrix32
     penalty: Matrix
     loss: Loss
 
@@ -114,13 +112,13 @@ class _Objective:
     def shape(self) -> tuple[int, int, int]:
         return len(self.weight), self.A.shape[1], self.T.shape[1]
 
-    def scores(self, W: FloatMatrix) -> FloatMatrix:
+    def scores(self, W: Matrix32) -> Matrix32:
         """Products of all problems at once, shape (P, n, K)."""
         P, r, K = self.shape
         flat = W.transpose(1, 0, 2).reshape(r, P * K)
         return (self.A @ flat).reshape(-1, P, K).transpose(1, 0, 2)
 
-    def __call__(self, W: FloatMatrix) -> tuple[Matrix, FloatMatrix]:
+    def __call__(self, W: Matrix32) -> tuple[Matrix, Matrix32]:
         """Value of each problem, and its gradient."""
         P, r, K = self.shape
         value, slope = self.loss(self.scores(W), self.T)
@@ -139,9 +137,7 @@ class _Metric:
     Rows of A are scaled by the root of how much they count.
     """
 
-    def __init__(
-        self, A: FloatMatrix, penalty: Matrix, share: FloatMatrix, curvature: float
-    ) -> None:
+    def __init__(self, A: Matrix32, penalty: Matrix, share: Matrix32, curvature: float) -> None:
         gram = (A.T @ A) * np.float32(curvature / len(A))
         # Penalties of inner folds that differ by an image are near enough for a metric.
         classes, self._which = np.unique(np.round(np.log(penalty), 1), return_inverse=True)
@@ -151,7 +147,7 @@ class _Metric:
             H.flat[:: len(H) + 1] += penalty[self._which == number].mean() * share + 1e-6
             self._factors.append(cho_factor(H, lower=True, overwrite_a=True, check_finite=False))
 
-    def solve(self, gradient: FloatMatrix, live: Rows) -> FloatMatrix:
+    def solve(self, gradient: Matrix32, live: RowNumbers) -> Matrix32:
         """Directions for the problems that are still live, shape (len(live), r, K)."""
         _, r, K = gradient.shape
         direction = np.empty_like(gradient)
@@ -164,13 +160,13 @@ class _Metric:
         return direction
 
 
-def _lbfgs(whole: _Objective, metric: _Metric) -> FloatMatrix:
+def _lbfgs(whole: _Objective, metric: _Metric) -> Matrix32:
     """Step all problems together; one that no longer gains is set aside."""
     found = np.zeros(whole.shape, np.float32)
-    live: Rows = np.arange(len(found))
+    live: RowNumbers = np.arange(len(found))
     objective, W = whole, found.copy()
     value, gradient = objective(W)
-    memory: deque[tuple[FloatMatrix, FloatMatrix, Matrix]] = deque(maxlen=MEMORY)
+    memory: deque[tuple[Matrix32, Matrix32, Matrix]] = deque(maxlen=MEMORY)
     quiet = np.zeros(len(live), dtype=int)
     for _ in range(STEPS):
         direction = -_two_loops(gradient, memory, lambda q: metric.solve(q, live))  # noqa: B023
@@ -198,10 +194,10 @@ def _lbfgs(whole: _Objective, metric: _Metric) -> FloatMatrix:
 
 
 def _two_loops(
-    gradient: FloatMatrix,
-    memory: deque[tuple[FloatMatrix, FloatMatrix, Matrix]],
-    metric: Callable[[FloatMatrix], FloatMatrix],
-) -> FloatMatrix:
+    gradient: Matrix32,
+    memory: deque[tuple[Matrix32, Matrix32, Matrix]],
+    metric: Callable[[Matrix32], Matrix32],
+) -> Matrix32:
     q = gradient.copy()
     factors = []
     for moved, change, inverse in reversed(memory):
@@ -217,11 +213,11 @@ def _two_loops(
 
 def _step(
     objective: _Objective,
-    W: FloatMatrix,
+    W: Matrix32,
     value: Matrix,
-    gradient: FloatMatrix,
-    direction: FloatMatrix,
-) -> tuple[Matrix, Matrix, FloatMatrix]:
+    gradient: Matrix32,
+    direction: Matrix32,
+) -> tuple[Matrix, Matrix, Matrix32]:
     """Halve each problem's step until its objective falls enough; none for those at their end."""
     slope = np.einsum("prk,prk->p", gradient, direction, dtype=np.float64)
     step = np.ones(len(W))

@@ -22,15 +22,15 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, LinearSVC
 
+from cxrfeat.arrays import Matrix, RowNumbers
 from cxrfeat.errors import InputError, UnknownNameError
 from cxrfeat.estimators import BlockScaler, BoostedTrees, raw_scores
 from cxrfeat.evaluation.heads.boosting import boosting_path
 from cxrfeat.evaluation.heads.kernels import knn_path, svm_rbf_path
 from cxrfeat.evaluation.heads.linear import lda_path, linear_svm_path, logistic_path
-from cxrfeat.evaluation.heads.standardised_fold import Rows, SharedFold
+from cxrfeat.evaluation.heads.standardised_fold import SharedFold
 
 Setting = dict[str, Any]
-Matrix = npt.NDArray[np.float64]
 
 
 class Path(Protocol):
@@ -40,7 +40,7 @@ class Path(Protocol):
         self,
         fold: SharedFold,
         y: npt.NDArray[np.intp],
-        pairs: Sequence[tuple[Rows, Rows]],
+        pairs: Sequence[tuple[RowNumbers, RowNumbers]],
         settings: Sequence[Setting],
         seed: int,
     ) -> list[Matrix]:
@@ -102,7 +102,7 @@ class Head:
 def dummy_path(
     fold: SharedFold,
     y: npt.NDArray[np.intp],
-    pairs: Sequence[tuple[Rows, Rows]],
+    pairs: Sequence[tuple[RowNumbers, RowNumbers]],
     settings: Sequence[Setting],
     seed: int,
 ) -> list[Matrix]:
@@ -347,7 +347,7 @@ def imported(path: str) -> Head:
     def path_of(
         fold: SharedFold,
         y: npt.NDArray[np.intp],
-        pairs: Sequence[tuple[Rows, Rows]],
+        pairs: Sequence[tuple[RowNumbers, RowNumbers]],
         settings: Sequence[Setting],
         seed: int,
     ) -> list[Matrix]:

@@ -13,10 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.linalg import eigh
 
+from cxrfeat.arrays import Matrix32, RowNumbers
 from cxrfeat.estimators import block_factors
-
-FloatMatrix = npt.NDArray[np.float32]
-Rows = npt.NDArray[np.intp]
 
 
 class SharedFold:
@@ -42,14 +40,12 @@ class SharedFold:
         As given.
     """
 
-    def __init__(
-        self, X_train: FloatMatrix, X_test: FloatMatrix, widths: Sequence[int] = ()
-    ) -> None:
+    def __init__(self, X_train: Matrix32, X_test: Matrix32, widths: Sequence[int] = ()) -> None:
         self.raw = np.concatenate([X_train, X_test])
         self.widths = widths
         self.n_train = len(X_train)
-        self.train: Rows = np.arange(self.n_train)
-        self.test: Rows = np.arange(self.n_train, len(self.raw))
+        self.train: RowNumbers = np.arange(self.n_train)
+        self.test: RowNumbers = np.arange(self.n_train, len(self.raw))
         mean = X_train.mean(axis=0, dtype=np.float64)
         scale = X_train.std(axis=0, dtype=np.float64)
         # A channel that is constant but for rounding is left unscaled, as StandardScaler does.
@@ -57,7 +53,7 @@ class SharedFold:
         scale[constant] = 1.0
         if len(widths) > 1:
             scale /= block_factors(widths)
-        self.X: FloatMatrix = ((self.raw - mean) / scale).astype(np.float32)
+        self.X: Matrix32 = ((self.raw - mean) / scale).astype(np.float32)
 
     @property
     def dimension(self) -> int:
@@ -65,7 +61,7 @@ class SharedFold:
         return int(self.X.shape[1])
 
     @cached_property
-    def gram(self) -> FloatMatrix:
+    def gram(self) -> Matrix32:
         """Inner products of every row with every training row, shape (n + m, n)."""
         return self.X @ self.X[: self.n_train].T
 
@@ -75,7 +71,7 @@ class SharedFold:
         return np.einsum("ij,ij->i", self.X, self.X)
 
     @cached_property
-    def rotated(self) -> FloatMatrix:
+    def rotated(self) -> Matrix32:
         """The rows in a basis of at most n directions that holds every training row.
 
         A linear model with an isotropic penalty never leaves the span of its training rows, so
@@ -105,7 +101,7 @@ class SharedFold:
         return np.exp(-gamma * distance.astype(np.float64))
 
     @cached_property
-    def cosine(self) -> FloatMatrix:
+    def cosine(self) -> Matrix32:
         """Cosine similarity of every row with every training row, shape (n + m, n)."""
         length = np.sqrt(self.squared_norms)
         length[length == 0] = 1.0

@@ -8,17 +8,16 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from cxrfeat.evaluation.study.alignment import Study
-from cxrfeat.evaluation.study.design import NOT_LEARNED, learnable, scorable
-from cxrfeat.evaluation.study.folds import Fold, Groups
+from cxrfeat.arrays import Groups, Matrix
 from cxrfeat.evaluation.heads.registry import FLOOR
-from cxrfeat.evaluation.statistics.metrics import Metric
 from cxrfeat.evaluation.outcome.near_copies import LEVEL as NEAR_LEVEL
 from cxrfeat.evaluation.outcome.near_copies import WORK, NearCopies, near_copies
+from cxrfeat.evaluation.statistics.metrics import Metric
 from cxrfeat.evaluation.statistics.paired_tests import corrected_t, size_ratio
+from cxrfeat.evaluation.study.alignment import Study
+from cxrfeat.evaluation.study.folds import Fold
+from cxrfeat.evaluation.study.scorable_labels import NOT_LEARNED, learnable, scorable
 from cxrfeat.results import Comparison, ExtractorScore, Finding, Score
-
-Matrix = npt.NDArray[np.float64]
 
 PATIENTS_ACROSS = "patients-across-folds"
 DUPLICATES_ACROSS = "duplicates-across-folds"

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from cxrfeat.evaluation.statistics.metrics import decide
+from cxrfeat.arrays import Matrix
 from cxrfeat.evaluation.outcome.saved_run import SavedRun
-
-Matrix = npt.NDArray[np.float64]
+from cxrfeat.evaluation.statistics.metrics import decide
 
 
 @dataclass(frozen=True)

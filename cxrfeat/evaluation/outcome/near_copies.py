@@ -28,11 +28,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import comb
 
-from cxrfeat.evaluation.study.folds import Groups
-
-Matrix = npt.NDArray[np.float64]
-FloatMatrix = npt.NDArray[np.float32]
-Rows = npt.NDArray[np.intp]
+from cxrfeat.arrays import Groups, Matrix, Matrix32, RowNumbers
 
 NEAR, FAR = 8, 60
 """Neighbours that tell what distances are ordinary; fewer in proportion, in a small class."""
@@ -69,7 +65,7 @@ class NearCopies:
         Images whose neighbours were looked at.
     """
 
-    pairs: Rows
+    pairs: RowNumbers
     cosine: Matrix
     searched: int
 
@@ -84,15 +80,15 @@ class _Frames:
     class.
     """
 
-    near: Rows
+    near: RowNumbers
     beyond: Matrix
     anchor: Matrix
     spread: Matrix
-    k: Rows
-    m: Rows
+    k: RowNumbers
+    m: RowNumbers
     share: Matrix
 
-    def chance(self, image: Rows, distance: Matrix) -> Matrix:
+    def chance(self, image: RowNumbers, distance: Matrix) -> Matrix:
         """How probable so near a neighbour of an independent image is, for images by place."""
         found = np.ones(len(image))
         for k, m in set(zip(self.k[image].tolist(), self.m[image].tolist(), strict=True)):
@@ -113,7 +109,7 @@ class _Frames:
 
 
 def near_copies(
-    X: FloatMatrix,
+    X: Matrix32,
     classes: npt.NDArray[np.intp],
     patients: Groups,
     *,
@@ -189,11 +185,11 @@ def near_copies(
     return NearCopies(pairs, 1.0 - distance[found][first] ** 2 / 2.0, queried)
 
 
-def _scaled(X: FloatMatrix) -> tuple[FloatMatrix, FloatMatrix]:
+def _scaled(X: Matrix32) -> tuple[Matrix32, Matrix32]:
     """Rows of length 1, of channels scaled to the same spread and cut; and their lengths before."""
     mean, spread = X.mean(axis=0, dtype=np.float64), X.std(axis=0, dtype=np.float64)
     moving = spread > 1e-6 * np.maximum(np.abs(mean), 1e-12)
-    Z: FloatMatrix = X[:, moving]
+    Z: Matrix32 = X[:, moving]
     Z -= mean[moving].astype(np.float32)
     Z /= spread[moving].astype(np.float32)
     np.clip(Z, -CUT, CUT, out=Z)
@@ -202,7 +198,9 @@ def _scaled(X: FloatMatrix) -> tuple[FloatMatrix, FloatMatrix]:
     return Z, length
 
 
-def _frames(Z: FloatMatrix, asked: Rows, classes: npt.NDArray[np.intp], codes: Rows) -> _Frames:
+def _frames(
+    Z: Matrix32, asked: RowNumbers, classes: npt.NDArray[np.intp], codes: RowNumbers
+) -> _Frames:
     """Look at the neighbours of some rows; `classes` are sorted."""
     n, held = len(Z), min(NEAR - 1, len(Z) - 1)
     near, beyond = np.zeros((len(asked), held), dtype=np.intp), np.zeros((len(asked), held))
@@ -234,12 +232,12 @@ def _frames(Z: FloatMatrix, asked: Rows, classes: npt.NDArray[np.intp], codes: R
     return _Frames(near, beyond, anchor, spread, ks, ms, share)
 
 
-def _distance(cosine: FloatMatrix) -> Matrix:
+def _distance(cosine: Matrix32) -> Matrix:
     """Between points on the sphere; infinite where the cosine is minus infinity."""
     return np.asarray(np.sqrt(np.maximum(2.0 - 2.0 * cosine.astype(np.float64), FLOOR**2)))
 
 
-def _within_patients(Z: FloatMatrix, codes: Rows) -> float:
+def _within_patients(Z: Matrix32, codes: RowNumbers) -> float:
     """Half of the images have another of their patient within this distance."""
     order = np.argsort(codes, kind="stable")
     nearest = []

@@ -11,12 +11,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from cxrfeat.arrays import Matrix
 from cxrfeat.errors import FileFormatError, InputError
 from cxrfeat.evaluation.study.folds import Fold
 from cxrfeat.results.data import FORMAT, FORMAT_VERSION, OVER_TESTED
 from cxrfeat.tables import read_table
-
-Matrix = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)

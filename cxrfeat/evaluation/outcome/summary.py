@@ -9,23 +9,36 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cxrfeat.evaluation.study.alignment import Study
-from cxrfeat.evaluation.statistics.patient_bootstrap import PatientResamples
-from cxrfeat.evaluation.statistics.extractor_comparison import Evidence
-from cxrfeat.evaluation.validation.cross_validation import Outcomes
-from cxrfeat.evaluation.statistics.decision_curve import decision_curve
-from cxrfeat.evaluation.study.folds import Fold
+from cxrfeat.arrays import Matrix
 from cxrfeat.evaluation.heads.registry import FLOOR
+from cxrfeat.evaluation.statistics.decision_curve import decision_curve
+from cxrfeat.evaluation.statistics.extractor_comparison import Evidence
+from cxrfeat.evaluation.statistics.intervals import FEWEST, limits, over_patients, over_training
+from cxrfeat.evaluation.statistics.metrics import (
+    METRICS,
+    Counts,
+    Metric,
+    at_prevalence,
+    confusion,
+    counts,
+    decide,
+    known_truth,
+    per_class_auprc,
+    per_class_auroc,
+    per_class_ece,
+    reliability,
+)
+from cxrfeat.evaluation.statistics.patient_bootstrap import PatientResamples
 from cxrfeat.evaluation.statistics.patient_influence import TestPatients
-from cxrfeat.evaluation.statistics.intervals import limits, over_patients, over_training
-from cxrfeat.evaluation.statistics.metrics import METRICS, Counts, Metric, at_prevalence, confusion, counts, decide, known_truth, per_class_auprc, per_class_auroc, per_class_ece, reliability
 from cxrfeat.evaluation.statistics.recalibration import recalibration
-from cxrfeat.evaluation.validation.retrained import FEWEST, Retrained
+from cxrfeat.evaluation.study.alignment import Study
+from cxrfeat.evaluation.study.folds import Fold
+from cxrfeat.evaluation.validation.cross_validation import Outcomes
+from cxrfeat.evaluation.validation.retrained import Retrained
 from cxrfeat.evaluation.validation.tuning import Outcome
 from cxrfeat.results import ClassReport, ExtractorScore, HeadReport, Interval, Score
 from cxrfeat.results.data import OVER_BOTH, OVER_TESTED
 
-Matrix = npt.NDArray[np.float64]
 RetrainedFolds = Sequence[Retrained | None]
 
 AT_SPECIFICITY = "sensitivity_at_specificity"

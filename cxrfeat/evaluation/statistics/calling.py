@@ -10,12 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 
+from cxrfeat.arrays import Matrix
 from cxrfeat.errors import InputError, UnknownNameError
 from cxrfeat.evaluation.statistics.metrics import CUT, threshold_at_specificity
 
-Matrix = npt.NDArray[np.float64]
 Rule = str | float
 """A name of `RULES`, or one probability for every label."""
 

@@ -17,11 +17,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from cxrfeat.arrays import Matrix, RowNumbers
 from cxrfeat.evaluation.statistics.patient_bootstrap import CHUNK, PatientResamples
 from cxrfeat.evaluation.study.folds import Fold
-
-Matrix = npt.NDArray[np.float64]
-Points = npt.NDArray[np.intp]
 
 GRID = np.linspace(0.0, 1.0, 101)
 """False positive rates, or recalls, at which curves are averaged."""
@@ -121,7 +119,7 @@ def _add(
     curve: Curve,
     weights: Matrix,
     positive: npt.NDArray[np.bool_],
-    ends: Points,
+    ends: RowNumbers,
 ) -> None:
     """Add one fold's curve to each draw that has both positives and negatives in it."""
     hits = np.cumsum(weights * positive, axis=1)[:, ends]
@@ -154,7 +152,7 @@ def _precision_at(hits: Matrix, misses: Matrix) -> Matrix:
     return np.take_along_axis(precision, first, 1)
 
 
-def _positions(x: Matrix, wanted: Matrix, side: str) -> Points:
+def _positions(x: Matrix, wanted: Matrix, side: str) -> RowNumbers:
     """Search every row of `x`, sorted and within [0, 1], at once."""
     rows = np.arange(len(x))[:, None]
     apart = 2.0 * rows  # so that the rows, one after the other, are sorted as a whole

@@ -11,9 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
-Matrix = npt.NDArray[np.float64]
+from cxrfeat.arrays import Matrix
 
 THRESHOLDS = np.round(np.arange(1, 100, 2) / 100, 2)
 """Probabilities from which an image is called: 0.01, 0.03 ... 0.99."""

@@ -8,17 +8,22 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from scipy import stats
 
-from cxrfeat.evaluation.statistics.patient_bootstrap import interval
-from cxrfeat.evaluation.study.folds import Fold
+from cxrfeat.arrays import Matrix
 from cxrfeat.evaluation.statistics.intervals import over_patients
 from cxrfeat.evaluation.statistics.metrics import Metric
-from cxrfeat.evaluation.statistics.paired_tests import bayesian_correlated_t, corrected_t, delong, holm, mcnemar, size_ratio
+from cxrfeat.evaluation.statistics.paired_tests import (
+    bayesian_correlated_t,
+    corrected_t,
+    delong,
+    holm,
+    mcnemar,
+    size_ratio,
+)
+from cxrfeat.evaluation.statistics.patient_bootstrap import interval
+from cxrfeat.evaluation.study.folds import Fold
 from cxrfeat.results import Comparison, ExtractorScore
-
-Matrix = npt.NDArray[np.float64]
 
 LEVEL = 0.05
 SURE = 0.95

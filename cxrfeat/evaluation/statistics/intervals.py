@@ -23,15 +23,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy import stats
 
-from cxrfeat.evaluation.validation.retrained import FEWEST
-
-Matrix = npt.NDArray[np.float64]
-Vector = npt.NDArray[np.float64]
+from cxrfeat.arrays import Matrix, Vector
 
 LEVEL = 0.95
+FEWEST = 3
+"""Folds of a division; with two, leaving one out leaves nothing to learn from."""
 BOUNDS = {
     **dict.fromkeys(
         ("auroc", "auprc", "balanced_accuracy", "accuracy", "f1", "sensitivity", "specificity",

@@ -23,9 +23,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from cxrfeat.arrays import Matrix
 from cxrfeat.errors import InputError, UnknownNameError
 
-Matrix = npt.NDArray[np.float64]
 Decisions = npt.NDArray[np.bool_]
 Function = Callable[..., Matrix]
 

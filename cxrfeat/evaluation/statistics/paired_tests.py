@@ -13,9 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
+from cxrfeat.arrays import Vector
 from cxrfeat.evaluation.statistics.patient_influence import placements
-
-Vector = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)

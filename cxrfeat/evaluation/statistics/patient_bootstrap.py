@@ -16,12 +16,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
-from cxrfeat.evaluation.study.folds import Fold, Groups
+from cxrfeat.arrays import Groups, Matrix
 from cxrfeat.evaluation.statistics.metrics import CUT, Metric
+from cxrfeat.evaluation.study.folds import Fold
 
-Matrix = npt.NDArray[np.float64]
 RESAMPLES = 2000
 CHUNK = 4_000_000
 """Weights held at a time (32 MB in float64)."""

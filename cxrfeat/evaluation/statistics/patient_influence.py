@@ -22,12 +22,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from cxrfeat.evaluation.statistics.patient_bootstrap import CHUNK
-from cxrfeat.evaluation.study.folds import Fold, Groups
+from cxrfeat.arrays import Groups, Matrix, Vector
 from cxrfeat.evaluation.statistics.metrics import CUT, Metric
-
-Matrix = npt.NDArray[np.float64]
-Vector = npt.NDArray[np.float64]
+from cxrfeat.evaluation.statistics.patient_bootstrap import CHUNK
+from cxrfeat.evaluation.study.folds import Fold
 
 BLOCKS = 200
 """Blocks of patients that are left out in turn; single patients where there are fewer."""

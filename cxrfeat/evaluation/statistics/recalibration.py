@@ -21,7 +21,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-Matrix = npt.NDArray[np.float64]
+from cxrfeat.arrays import Matrix
+
 Numbers = npt.NDArray[np.intp]
 Interval = tuple[float, float]
 

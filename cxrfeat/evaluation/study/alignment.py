@@ -10,14 +10,13 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from cxrfeat.inputs import LabelKind
+from cxrfeat.arrays import Matrix32
 from cxrfeat.errors import InputError, SpecMismatchError, UnknownNameError
+from cxrfeat.inputs import LabelKind
 from cxrfeat.spec import difference, fingerprint
 
 DONE = 1
 """The value of ``status`` of a row that holds an embedding (format 1)."""
-
-FloatMatrix = npt.NDArray[np.float32]
 
 
 class _EmbeddingFile(Protocol):
@@ -51,7 +50,7 @@ class _EmbeddingFile(Protocol):
     def fingerprint(self) -> str: ...
     @property
     def dimension(self) -> int: ...
-    def numpy(self, ids: Sequence[str] | None = None) -> FloatMatrix: ...
+    def numpy(self, ids: Sequence[str] | None = None) -> Matrix32: ...
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,7 @@ class Extractor:
     """
 
     name: str
-    X: FloatMatrix
+    X: Matrix32
     control: bool
     spec: dict[str, Any]
     fingerprint: str
@@ -100,7 +99,7 @@ class Study:
     ids: list[str]
     classes: list[str]
     kind: LabelKind
-    labels: FloatMatrix
+    labels: Matrix32
     sha256: list[str]
     meta: dict[str, npt.NDArray[np.str_]]
     extractors: list[Extractor]
@@ -254,7 +253,7 @@ def _refuse_other_images(
                 )
 
 
-def _rows_of(file: _EmbeddingFile, ids: Sequence[str]) -> FloatMatrix:
+def _rows_of(file: _EmbeddingFile, ids: Sequence[str]) -> Matrix32:
     assert file.labels is not None
     where = {id_: row for row, id_ in enumerate(file.ids)}
     return np.asarray(file.labels[[where[id_] for id_ in ids]], dtype=np.float32)

@@ -4,23 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from cxrfeat.arrays import Groups
 from cxrfeat.errors import InputError, UnknownNameError
 from cxrfeat.evaluation.study import folds as folding
-from cxrfeat.evaluation.study.alignment import FloatMatrix, Study
-from cxrfeat.evaluation.study.folds import Fold, Groups
-from cxrfeat.evaluation.statistics.metrics import METRICS, Metric
-from cxrfeat.results import Finding
-
-TOO_RARE = "label-too-rare"
-NOT_LEARNED = "label-not-learned"
-PER_FOLD = 2
-"""Positives and negatives that a label needs per fold to be scored at all."""
+from cxrfeat.evaluation.study.alignment import Study
+from cxrfeat.evaluation.study.folds import Fold
 
 
 @dataclass(frozen=True)
@@ -252,185 +246,3 @@ def rows_to_refit(folds: Sequence[Fold], refit: str) -> tuple[npt.NDArray[np.int
         " a score of this model"
     )
     return rows, 0, said
-
-
-def without_rare_labels(
-    study: Study, folds: int, groups: Groups = None
-) -> tuple[Study, list[Finding]]:
-    """Leave out labels of a multi-label study with too few positives or negatives.
-
-    Needed are `PER_FOLD` images of each per fold and, where patients are kept together, one
-    patient of each per fold: all images of a patient are in one fold.
-
-    Parameters
-    ----------
-    groups : ndarray of str, shape (N,), or None
-        Patients whom folds keep together.
-
-    Returns
-    -------
-    study : Study
-    findings : list of Finding
-        One per label that is not scored.
-
-    Raises
-    ------
-    InputError
-        No label has enough.
-    """
-    least = PER_FOLD * folds
-    findings, kept = [], []
-    for k, name in enumerate(study.classes):
-        both = [study.labels[:, k] == value for value in (1, 0)]
-        positive, negative = (int(rows.sum()) for rows in both)
-        detail = {"label": name, "positive": positive, "negative": negative, "needed": least}
-        reason = (
-            f"{positive} positive and {negative} negative images, {least} of each are needed for"
-            f" {folds} folds"
-        )
-        if min(positive, negative) >= least:
-            patients = [folds if groups is None else len(np.unique(groups[rows])) for rows in both]
-            if min(patients) >= folds:
-                kept.append(k)
-                continue
-            detail |= {"patients": patients, "patients_needed": folds}
-            reason = (
-                f"{patients[0]} patients with positive and {patients[1]} with negative images,"
-                f" {folds} of each are needed for {folds} folds"
-            )
-        findings.append(Finding(TOO_RARE, f"label '{name}' is not scored: {reason}", detail))
-    if not kept:
-        raise InputError(
-            f"no label has {least} positive and {least} negative images"
-            f"{'' if groups is None else f', of {folds} patients each,'} for {folds} folds: use"
-            " fewer folds (--cv) or add images"
-        )
-    return _only(study, kept), findings
-
-
-def without_unlearned_labels(study: Study, folds: Sequence[Fold]) -> tuple[Study, list[Finding]]:
-    """Leave out labels of a multi-label study that no fold can learn and then score.
-
-    Such a label may well have images enough, but all positives in the outside set, or in the one
-    hospital that is left out.
-
-    Raises
-    ------
-    InputError
-        No label can be learned.
-    """
-    learned = [learnable(study.labels, fold) & scorable(study.labels, fold) for fold in folds]
-    anywhere = np.any(learned, axis=0)
-    if not anywhere.any():
-        raise InputError(
-            "no label has positive and negative images to learn from beside known ones to score:"
-            " divide the images otherwise or add images"
-        )
-    findings = [
-        Finding(
-            NOT_LEARNED,
-            f"label '{name}' is not scored: in no fold the training images have it both positive"
-            " and negative, and test images known",
-            {"label": name, "folds": [fold.name for fold in folds]},
-        )
-        for name, kept in zip(study.classes, anywhere, strict=True)
-        if not kept
-    ]
-    return _only(study, np.flatnonzero(anywhere).tolist()), findings
-
-
-def check_defined(study: Study, folds: Sequence[Fold], primary: Metric) -> list[str]:
-    """Say before any work what the folds cannot teach, or leave undefined.
-
-    Returns
-    -------
-    list of str
-        A note on metrics that the test images of some folds leave undefined.
-
-    Raises
-    ------
-    InputError
-        Training images of one class, or a primary metric that no fold defines, such as AUROC on
-        test images of one class.
-    """
-    exclusive = study.kind == "multiclass"
-    if exclusive:
-        _refuse_one_class_to_learn(study, folds)
-    undefined: dict[str, list[str]] = {}
-    for fold in folds:
-        truth = study.labels[fold.test].astype(np.float64)
-        for name, metric in METRICS.items():
-            # Whether a score exists is for the truth to decide, so any prediction will do.
-            if np.isnan(metric(truth, np.full(truth.shape, 0.75), exclusive)):
-                undefined.setdefault(name, []).append(fold.name)
-    nowhere = [name for name, where in undefined.items() if len(where) == len(folds)]
-    if primary.name in nowhere:
-        tested = np.unique(np.concatenate([fold.test for fold in folds]))
-        raise InputError(
-            f"{primary.title} is not defined: {_what_lacks(study, tested, len(folds))}; add images"
-            + (" of another class" if exclusive else " with and without the label")
-            + (", or give --metric accuracy" if "accuracy" not in nowhere else "")
-        )
-    return [
-        f"not defined on the test images of {', '.join(where[:3])}"
-        f"{', ...' if len(where) > 3 else ''}: {', '.join(names)}"
-        for where, names in _by_folds(undefined)
-    ]
-
-
-def _refuse_one_class_to_learn(study: Study, folds: Sequence[Fold]) -> None:
-    for fold in folds:
-        present = np.unique(study.y[fold.train])
-        if len(present) < 2:
-            raise InputError(
-                f"the {len(fold.train)} training images of '{fold.name}' are all of one class"
-                f" ('{study.classes[int(present[0])]}'): there is nothing to learn; add images of"
-                " another class"
-            )
-
-
-def _what_lacks(study: Study, tested: npt.NDArray[np.intp], folds: int) -> str:
-    present = [name for k, name in enumerate(study.classes) if (study.labels[tested, k] == 1).any()]
-    where = f"the {len(tested)} test images" + (" of every fold" if folds > 1 else "")
-    if study.kind == "multiclass":
-        named = f" ('{present[0]}')" if len(present) == 1 else ""
-        return f"{where} are all of one class{named}"
-    return f"{where} have no label both positive and negative"
-
-
-def _by_folds(undefined: dict[str, list[str]]) -> list[tuple[list[str], list[str]]]:
-    """Metrics that are undefined on the same folds, together."""
-    together: dict[tuple[str, ...], list[str]] = {}
-    for name, where in undefined.items():
-        together.setdefault(tuple(where), []).append(name)
-    return [(list(where), names) for where, names in together.items()]
-
-
-def learnable(labels: FloatMatrix, fold: Fold) -> npt.NDArray[np.bool_]:
-    """Whether the training images have each label both positive and negative, shape (L,)."""
-    train = labels[fold.train]
-    return np.asarray((train == 1).any(axis=0) & (train == 0).any(axis=0))
-
-
-def scorable(labels: FloatMatrix, fold: Fold) -> npt.NDArray[np.bool_]:
-    """Whether each label is known of any test image, shape (L,)."""
-    return np.asarray(np.isfinite(labels[fold.test]).any(axis=0))
-
-
-def _only(study: Study, kept: Sequence[int]) -> Study:
-    classes = [study.classes[k] for k in kept]
-    return replace(study, classes=classes, labels=study.labels[:, list(kept)])
-
-
-def without_empty_classes(study: Study) -> Study:
-    """Drop classes that no image has, with a note; the others keep their order."""
-    present = np.nansum(study.labels, axis=0) > 0
-    if present.all():
-        return study
-    dropped = [name for name, keep in zip(study.classes, present, strict=True) if not keep]
-    return replace(
-        study,
-        classes=[name for name, keep in zip(study.classes, present, strict=True) if keep],
-        labels=study.labels[:, present],
-        notes=[*study.notes, f"classes without an image were left out: {', '.join(dropped)}"],
-    )

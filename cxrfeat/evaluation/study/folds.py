@@ -12,10 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
+from cxrfeat.arrays import Groups, RowNumbers
 from cxrfeat.errors import FileFormatError, InputError
-
-Rows = npt.NDArray[np.intp]
-Groups = npt.NDArray[np.str_] | None
 
 
 @dataclass(frozen=True)
@@ -34,8 +32,8 @@ class Fold:
 
     name: str
     repeat: int
-    train: Rows
-    test: Rows
+    train: RowNumbers
+    test: RowNumbers
 
 
 def cross_validation(
@@ -99,7 +97,7 @@ def cross_validation(
 
 def stratified(
     y: npt.NDArray[np.intp], groups: Groups, n_splits: int, seed: int
-) -> list[tuple[Rows, Rows]]:
+) -> list[tuple[RowNumbers, RowNumbers]]:
     """Stratified (and patient-grouped) train and test rows, seeded."""
     blank = np.zeros(len(y), dtype=np.uint8)
     if groups is None:
@@ -111,7 +109,7 @@ def stratified(
 
 def inner_folds(
     y: npt.NDArray[np.intp], groups: Groups, seed: int, n_splits: int = 3
-) -> list[tuple[Rows, Rows]]:
+) -> list[tuple[RowNumbers, RowNumbers]]:
     """Folds of a training set for tuning; fewer where a class is too small, none below 2.
 
     Folds in which a class is missing from the part that is fitted are left out.

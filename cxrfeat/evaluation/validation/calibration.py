@@ -7,9 +7,8 @@ import numpy.typing as npt
 from scipy.optimize import minimize
 from sklearn.isotonic import IsotonicRegression
 
+from cxrfeat.arrays import Matrix
 from cxrfeat.estimators import Calibrated, Curve, Method, as_scores, softmax
-
-Matrix = npt.NDArray[np.float64]
 
 METHODS: tuple[Method, ...] = ("sigmoid", "isotonic")
 

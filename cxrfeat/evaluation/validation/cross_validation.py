@@ -8,19 +8,18 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
-import numpy.typing as npt
 from joblib import Parallel, delayed
 from threadpoolctl import threadpool_limits
 
+from cxrfeat.arrays import Groups, Matrix
 from cxrfeat.cores import available_cores
+from cxrfeat.evaluation.heads.standardised_fold import SharedFold
 from cxrfeat.evaluation.study.alignment import Extractor
-from cxrfeat.evaluation.study.folds import Fold, Groups
+from cxrfeat.evaluation.study.folds import Fold
 from cxrfeat.evaluation.validation.label_shuffling import permuted_auroc, shuffled_labels
 from cxrfeat.evaluation.validation.retrained import Retrained, retrain
-from cxrfeat.evaluation.heads.standardised_fold import SharedFold
 from cxrfeat.evaluation.validation.tuning import Outcome, Plan, score_fold
 
-Matrix = npt.NDArray[np.float64]
 R = TypeVar("R")
 Outcomes = Mapping[tuple[str, str], Sequence[Outcome]]
 

@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy.linalg import cho_factor, cho_solve
 
-from cxrfeat.evaluation.study.folds import Fold
-from cxrfeat.evaluation.statistics.metrics import per_class_auroc
+from cxrfeat.arrays import Matrix
 from cxrfeat.evaluation.heads.standardised_fold import SharedFold
+from cxrfeat.evaluation.statistics.metrics import per_class_auroc
+from cxrfeat.evaluation.study.folds import Fold
 
-Matrix = npt.NDArray[np.float64]
 PERMUTATIONS = 20
 RIDGE = 0.1
 """Penalty as a share of the number of training rows: light, so that a copy is recognised."""

@@ -8,12 +8,13 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from cxrfeat.evaluation.study.alignment import Extractor, Study
-from cxrfeat.evaluation.validation.cross_validation import in_threads
-from cxrfeat.evaluation.study.folds import Fold, Groups, Rows
+from cxrfeat.arrays import Groups, RowNumbers
 from cxrfeat.evaluation.heads.registry import Head
-from cxrfeat.evaluation.statistics.paired_tests import corrected_t, size_ratio
 from cxrfeat.evaluation.heads.standardised_fold import SharedFold
+from cxrfeat.evaluation.statistics.paired_tests import corrected_t, size_ratio
+from cxrfeat.evaluation.study.alignment import Extractor, Study
+from cxrfeat.evaluation.study.folds import Fold
+from cxrfeat.evaluation.validation.cross_validation import in_threads
 from cxrfeat.evaluation.validation.tuning import Plan, score_fold
 from cxrfeat.results import LearningCurve
 
@@ -85,8 +86,8 @@ def learning_curves(
 
 
 def _fewer(
-    train: Rows, labels: npt.NDArray[np.float64], groups: Groups, share: float, seed: int
-) -> Rows:
+    train: RowNumbers, labels: npt.NDArray[np.float64], groups: Groups, share: float, seed: int
+) -> RowNumbers:
     """Take the first share of the training patients in an order that alternates the classes."""
     if share >= 1:
         return train

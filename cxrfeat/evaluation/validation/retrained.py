@@ -12,14 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from cxrfeat.evaluation.study.folds import Fold
-from cxrfeat.evaluation.statistics.metrics import METRICS, per_class_auroc
+from cxrfeat.arrays import Matrix
 from cxrfeat.evaluation.heads.standardised_fold import SharedFold
+from cxrfeat.evaluation.statistics.intervals import FEWEST
+from cxrfeat.evaluation.statistics.metrics import METRICS, per_class_auroc
+from cxrfeat.evaluation.study.folds import Fold
 from cxrfeat.evaluation.validation.tuning import Outcome, Plan, as_probabilities, problems
-
-Matrix = npt.NDArray[np.float64]
-FEWEST = 3
-"""Folds of a division; with two, leaving one out leaves nothing to learn from."""
 
 
 @dataclass(frozen=True)

@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from cxrfeat.arrays import Groups, Matrix, RowNumbers
 from cxrfeat.estimators import Calibrated, Method
-from cxrfeat.evaluation.statistics import calling
-from cxrfeat.evaluation.validation.calibration import fit_calibration
-from cxrfeat.evaluation.study.folds import Groups, Rows, inner_folds
 from cxrfeat.evaluation.heads.registry import FLOOR, Head, Setting
-from cxrfeat.evaluation.statistics.metrics import CUT, METRICS, Metric, threshold_at_specificity
 from cxrfeat.evaluation.heads.standardised_fold import SharedFold
+from cxrfeat.evaluation.statistics import calling
+from cxrfeat.evaluation.statistics.metrics import CUT, METRICS, Metric, threshold_at_specificity
+from cxrfeat.evaluation.study.folds import inner_folds
+from cxrfeat.evaluation.validation.calibration import fit_calibration
 
-Matrix = npt.NDArray[np.float64]
-Pairs = Sequence[tuple[Rows, Rows]]
+Pairs = Sequence[tuple[RowNumbers, RowNumbers]]
 
 LARGE = 2000
 """Training rows beyond which one inner fold tells as much as three, for heads that ask for one."""
@@ -38,8 +38,8 @@ class Plan:
     specificity : float
         At which the sensitivity is given, with a threshold from the training rows.
     threshold : str or float
-        The rule by which labels are called, see `cxrfeat.evaluation.statistics.calling`; classes that
-        exclude each other need none.
+        The rule by which labels are called, see `cxrfeat.evaluation.statistics.calling`; classes
+        that exclude each other need none.
     """
 
     heads: Sequence[Head]
@@ -176,7 +176,7 @@ class Problem:
     """
 
     y: npt.NDArray[np.intp]
-    rows: Rows
+    rows: RowNumbers
     columns: npt.NDArray[np.intp]
     shown: slice
 
@@ -185,7 +185,7 @@ class Problem:
         """Whether all classes are shown."""
         return self.shown == slice(None)
 
-    def truth(self, rows: Rows) -> Matrix:
+    def truth(self, rows: RowNumbers) -> Matrix:
         """Ones and zeros for the shown classes of some rows, shape (len(rows), shown)."""
         return np.eye(int(self.y.max()) + 1)[self.y[rows]][:, self.shown]
 

@@ -14,13 +14,14 @@ from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 
+from cxrfeat.arrays import Pictures
 from cxrfeat.cores import available_cores
 from cxrfeat.features.network import disk_cache
 from cxrfeat.features.runtimes.ncnn_convert import checking_images
 from cxrfeat.features.runtimes.ncnn_files import versions
-from cxrfeat.features.runtimes.torch_runtime import BLOCK
 from cxrfeat.features.runtimes.processor import processor
-from cxrfeat.features.runtimes.recipe import Images, Recipe, Runtime
+from cxrfeat.features.runtimes.recipe import Recipe, Runtime
+from cxrfeat.features.runtimes.torch_runtime import BLOCK
 
 ROUNDS, HOPELESS = 3, 2.0
 MARGIN = 1.2
@@ -78,7 +79,7 @@ def _writable(folder: Path) -> bool:
     return os.access(folder, os.W_OK)
 
 
-def _seconds(runtime: Runtime, images: Images, best: float) -> float:
+def _seconds(runtime: Runtime, images: Pictures, best: float) -> float:
     """Time a few rounds; one that is hopeless from the start gets no more of them."""
     rounds: list[float] = []
     for _ in range(ROUNDS):

@@ -22,13 +22,21 @@ import numpy.typing as npt
 import torch
 from torch import fx
 
+from cxrfeat.arrays import Pictures
 from cxrfeat.features.network import disk_cache
-from cxrfeat.features.weights.find import first_line
 from cxrfeat.features.network.pooling import pool
 from cxrfeat.features.runtimes.arithmetic import computing_in
-from cxrfeat.features.runtimes.ncnn_files import BOUNDS, Conversion, file_hashes, folder_of, read, versions
-from cxrfeat.features.runtimes.recipe import Images, Recipe, Runtime
+from cxrfeat.features.runtimes.ncnn_files import (
+    BOUNDS,
+    Conversion,
+    file_hashes,
+    folder_of,
+    read,
+    versions,
+)
 from cxrfeat.features.runtimes.ncnn_runtime import Ncnn
+from cxrfeat.features.runtimes.recipe import Recipe, Runtime
+from cxrfeat.features.weights.find import first_line
 
 CHECKED_IMAGES = 3
 _MINUTES = 10
@@ -118,7 +126,7 @@ def replace_precision(recipe: Recipe, precision: str) -> Recipe:
     return Recipe(recipe.size, recipe.mean, recipe.std, recipe.pooling, precision)
 
 
-def checking_images(size: int) -> Images:
+def checking_images(size: int) -> Pictures:
     """Draw smooth random pictures with a contrast like that of radiographs, (n, S, S)."""
     random = np.random.default_rng(0)
     coarse = random.random((CHECKED_IMAGES, 1, 9, 9), dtype=np.float32)
@@ -151,7 +159,7 @@ def error_of(runtime: Runtime, module: fx.GraphModule, recipe: Recipe) -> float:
 
 
 def _torch_maps(
-    module: fx.GraphModule, recipe: Recipe, images: Images
+    module: fx.GraphModule, recipe: Recipe, images: Pictures
 ) -> list[npt.NDArray[np.float32]]:
     with torch.inference_mode(), computing_in("fp32"):
         maps = module(torch.from_numpy(recipe.normalise(images)))

@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from cxrfeat.arrays import Matrix32, Pictures
 from cxrfeat.cores import available_cores
 from cxrfeat.features.network.pooling import pool
-from cxrfeat.features.runtimes.recipe import Images, Maps, Recipe, Rows
+from cxrfeat.features.runtimes.recipe import Maps, Recipe
 
 
 @cache
@@ -66,25 +67,25 @@ class Ncnn:
     def _cores(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(available_cores(), thread_name_prefix="network")
 
-    def __call__(self, images: Images) -> Rows:
+    def __call__(self, images: Pictures) -> Matrix32:
         """Embed grey images (B, S, S)."""
         if len(images) == 1:
             return self._embed(images[0])
         return np.concatenate(list(self._cores.map(self._embed, images)))
 
-    def with_maps(self, images: Images) -> tuple[Rows, Maps]:
+    def with_maps(self, images: Pictures) -> tuple[Matrix32, Maps]:
         """Embed grey images, and return the maps as well."""
         done = list(self._cores.map(self.maps, images))
         rows = np.concatenate([self._pooled(maps) for maps in done])
         return rows, [np.stack(of_each) for of_each in zip(*done, strict=True)]
 
-    def _embed(self, image: Images) -> Rows:
+    def _embed(self, image: Pictures) -> Matrix32:
         return self._pooled(self.maps(image))
 
-    def _pooled(self, maps: Maps) -> Rows:
+    def _pooled(self, maps: Maps) -> Matrix32:
         return pool([one[None] for one in maps], self._recipe.pooling)
 
-    def maps(self, image: Images) -> Maps:
+    def maps(self, image: Pictures) -> Maps:
         """Run one grey image (S, S) up to the maps, (C, H, W) each, or (C,) for a token."""
         normalised = np.ascontiguousarray(self._recipe.normalise(image[None])[0])
         extractor = self._net.create_extractor()

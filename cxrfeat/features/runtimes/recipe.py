@@ -8,8 +8,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-Images = npt.NDArray[np.float32]
-Rows = npt.NDArray[np.float32]
+from cxrfeat.arrays import Matrix32, Pictures
+
 Maps = list[npt.NDArray[np.float32]]
 
 PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
@@ -38,7 +38,7 @@ class Recipe:
     pooling: str
     precision: str
 
-    def normalise(self, images: Images) -> npt.NDArray[np.float32]:
+    def normalise(self, images: Pictures) -> npt.NDArray[np.float32]:
         """Turn grey images (B, S, S) into what the network takes, (B, 3, S, S)."""
         shape = (1, 3, 1, 1)
         mean = np.asarray(self.mean, dtype=np.float32).reshape(shape)
@@ -61,10 +61,10 @@ class Runtime(Protocol):
     name: str
     side_by_side: bool
 
-    def __call__(self, images: Images) -> Rows:
+    def __call__(self, images: Pictures) -> Matrix32:
         """Embed grey images (B, S, S): float32 rows (B, D), the same bits in any batch."""
         ...
 
-    def with_maps(self, images: Images) -> tuple[Rows, Maps]:
+    def with_maps(self, images: Pictures) -> tuple[Matrix32, Maps]:
         """Return the same rows, and the maps that they are pooled from, (B, C, H, W) each."""
         ...

@@ -12,10 +12,10 @@ from cxrfeat.errors import InputError, MissingExtraError
 from cxrfeat.features.network import disk_cache
 from cxrfeat.features.runtimes import ncnn_convert, ncnn_files
 from cxrfeat.features.runtimes.benchmark import fastest
-from cxrfeat.features.runtimes.torch_runtime import LAYOUTS, Torch
+from cxrfeat.features.runtimes.ncnn_runtime import Ncnn
 from cxrfeat.features.runtimes.processor import has_bfloat16
 from cxrfeat.features.runtimes.recipe import Recipe, Runtime
-from cxrfeat.features.runtimes.ncnn_runtime import Ncnn
+from cxrfeat.features.runtimes.torch_runtime import LAYOUTS, Torch
 
 BOUNDS = {"fp32": 1e-5, "tf32": 2e-3, "bf16": 1e-2, "fp16": 2e-3}
 """Largest relative error of an accelerator's embeddings against the CPU in float32."""

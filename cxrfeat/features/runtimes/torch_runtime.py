@@ -12,11 +12,12 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from cxrfeat.arrays import Matrix32, Pictures
 from cxrfeat.cores import available_cores
 from cxrfeat.errors import InputError
 from cxrfeat.features.network.pooling import pool
 from cxrfeat.features.runtimes.arithmetic import computing_in
-from cxrfeat.features.runtimes.recipe import Images, Maps, Recipe, Rows
+from cxrfeat.features.runtimes.recipe import Maps, Recipe
 
 # Kernels are chosen by the shape of a batch, and other kernels round differently (1e-6). Every
 # block has this many images, the last one filled up, so that a row never depends on its batch.
@@ -84,11 +85,11 @@ class Torch:
         if device.type == "cpu" and torch.get_num_threads() > (cores := available_cores()):
             torch.set_num_threads(cores)  # torch does not know a container's limit
 
-    def __call__(self, images: Images) -> Rows:
+    def __call__(self, images: Pictures) -> Matrix32:
         """Embed grey images (B, S, S)."""
         return np.concatenate(self._run(images, lambda maps: pool(maps, self._recipe.pooling)))
 
-    def with_maps(self, images: Images) -> tuple[Rows, Maps]:
+    def with_maps(self, images: Pictures) -> tuple[Matrix32, Maps]:
         """Embed grey images, and return the maps as well."""
         parts = self._run(
             images,
@@ -100,13 +101,13 @@ class Torch:
         of_each_map = zip(*(maps for _, maps in parts), strict=True)
         return np.concatenate([rows for rows, _ in parts]), [np.concatenate(m) for m in of_each_map]
 
-    def _run(self, images: Images, use: Callable[[list[Tensor]], R]) -> list[R]:
+    def _run(self, images: Pictures, use: Callable[[list[Tensor]], R]) -> list[R]:
         """Run images in blocks; return what `use` makes of the maps of each block."""
         return [
             use(self._block(images[i : i + self.block])) for i in range(0, len(images), self.block)
         ]
 
-    def _block(self, images: Images) -> list[Tensor]:
+    def _block(self, images: Pictures) -> list[Tensor]:
         missing = self.block - len(images)
         full = np.concatenate([images, np.zeros((missing, *images.shape[1:]), np.float32)])
         try:
@@ -121,7 +122,7 @@ class Torch:
     def _try(self, count: int) -> None:
         self._forward(np.zeros((count, self._recipe.size, self._recipe.size), np.float32))
 
-    def _forward(self, images: Images) -> list[Tensor]:
+    def _forward(self, images: Pictures) -> list[Tensor]:
         with torch.inference_mode(), computing_in(self._recipe.precision):
             batch = self._on_device(images)
             normalised = ((batch[:, None] - self._mean) / self._std).contiguous(
@@ -132,7 +133,7 @@ class Torch:
             ):
                 return [one.float() for one in self._module(normalised)]
 
-    def _on_device(self, images: Images) -> Tensor:
+    def _on_device(self, images: Pictures) -> Tensor:
         """Send one grey channel, not three; from pinned memory the copy overlaps computing."""
         grey = torch.from_numpy(np.ascontiguousarray(images, np.float32))
         if self._device.type == "cuda":

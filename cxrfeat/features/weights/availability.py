@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from cxrfeat.features.network.backbones import PACKAGED
-from cxrfeat.features.weights.files import WeightsFile, locate_weights
 from cxrfeat.features.weights.download import connect
+from cxrfeat.features.weights.files import WeightsFile, locate_weights
 from cxrfeat.features.weights.find import WeightsChoice, check_hash, named_url, read_sidecar
 
 

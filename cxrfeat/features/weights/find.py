@@ -20,9 +20,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cxrfeat.errors import InputError, MissingExtraError, UnknownNameError, WeightsError
-from cxrfeat.features.network.backbones import PACKAGED, backbone_names, expected_input, named_weights
-from cxrfeat.features.weights.download import download
+from cxrfeat.features.network.backbones import (
+    PACKAGED,
+    backbone_names,
+    expected_input,
+    named_weights,
+)
 from cxrfeat.features.network.torchvision_catalogue import Input
+from cxrfeat.features.weights.download import download
 
 SUFFIXES = (".pth", ".pt", ".safetensors")
 

@@ -10,8 +10,8 @@ import threading
 from functools import cache
 from pathlib import Path
 
-from cxrfeat.inputs import PatientKey
 from cxrfeat.errors import InputError
+from cxrfeat.inputs import PatientKey
 
 VARIABLE = "CXRFEAT_PATIENT_KEY"
 _DIGITS = 64  # hexadecimal: 32 bytes

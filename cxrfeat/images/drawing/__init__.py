@@ -1,1 +1,4 @@
-"""."""
+"""Pictures that are made: thumbnails, contact sheets, overlays, synthetic radiographs.
+
+Imported by `commands` and `reporting`.
+"""

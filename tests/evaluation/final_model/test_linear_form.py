@@ -18,11 +18,10 @@ from sklearn.svm import SVC, LinearSVC
 from cxrfeat.errors import InputError
 from cxrfeat.estimators import BlockScaler, Calibrated, PerLabel
 from cxrfeat.evaluation.final_model.linear_form import collapse, score_of
+from cxrfeat.evaluation.final_model.refit import refit
 from cxrfeat.evaluation.heads.registry import HEADS
 from cxrfeat.evaluation.statistics.metrics import metric
-from cxrfeat.evaluation.final_model.refit import refit
 from cxrfeat.evaluation.validation.tuning import Plan
-
 from tests.evaluation.made import blobs
 
 D = 12

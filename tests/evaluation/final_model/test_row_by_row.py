@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from cxrfeat.evaluation.final_model.refit import refit
 from cxrfeat.evaluation.heads import registry
 from cxrfeat.evaluation.statistics.metrics import metric
-from cxrfeat.evaluation.final_model.refit import refit
 from cxrfeat.evaluation.validation.tuning import Plan
-
 from tests.evaluation.made import blobs
 
 # Of the imported ones, the network's products depend on where a row stands among the others.

@@ -12,14 +12,13 @@ from sklearn.svm import SVC, LinearSVC
 
 from cxrfeat.errors import InputError, UnknownNameError
 from cxrfeat.estimators import raw_scores
-from cxrfeat.evaluation.heads.registry import FLOOR, HEADS, Head, named, weighted
-from cxrfeat.evaluation.statistics.metrics import METRICS
 from cxrfeat.evaluation.final_model.refit import refit
+from cxrfeat.evaluation.heads.registry import FLOOR, HEADS, Head, named, weighted
 from cxrfeat.evaluation.heads.standardised_fold import SharedFold
+from cxrfeat.evaluation.statistics.metrics import METRICS
 from cxrfeat.evaluation.validation.tuning import Plan, score_fold
-
-from tests.evaluation.made import blobs
 from tests.evaluation.heads.test_linear_solver import minimised, objective
+from tests.evaluation.made import blobs
 
 WEIGHING = [name for name, head in HEADS.items() if head.weighs]
 TRAIN = 150

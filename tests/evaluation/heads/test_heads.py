@@ -11,14 +11,13 @@ import pytest
 from cxrfeat import model
 from cxrfeat.errors import UnknownNameError
 from cxrfeat.estimators import raw_scores
-from cxrfeat.evaluation.study.folds import inner_folds
-from cxrfeat.evaluation.heads.registry import HEADS, Head, named
-from cxrfeat.evaluation.statistics.metrics import METRICS
 from cxrfeat.evaluation.final_model.refit import refit
+from cxrfeat.evaluation.heads.registry import HEADS, Head, named
 from cxrfeat.evaluation.heads.standardised_fold import SharedFold
+from cxrfeat.evaluation.statistics.metrics import METRICS
+from cxrfeat.evaluation.study.folds import inner_folds
 from cxrfeat.evaluation.validation.tuning import Outcome, Plan, score_fold
 from cxrfeat.spec import fingerprint
-
 from tests.evaluation.made import blobs
 
 every_head = pytest.mark.parametrize("head", HEADS.values(), ids=HEADS.keys())

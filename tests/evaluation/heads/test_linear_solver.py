@@ -11,7 +11,6 @@ from cxrfeat.estimators import raw_scores
 from cxrfeat.evaluation.heads import linear
 from cxrfeat.evaluation.heads.registry import HEADS
 from cxrfeat.evaluation.heads.standardised_fold import SharedFold
-
 from tests.evaluation.made import blobs
 
 TRAIN = 120

@@ -8,12 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cxrfeat.commands.extract import extract
+from cxrfeat.commands.fit import fit
 from cxrfeat.evaluation.outcome import findings, near_copies
 from cxrfeat.evaluation.outcome.near_copies import near_copies as search
 from cxrfeat.results import Finding, FitResult
-from cxrfeat.commands.extract import extract
-from cxrfeat.commands.fit import fit
-
 from tests.evaluation.made import write_file
 
 PATIENTS, COPIES = 200, 3

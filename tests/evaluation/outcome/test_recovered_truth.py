@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from cxrfeat.evaluation.statistics import extractor_comparison
-from cxrfeat.evaluation.study.alignment import Extractor, Study
-from cxrfeat.evaluation.statistics.patient_bootstrap import PatientResamples
-from cxrfeat.evaluation.validation.cross_validation import cross_validate
-from cxrfeat.evaluation.study.folds import cross_validation
 from cxrfeat.evaluation.heads.registry import HEADS
-from cxrfeat.evaluation.statistics.patient_influence import TestPatients
-from cxrfeat.evaluation.statistics.metrics import METRICS
 from cxrfeat.evaluation.outcome.summary import Summary
+from cxrfeat.evaluation.statistics import extractor_comparison
+from cxrfeat.evaluation.statistics.metrics import METRICS
+from cxrfeat.evaluation.statistics.patient_bootstrap import PatientResamples
+from cxrfeat.evaluation.statistics.patient_influence import TestPatients
+from cxrfeat.evaluation.study.alignment import Extractor, Study
+from cxrfeat.evaluation.study.folds import cross_validation
+from cxrfeat.evaluation.validation.cross_validation import cross_validate
 from cxrfeat.evaluation.validation.tuning import Plan
 
 PATIENTS, IMAGES, DIMENSION = 150, 2, 4

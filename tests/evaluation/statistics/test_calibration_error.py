@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from cxrfeat.evaluation.statistics.metrics import METRICS
 from cxrfeat.evaluation.statistics.patient_bootstrap import PatientResamples
 from cxrfeat.evaluation.study.folds import Fold
-from cxrfeat.evaluation.statistics.metrics import METRICS
 
 DRAWS = 40
 

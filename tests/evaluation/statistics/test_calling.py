@@ -10,11 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score, roc_curve
 
-from cxrfeat.evaluation.statistics.calling import NEAR, fallback, threshold, thresholds
 from cxrfeat.evaluation.heads.registry import HEADS
-from cxrfeat.evaluation.statistics.metrics import METRICS
 from cxrfeat.evaluation.heads.standardised_fold import SharedFold
-from cxrfeat.evaluation.validation.tuning import Plan, as_probabilities, inner_pairs, problems, score_fold
+from cxrfeat.evaluation.statistics.calling import NEAR, fallback, threshold, thresholds
+from cxrfeat.evaluation.statistics.metrics import METRICS
+from cxrfeat.evaluation.validation.tuning import (
+    Plan,
+    as_probabilities,
+    inner_pairs,
+    problems,
+    score_fold,
+)
 
 seeds = st.integers(0, 10_000)
 

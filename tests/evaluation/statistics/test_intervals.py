@@ -11,13 +11,12 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from cxrfeat.evaluation.study.folds import Fold
-from cxrfeat.evaluation.statistics.patient_influence import TestPatients
+from cxrfeat.commands.fit import fit as fit_with_page
 from cxrfeat.evaluation.statistics.intervals import Variance, limits, over_patients, over_training
 from cxrfeat.evaluation.statistics.metrics import METRICS
 from cxrfeat.evaluation.statistics.paired_tests import delong
-from cxrfeat.commands.fit import fit as fit_with_page
-
+from cxrfeat.evaluation.statistics.patient_influence import TestPatients
+from cxrfeat.evaluation.study.folds import Fold
 from tests.evaluation.made import blobs, write_file
 
 AUROC = METRICS["auroc"]

@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from cxrfeat.evaluation.statistics.metrics import METRICS
 from cxrfeat.evaluation.statistics.patient_bootstrap import PatientResamples, interval
 from cxrfeat.evaluation.study.folds import Fold
-from cxrfeat.evaluation.statistics.metrics import METRICS
 
 AUROC = METRICS["auroc"]
 

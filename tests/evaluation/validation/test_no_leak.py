@@ -8,10 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cxrfeat.evaluation.outcome import findings
-from cxrfeat.evaluation.heads.registry import FLOOR, HEADS
 from cxrfeat.commands.fit import fit as fit_with_page
-
+from cxrfeat.evaluation.heads.registry import FLOOR, HEADS
+from cxrfeat.evaluation.outcome import findings
 from tests.evaluation.made import write_file
 
 fit = partial(fit_with_page, report=False)  # the page has tests of its own

@@ -6,10 +6,10 @@ import torch
 from torch import nn
 
 from cxrfeat.errors import InputError
-from cxrfeat.features.network.backbones import PACKAGED, backbone_names, expected_input
-from cxrfeat.features.network.architecture import build
-from cxrfeat.features.network.embedding_dimensions import DIMENSIONS
 from cxrfeat.features.extractor import Extractor
+from cxrfeat.features.network.architecture import build
+from cxrfeat.features.network.backbones import PACKAGED, backbone_names, expected_input
+from cxrfeat.features.network.embedding_dimensions import DIMENSIONS
 from cxrfeat.features.network.pooling import POOLINGS, dimension, pool
 from cxrfeat.features.network.truncation import HEAD_NAMES, truncate
 

@@ -15,11 +15,11 @@ import torch
 from cxrfeat.errors import InputError
 from cxrfeat.features import WeightsChoice, prepare_extractor, preparing
 from cxrfeat.features.network.architecture import build
+from cxrfeat.features.network.truncation import truncate
 from cxrfeat.features.runtimes import arithmetic, select
 from cxrfeat.features.runtimes.arithmetic import computing_in
-from cxrfeat.features.runtimes.torch_runtime import ACCELERATOR_BLOCK, Torch, largest_block
 from cxrfeat.features.runtimes.recipe import Recipe
-from cxrfeat.features.network.truncation import truncate
+from cxrfeat.features.runtimes.torch_runtime import ACCELERATOR_BLOCK, Torch, largest_block
 
 NAME = "squeezenet1_1"
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")

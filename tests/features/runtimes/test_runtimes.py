@@ -12,13 +12,13 @@ import torch
 
 from cxrfeat.errors import InputError, MissingExtraError
 from cxrfeat.features import POOLINGS, Extractor, WeightsChoice, open_extractor
-from cxrfeat.features.network.backbones import expected_input
 from cxrfeat.features.network.architecture import build
+from cxrfeat.features.network.backbones import expected_input
 from cxrfeat.features.network.pooling import pool
-from cxrfeat.features.runtimes import ncnn_convert, ncnn_files, benchmark
-from cxrfeat.features.runtimes.torch_runtime import LAYOUTS, Torch, folded
-from cxrfeat.features.runtimes.recipe import Recipe
 from cxrfeat.features.network.truncation import truncate
+from cxrfeat.features.runtimes import benchmark, ncnn_convert, ncnn_files
+from cxrfeat.features.runtimes.recipe import Recipe
+from cxrfeat.features.runtimes.torch_runtime import LAYOUTS, Torch, folded
 
 NAME = "squeezenet1_1"
 RANDOM = WeightsChoice("random")

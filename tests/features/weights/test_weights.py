@@ -13,8 +13,8 @@ from safetensors.torch import load_file, save_file
 from cxrfeat import features
 from cxrfeat.errors import InputError, UnknownNameError, WeightsError
 from cxrfeat.features import WeightsChoice, assign_weights, open_extractor
-from cxrfeat.features.network.backbones import named_weights
 from cxrfeat.features.network.architecture import build
+from cxrfeat.features.network.backbones import named_weights
 from cxrfeat.features.weights.find import find, read_sidecar
 from cxrfeat.features.weights.load import load, tensors_sha256
 

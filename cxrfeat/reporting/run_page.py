@@ -1,0 +1,113 @@
+"""The page of a run: put together, drawn and written."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from cxrfeat import pages
+from cxrfeat.errors import StorageError
+from cxrfeat.evaluation.outcome.saved_run import read_results, read_run
+from cxrfeat.pages import Content
+from cxrfeat.reporting.anonymous_page import anonymous
+from cxrfeat.reporting.checklist_files import checklist, run_facts
+from cxrfeat.reporting.command_line import command_line
+from cxrfeat.reporting.page_content import content_of
+from cxrfeat.results import ChecklistItem, fill_checklist
+
+PathLike = str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class ReportResult:
+    """What `report` wrote.
+
+    Attributes
+    ----------
+    page : Path
+    bytes : int
+        Its size.
+    figures : list of Path
+        Every chart as SVG and PNG.
+    thumbnails : int
+        Radiographs on the page.
+    notes : list of str
+        What could not be shown, and why.
+    """
+
+    page: Path
+    bytes: int
+    figures: list[Path]
+    thumbnails: int
+    notes: list[str]
+
+
+def write_page(
+    run: PathLike,
+    *,
+    out: PathLike | None = None,
+    images: PathLike | Sequence[PathLike] | None = None,
+    no_images: bool = False,
+    hash_ids: bool = False,
+) -> ReportResult:
+    """Write the page and its figures; `cxrfeat.report` says how and what it raises."""
+    pages.check_installed()
+    folder = Path(run)
+    saved = read_run(folder)
+    wanted = None if images is None else [Path(path) for path in _several(images)]
+    with_thumbnails = not no_images and not (hash_ids and wanted is None)
+    content = content_of(folder, saved, wanted, with_thumbnails)
+    page = Path(out) if out is not None else folder / "report.html"
+    names = None
+    if hash_ids:
+        content, names = anonymous(content, saved, secrets.token_bytes(32))
+        content = replace(content, command=command_line(dict(content.results)))
+    charts = pages.charts(content)
+    drawn = {chart.name: pages.svg(chart.name, chart.spec, chart.alt) for chart in charts}
+    text = pages.page(content, charts, drawn, _checklist(folder, content))
+    try:
+        page.parent.mkdir(parents=True, exist_ok=True)
+        page.write_text(text, encoding="utf-8")
+        figures = _write_figures(page.parent / "figures", drawn)
+        if names is not None:
+            names.write(page.with_name(f"{page.stem}-ids.csv"))
+    except OSError as error:
+        raise StorageError(f"{page} cannot be written: {error.strerror}") from error
+    return ReportResult(
+        page=page,
+        bytes=page.stat().st_size,
+        figures=figures,
+        thumbnails=sum(picture.jpeg is not None for picture in content.pictures),
+        notes=list(content.notes),
+    )
+
+
+def _several(paths: PathLike | Sequence[PathLike]) -> list[PathLike]:
+    return [paths] if isinstance(paths, str | os.PathLike) else list(paths)
+
+
+def _write_figures(folder: Path, drawn: dict[str, str]) -> list[Path]:
+    folder.mkdir(exist_ok=True)
+    written = []
+    for name, text in drawn.items():
+        for suffix, data in ((".svg", text.encode()), (".png", pages.png(text))):
+            path = folder / (name + suffix)
+            path.write_bytes(data)
+            written.append(path)
+    return written
+
+
+def _checklist(folder: Path, content: Content) -> list[ChecklistItem]:
+    """Answer reporting guidelines; anew, from what the page may say, where places are left out."""
+    if not content.hashed:
+        return checklist(folder)
+    results = dict(content.results)
+    facts = run_facts(folder, read_results(folder / "results.json"))
+    saved = facts.model
+    if saved is not None:
+        saved = {**saved, "training": {**saved["training"], "folds": results["folds"]}}
+    files = [replace(one, file=Path(one.file).name) for one in facts.embeddings]
+    return fill_checklist(replace(facts, results=results, model=saved, embeddings=files))
