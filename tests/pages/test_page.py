@@ -105,9 +105,13 @@ def test_classes_confusion_and_learning_curve_are_those_of_results_json(
 ) -> None:
     for place, report in enumerate(results["reports"]):
         for row, entry in zip(tables[f"table-classes-{place}"][1:], report["classes"], strict=True):
-            wanted = ("auroc", "auprc", "precision", "recall", "f1", "specificity", "npv")
-            assert row[1:8] == [digits(entry[name]) for name in wanted]
-            assert row[9] == str(entry["support"])
+            wanted = ("auprc", "precision", "recall", "f1", "specificity", "npv")
+            limits = " to ".join(digits(limit) for limit in entry["auroc_interval"])
+            assert row[1:9] == [
+                *(digits(entry["auroc"]), limits),
+                *(digits(entry[name]) for name in wanted),
+            ]
+            assert row[10] == str(entry["support"])
     points = [point for curve in results["curves"] for point in curve["points"]]
     for row, point in zip(tables["table-learning"][1:], points, strict=True):
         assert row[4] == f"{digits(point['mean'])} ± {digits(point['sd'])}"

@@ -45,17 +45,15 @@ def settings(precision: str) -> list[tuple[Any, str, Any]]:
     torch 2.9 gave each of its libraries an attribute of its own; the older ones, which it warns
     about, must not be touched beside them.
     """
-    cudnn: Any = torch.backends.cudnn  # conv and rnn are known to torch 2.9 only
-    matmul = torch.backends.cuda.matmul
+    backends: Any = torch.backends  # which attributes there are depends on the version
+    cudnn, matmul, tf32 = backends.cudnn, backends.cuda.matmul, precision == "tf32"
     made: list[tuple[Any, str, Any]] = [
         (cudnn, "deterministic", True),
         (cudnn, "benchmark", False),
     ]
-    tf32 = precision == "tf32"
     if not hasattr(matmul, "fp32_precision"):
         return [*made, (matmul, "allow_tf32", tf32), (cudnn, "allow_tf32", tf32)]
-    mkldnn: Any = torch.backends.mkldnn
     on_gpu = [matmul, cudnn.conv, cudnn.rnn]
-    on_cpu = [mkldnn.matmul, mkldnn.conv]
+    on_cpu = [backends.mkldnn.matmul, backends.mkldnn.conv]
     made += [(owner, "fp32_precision", "tf32" if tf32 else "ieee") for owner in on_gpu]
     return made + [(owner, "fp32_precision", "ieee") for owner in on_cpu]
