@@ -23,7 +23,7 @@ from cxrfeat.pages.words import (
     shown,
 )
 from cxrfeat.results.checklist import ChecklistItem
-from cxrfeat.results.data import OVER_TESTED
+from cxrfeat.results.data import intervals_over
 
 SECTIONS = {
     "answer": "The answer",
@@ -151,7 +151,7 @@ def _words(content: Content) -> dict[str, Any]:
         "answer": answer(results),
         "unit": unit,
         "pairs": [f"{pair['sentence']}." for pair in results["comparisons"]],
-        "intervals": results.get("intervals", OVER_TESTED),
+        "intervals": intervals_over(results),
         "floor": "" if floor is None else f"Guessing (dummy) has {number(floor)}: not drawn.",
         "curve_words": (
             "The best head of each extractor. Every fold's curve is of one model; curves are"

@@ -21,7 +21,7 @@ from cxrfeat.results import (
     model_card,
     read_checklist,
 )
-from cxrfeat.results.data import OVER_TESTED
+from cxrfeat.results.data import intervals_over
 from cxrfeat.store import FileInfo, describe
 
 PathLike = str | os.PathLike[str]
@@ -135,4 +135,4 @@ def _results(folder: Path) -> dict[str, Any]:
         raise FileFormatError(f"{path} is damaged: run cxrfeat fit again") from None
     if document.get("format") != "cxrfeat-results":
         raise FileFormatError(f"{path} is not of cxrfeat fit: give the folder of a run")
-    return {"intervals": OVER_TESTED, **document}
+    return {"intervals": intervals_over(document), **document}

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from cxrfeat.results.checklist_rules import written
-from cxrfeat.results.data import OVER_TESTED
+from cxrfeat.results.data import intervals_over
 
 BLANK = "**[to be filled in by the author: {}]**"
 """How a blank is marked; nothing fills one but a person."""
@@ -131,7 +131,7 @@ def _metrics(about: Mapping[str, Any], results: Mapping[str, Any] | None) -> Lin
         ]
     return [
         f"{results['metric']} ranked, tuned and chose. Scores are means over the folds; intervals"
-        f" (95 %) are {results.get('intervals', OVER_TESTED)}.",
+        f" (95 %) are {intervals_over(results)}.",
     ]
 
 

@@ -16,6 +16,21 @@ OVER_BOTH = "over test and training patients"
 FORMAT, FORMAT_VERSION = "cxrfeat-results", 1
 
 
+def intervals_over(results: Mapping[str, Any]) -> str:
+    """Say what the intervals of a run are over.
+
+    Runs of before ``results.json`` said so drew test patients anew, or images where no patients
+    were known.
+    """
+    words = results.get("intervals")
+    return str(words) if words else over(OVER_TESTED, patients=bool(results["patients"]))
+
+
+def over(words: str, *, patients: bool) -> str:
+    """Name images where patients are not known."""
+    return words if patients else words.replace("patients", "images")
+
+
 @dataclass(frozen=True)
 class Score:
     """One extractor with one head, over the folds.

@@ -97,7 +97,12 @@ def test_a_second_extract_hears_of_the_first_before_the_long_part(
 
 def test_an_extract_that_finds_no_images_leaves_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such folder"):
-        cxrfeat.extract(tmp_path / "nowhere", out=tmp_path / "e", backbone=["squeezenet1_1"])
+        cxrfeat.extract(
+            tmp_path / "nowhere",
+            out=tmp_path / "e",
+            backbone=["squeezenet1_1"],
+            weights=["random"],
+        )
     assert list(tmp_path.iterdir()) == []
 
 

@@ -289,10 +289,11 @@ def test_one_extractor_with_one_head_comes_first_among_nothing(results: dict[str
 
 def test_intervals_draw_images_where_no_patients_are_known(results: dict[str, Any]) -> None:
     known = made_page(small(results))
-    assert "from drawing patients anew" in known
+    assert f"95 % intervals {results['intervals']}." in known
     assert "the draws of patients and the shuffled labels" in known
-    unknown = made_page(small(results, patients=None, permuted={"pixels": None, "blind": None}))
-    assert "from drawing images anew" in unknown
+    of_before = {name: value for name, value in results.items() if name != "intervals"}
+    unknown = made_page(small(of_before, patients=None, permuted={"pixels": None, "blind": None}))
+    assert "95 % intervals over test images, with the models as they are." in unknown
     assert "the draws of images." in unknown
     for words in ("drawing patients", "draws of patients", "with fewer patients", "Share of pat"):
         assert words not in unknown

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from cxrfeat.arrays import Matrix
 from cxrfeat.errors import FileFormatError, InputError
 from cxrfeat.evaluation.study.folds import Fold
-from cxrfeat.results.data import FORMAT, FORMAT_VERSION, OVER_TESTED
+from cxrfeat.results.data import FORMAT, FORMAT_VERSION, intervals_over
 from cxrfeat.tables import read_table
 
 
@@ -116,8 +116,7 @@ def read_results(path: Path) -> dict[str, Any]:
             f"{path} is not of format {FORMAT} {FORMAT_VERSION}: make it with this version's"
             " cxrfeat fit"
         )
-    # Runs before there was such a key drew test patients anew.
-    return {"intervals": OVER_TESTED, **results}
+    return {"intervals": intervals_over(results), **results}
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -37,7 +37,7 @@ from cxrfeat.evaluation.validation.cross_validation import Outcomes
 from cxrfeat.evaluation.validation.retrained import Retrained
 from cxrfeat.evaluation.validation.tuning import Outcome
 from cxrfeat.results import ClassReport, ExtractorScore, HeadReport, Interval, Score
-from cxrfeat.results.data import OVER_BOTH, OVER_TESTED
+from cxrfeat.results.data import OVER_BOTH, OVER_TESTED, over
 
 RetrainedFolds = Sequence[Retrained | None]
 
@@ -181,8 +181,7 @@ class Summary:
     def intervals_over(self) -> str:
         """What the intervals are over, in words."""
         both = bool(self.retrained) and len(self.first) >= FEWEST
-        words = OVER_BOTH if both else OVER_TESTED
-        return words if self.patients.known else words.replace("patients", "images")
+        return over(OVER_BOTH if both else OVER_TESTED, patients=self.patients.known)
 
     def _retrained(self, extractor: str, heads: Sequence[str]) -> RetrainedFolds:
         """List what a head of each fold scores when it learns without each other fold."""

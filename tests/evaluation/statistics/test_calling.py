@@ -89,7 +89,9 @@ def test_a_handful_of_positives_gives_a_steady_threshold() -> None:
 
     def best(truth: np.ndarray, score: np.ndarray) -> float:
         values = np.unique(score)
-        return float(values[np.argmax([f1_score(truth, score >= value) for value in values])])
+        called = score >= values[:, None]
+        f1 = 2 * (called * truth).sum(axis=1) / (called.sum(axis=1) + truth.sum())
+        return float(values[np.argmax(f1)])
 
     steady, jumping = [], []
     for seed in range(30):
