@@ -655,6 +655,7 @@ def test_the_learning_curve_grows_to_all_training_images() -> None:
     assert curve.points[-1]["mean"] == pytest.approx(result.ranking[0].mean["auroc"], abs=1e-9)
     images = [point["images"] for point in curve.points]
     assert images == sorted(images)
+    assert "more images of this kind would probably help little" in curve.sentence
 
 
 def test_tables_are_drawn_from_the_saved_results_without_fitting_again() -> None:

@@ -295,6 +295,8 @@ def test_intervals_draw_images_where_no_patients_are_known(results: dict[str, An
     unknown = made_page(small(of_before, patients=None, permuted={"pixels": None, "blind": None}))
     assert "95 % intervals over test images, with the models as they are." in unknown
     assert "the draws of images." in unknown
+    assert "Would more patients help?" in known
+    assert "Would more images help?" in unknown
     for words in ("drawing patients", "draws of patients", "with fewer patients", "Share of pat"):
         assert words not in unknown
     rows = Tables(unknown).found["table-extractors"]

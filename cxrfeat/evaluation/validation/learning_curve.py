@@ -47,6 +47,7 @@ def learning_curves(
         for fold in folds
     ]
     labels = study.labels.astype(np.float64)
+    unit = "images" if groups is None else "patients"
 
     def one(extractor: Extractor, share: float, fold: Fold) -> tuple[int, float]:
         train = _fewer(fold.train, labels, groups, share, plan.seed + fold.repeat)
@@ -79,7 +80,9 @@ def learning_curves(
                 extractor.name,
                 best[extractor.name].name,
                 points,
-                _sentence(points, sign * (of_share[-1] - of_share[2]), folds, plan.metric.title),
+                _sentence(
+                    points, sign * (of_share[-1] - of_share[2]), folds, plan.metric.title, unit
+                ),
             )
         )
     return curves
@@ -108,6 +111,7 @@ def _sentence(
     gains: npt.NDArray[np.float64],
     folds: Sequence[Fold],
     title: str,
+    unit: str,
 ) -> str:
     """Judge the rise over the last two fifths by the corrected test over the folds."""
     rise = float(np.nanmean(gains))
@@ -121,7 +125,7 @@ def _sentence(
     ratio = size_ratio([len(fold.train) for fold in folds], [len(fold.test) for fold in folds])
     test = corrected_t(known, ratio)
     if test.low > 0 and rise > ENOUGH:
-        return f"{said}: more patients would probably help"
+        return f"{said}: more {unit} would probably help"
     if test.high < 2 * ENOUGH:
-        return f"{said}: more patients of this kind would probably help little"
+        return f"{said}: more {unit} of this kind would probably help little"
     return f"{said} (95 % interval {test.low:.3f} to {test.high:.3f}): too uncertain to tell"
