@@ -18,17 +18,17 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, LinearSVC
 
-from cxrfeat.arrays import Matrix, RowNumbers
+from cxrfeat.arrays import Matrix, Matrix32, RowNumbers
 from cxrfeat.errors import InputError, UnknownNameError
 from cxrfeat.estimators import BlockScaler, BoostedTrees, raw_scores
 from cxrfeat.evaluation.heads.boosting import boosting_path
 from cxrfeat.evaluation.heads.kernels import knn_path, svm_rbf_path
 from cxrfeat.evaluation.heads.linear import lda_path, linear_svm_path, logistic_path
-from cxrfeat.evaluation.heads.standardised_fold import SharedFold
+from cxrfeat.evaluation.heads.standardised_fold import SharedFold, gaussian_width
 
 Setting = dict[str, Any]
 
@@ -118,6 +118,40 @@ def dummy_path(
 def _scaled(widths: Sequence[int], classifier: Any) -> Any:
     blocks = [BlockScaler(list(widths))] if len(widths) > 1 else []
     return make_pipeline(StandardScaler(), *blocks, classifier)
+
+
+def fit_estimator(estimator: Any, X: Matrix32, known: RowNumbers, y: npt.NDArray[np.intp]) -> Any:
+    """Fit what a head's factory made: scaled by all rows, taught on those of known label.
+
+    A scale needs no label. The paths scale a fold once, by all its training rows, whichever of
+    them know this or that label; scaled by the known rows alone, the classifier that is saved
+    would be another than the one that was scored.
+
+    Parameters
+    ----------
+    estimator
+        Unfitted.
+    X : ndarray of float32, shape (n, D)
+        All training rows.
+    known : ndarray of int
+        Those to learn from.
+    y : ndarray of int, shape (n,)
+
+    Returns
+    -------
+    The estimator, fitted.
+    """
+    if not isinstance(estimator, Pipeline):
+        return estimator.fit(X[known], y[known])
+    *steps, (_, classifier) = estimator.steps
+    Z: Any = X
+    for _, step in steps:
+        Z = step.fit(Z).transform(Z)
+    if isinstance(classifier, SVC) and classifier.gamma == "scale" and len(known) < len(X):
+        # The width of the kernel is a scale, too.
+        classifier.set_params(gamma=gaussian_width(Z))
+    classifier.fit(Z[known], y[known])
+    return estimator
 
 
 def _weight(setting: Setting) -> str | None:
@@ -353,8 +387,8 @@ def imported(path: str) -> Head:
     ) -> list[Matrix]:
         results = []
         for fit, val in pairs:
-            fitted = estimator(settings[0], len(fit), seed, fold.widths)
-            fitted.fit(fold.raw[fit], y[fit])
+            unfitted = estimator(settings[0], len(fit), seed, fold.widths)
+            fitted = fit_estimator(unfitted, fold.raw[fold.train], fit, y)
             results.append(raw_scores(fitted, gives, fold.raw[val])[None])
         return results
 

@@ -240,13 +240,18 @@ IMPORTED = ("sklearn.neighbors:KNeighborsClassifier", "sklearn.svm:SVC")
 @pytest.mark.parametrize("name", [*HEADS, *IMPORTED])
 @pytest.mark.parametrize("widths", [(), (4, 36)], ids=["one extractor", "combined"])
 @pytest.mark.parametrize("calibrate", [None, "sigmoid"])
-@pytest.mark.parametrize("exclusive", [True, False], ids=["classes", "labels"])
+@pytest.mark.parametrize("labelled", ["classes", "labels", "labels with unknown"])
 def test_what_is_saved_is_what_was_scored(
-    name: str, widths: tuple[int, ...], calibrate: Any, exclusive: bool
+    name: str, widths: tuple[int, ...], calibrate: Any, labelled: str
 ) -> None:
     """Refitted on a fold's training rows, a head gives the fold's out-of-fold probabilities."""
     X, y = blobs(120, 40, distance=2)
+    exclusive = labelled == "classes"
     labels = one_hot(y) if exclusive else np.stack([y == 0, y > 0], axis=1).astype(float)
+    if labelled == "labels with unknown":
+        # Not any rows: those that lie far out, so that their part in the scaling shows.
+        far = np.argsort(-np.abs(X[:90]).sum(axis=1))[:20]
+        labels[far, 0] = np.nan
     plan = plan_of(*named([name]), exclusive=exclusive, calibrate=calibrate)
     fold = SharedFold(X[:90], X[90:], widths)
     scored = score_fold(fold, labels[:90], None, plan)[name]
