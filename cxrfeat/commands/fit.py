@@ -17,6 +17,7 @@ from cxrfeat.errors import CxrfeatError, InputError, UnknownNameError
 from cxrfeat.evaluation.final_model import refit as refitting
 from cxrfeat.evaluation.final_model.training_distance import reference
 from cxrfeat.evaluation.heads import registry
+from cxrfeat.evaluation.heads.head import Head
 from cxrfeat.evaluation.outcome import findings
 from cxrfeat.evaluation.outcome.summary import Summary, winner, without_slope
 from cxrfeat.evaluation.statistics import calling, extractor_comparison
@@ -31,6 +32,7 @@ from cxrfeat.evaluation.study.alignment import Study, align, combined, with_outs
 from cxrfeat.evaluation.validation.calibration import METHODS
 from cxrfeat.evaluation.validation.cross_validation import CrossValidated, FoldDone, cross_validate
 from cxrfeat.evaluation.validation.learning_curve import learning_curves
+from cxrfeat.evaluation.validation.side_by_side import in_threads
 from cxrfeat.evaluation.validation.tuning import Plan
 from cxrfeat.reporting.checklist_files import write_checklist_and_card
 from cxrfeat.reporting.run_folder import RunFolder, new_run
@@ -189,7 +191,7 @@ def fit(
         "threshold": threshold, "prevalence": prevalence,
         "learning_curve": learning_curve, "seed": seed,
     }  # fmt: skip
-    heads, unweighted = registry.weighted(registry.named(head), class_weight)
+    heads, unweighted = registry.weighted(registry.find_heads(head), class_weight)
     primary = primary_metric(metric)
     _check_numbers(calibrate, rope, specificity, prevalence, jobs)
     rule = calling.rule(threshold)
@@ -239,7 +241,7 @@ def fit(
     try:
         validated = cross_validate(
             study.extractors, study.labels.astype(np.float64), design.groups, design.folds, plan,
-            jobs=jobs, progress=progress, patients=design.patients,
+            run=in_threads(jobs), progress=progress, patients=design.patients,
         )  # fmt: skip
         resamples = PatientResamples(len(study), design.patients, seed=seed)
         tested = TestPatients(design.folds, design.patients, seed=seed)
@@ -427,10 +429,10 @@ def _curves(
     jobs: int | None,
 ) -> list[LearningCurve]:
     by_name = {head.name: head for head in plan.heads}
-    best: dict[str, registry.Head] = {}
+    best: dict[str, Head] = {}
     for score in sorted(ranking, key=lambda score: score.head == registry.FLOOR):
         best.setdefault(score.extractor, by_name[score.head])
-    return learning_curves(study, design.groups, design.folds, best, plan, jobs)
+    return learning_curves(study, design.groups, design.folds, best, plan, in_threads(jobs))
 
 
 def _findings(
@@ -461,7 +463,7 @@ def _save_winner(
     design: designing.Design,
     best: Score,
     nested: Mapping[str, float],
-    heads: Sequence[registry.Head],
+    heads: Sequence[Head],
     plan: Plan,
     refit: str,
 ) -> tuple[dict[str, Any], list[str]]:

@@ -10,7 +10,7 @@ from threadpoolctl import threadpool_limits
 
 from cxrfeat.arrays import Groups, Matrix, Matrix32
 from cxrfeat.estimators import PerLabel, RowByRow
-from cxrfeat.evaluation.heads.registry import Head, fit_estimator
+from cxrfeat.evaluation.heads.head import Head, fit_estimator
 from cxrfeat.evaluation.heads.standardised_fold import SharedFold
 from cxrfeat.evaluation.statistics.calling import fallback
 from cxrfeat.evaluation.statistics.metrics import CUT

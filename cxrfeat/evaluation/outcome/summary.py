@@ -14,20 +14,17 @@ from cxrfeat.evaluation.heads.registry import FLOOR
 from cxrfeat.evaluation.statistics.decision_curve import decision_curve
 from cxrfeat.evaluation.statistics.extractor_comparison import Evidence
 from cxrfeat.evaluation.statistics.intervals import FEWEST, limits, over_patients, over_training
-from cxrfeat.evaluation.statistics.metrics import (
-    METRICS,
+from cxrfeat.evaluation.statistics.metrics import METRICS, Metric
+from cxrfeat.evaluation.statistics.metrics.calibration_error import per_class_ece, reliability
+from cxrfeat.evaluation.statistics.metrics.curve_areas import per_class_auprc, per_class_auroc
+from cxrfeat.evaluation.statistics.metrics.decisions import (
     Counts,
-    Metric,
     at_prevalence,
     confusion,
     counts,
     decide,
-    known_truth,
-    per_class_auprc,
-    per_class_auroc,
-    per_class_ece,
-    reliability,
 )
+from cxrfeat.evaluation.statistics.metrics.undefined import known_truth
 from cxrfeat.evaluation.statistics.patient_bootstrap import PatientResamples
 from cxrfeat.evaluation.statistics.patient_influence import TestPatients
 from cxrfeat.evaluation.statistics.recalibration import recalibration

@@ -12,7 +12,8 @@ from cxrfeat import model
 from cxrfeat.errors import UnknownNameError
 from cxrfeat.estimators import raw_scores
 from cxrfeat.evaluation.final_model.refit import refit
-from cxrfeat.evaluation.heads.registry import HEADS, Head, named
+from cxrfeat.evaluation.heads.head import Head
+from cxrfeat.evaluation.heads.registry import HEADS, find_heads
 from cxrfeat.evaluation.heads.standardised_fold import SharedFold
 from cxrfeat.evaluation.statistics.metrics import METRICS
 from cxrfeat.evaluation.study.folds import inner_folds
@@ -252,7 +253,7 @@ def test_what_is_saved_is_what_was_scored(
         # Not any rows: those that lie far out, so that their part in the scaling shows.
         far = np.argsort(-np.abs(X[:90]).sum(axis=1))[:20]
         labels[far, 0] = np.nan
-    plan = plan_of(*named([name]), exclusive=exclusive, calibrate=calibrate)
+    plan = plan_of(*find_heads([name]), exclusive=exclusive, calibrate=calibrate)
     fold = SharedFold(X[:90], X[90:], widths)
     scored = score_fold(fold, labels[:90], None, plan)[name]
     estimator, tuned = refit(plan.heads[0], X[:90], labels[:90], None, plan, widths)
@@ -280,9 +281,9 @@ def test_inner_folds_of_copies_never_share_a_patient() -> None:
 
 def test_an_unknown_head_names_the_nearest() -> None:
     with pytest.raises(UnknownNameError, match="did you mean logreg"):
-        named(["logrek"])
+        find_heads(["logrek"])
 
 
 def test_no_names_mean_every_head() -> None:
-    assert [head.name for head in named(None)] == list(HEADS)
-    assert [head.name for head in named(["lda", "lda"])] == ["lda"]
+    assert [head.name for head in find_heads(None)] == list(HEADS)
+    assert [head.name for head in find_heads(["lda", "lda"])] == ["lda"]

@@ -17,6 +17,7 @@ from cxrfeat.evaluation.statistics.patient_influence import TestPatients
 from cxrfeat.evaluation.study.alignment import Extractor, Study
 from cxrfeat.evaluation.study.folds import cross_validation
 from cxrfeat.evaluation.validation.cross_validation import cross_validate
+from cxrfeat.evaluation.validation.side_by_side import in_threads
 from cxrfeat.evaluation.validation.tuning import Plan
 
 PATIENTS, IMAGES, DIMENSION = 150, 2, 4
@@ -95,7 +96,7 @@ def simulate(areas: tuple[float, float], simulations: int) -> Simulated:
             y, groups, cv=CV, repeats=REPEATS, seed=seed, classes=study.classes
         )
         validated = cross_validate(
-            study.extractors, study.labels.astype(float), groups, folds, plan, jobs=1
+            study.extractors, study.labels.astype(float), groups, folds, plan, run=in_threads(1)
         )
         resamples = PatientResamples(len(study), groups, seed=seed)
         summary = Summary(
