@@ -10,8 +10,8 @@ import numpy as np
 
 from cxrfeat.arrays import Groups, Matrix
 from cxrfeat.evaluation.heads.standardised_fold import SharedFold
-from cxrfeat.evaluation.study.alignment import Extractor
 from cxrfeat.evaluation.study.folds import Fold
+from cxrfeat.evaluation.study.study import Extractor
 from cxrfeat.evaluation.validation.label_shuffling import permuted_auroc, shuffled_labels
 from cxrfeat.evaluation.validation.retrained import Retrained, retrain
 from cxrfeat.evaluation.validation.side_by_side import Run, in_threads

@@ -13,8 +13,8 @@ from cxrfeat.arrays import Groups, Matrix, RowNumbers
 from cxrfeat.evaluation.heads.head import Head
 from cxrfeat.evaluation.heads.standardised_fold import SharedFold
 from cxrfeat.evaluation.statistics.paired_tests import corrected_t, size_ratio
-from cxrfeat.evaluation.study.alignment import Extractor, Study
 from cxrfeat.evaluation.study.folds import Fold
+from cxrfeat.evaluation.study.study import Extractor, Study
 from cxrfeat.evaluation.validation.cross_validation import Common
 from cxrfeat.evaluation.validation.side_by_side import Run, in_threads
 from cxrfeat.evaluation.validation.tuning import Plan, score_fold

@@ -17,8 +17,8 @@ from threadpoolctl import threadpool_limits
 from cxrfeat.errors import InputError
 from cxrfeat.evaluation.heads.registry import HEADS, find_heads
 from cxrfeat.evaluation.statistics.metrics import METRICS
-from cxrfeat.evaluation.study.alignment import Extractor, Study
 from cxrfeat.evaluation.study.folds import Fold, cross_validation
+from cxrfeat.evaluation.study.study import Extractor, Study
 from cxrfeat.evaluation.validation.cross_validation import (
     Common,
     FoldDone,

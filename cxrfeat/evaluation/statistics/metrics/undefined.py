@@ -21,3 +21,15 @@ def mean_of_defined(values: Matrix) -> Matrix:
 def known_truth(truth: Matrix, p: Matrix) -> Matrix:
     """Truth of shape (n, K), NaN also where `p`, of shape (n, K) or (K,), says nothing."""
     return np.where(np.isfinite(p), truth, np.nan)
+
+
+def mean_of_known(values: Matrix) -> float:
+    """Mean of what is finite; NaN of nothing."""
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if len(known) else float("nan")
+
+
+def sd_of_known(values: Matrix) -> float:
+    """Spread of what is finite; NaN of fewer than two."""
+    known = values[np.isfinite(values)]
+    return float(known.std(ddof=1)) if len(known) > 1 else float("nan")
