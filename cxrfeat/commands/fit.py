@@ -13,7 +13,7 @@ import numpy as np
 
 from cxrfeat import model, store
 from cxrfeat.comparison.loaded_study import load_study
-from cxrfeat.comparison.saved_winner import save_winner
+from cxrfeat.comparison.saved_winner import SavedWinner, save_winner
 from cxrfeat.errors import InputError, UnknownNameError
 from cxrfeat.evaluation.heads.registry import find_heads, weighted
 from cxrfeat.evaluation.outcome.compared_study import ComparedStudy
@@ -28,9 +28,9 @@ from cxrfeat.evaluation.validation.cross_validation import FoldDone, cross_valid
 from cxrfeat.evaluation.validation.side_by_side import in_threads
 from cxrfeat.evaluation.validation.tuning import Plan
 from cxrfeat.reporting.run_files import MODEL, as_written, files_of, with_page, write_run
-from cxrfeat.reporting.run_folder import new_run
+from cxrfeat.reporting.run_folder import RunFolder, new_run
 from cxrfeat.reporting.used_files import used_files
-from cxrfeat.results import FitResult
+from cxrfeat.results import EmbeddingFile, FitResult, LearningCurve
 
 PathLike = str | os.PathLike[str]
 
@@ -178,8 +178,7 @@ def fit(
         cv, repeats, split, leave_out, groups, None if splits is None else Path(splits), seed
     )
     study, design = plan_comparison(study, asked, outside_from)
-    exclusive = study.kind == "multiclass"
-    plan = Plan(heads, primary, exclusive, seed, method, specificity, rule)
+    plan = Plan(heads, primary, study.kind == "multiclass", seed, method, specificity, rule)
     undefined = check_defined(study, design.folds, primary)
     hardly = hardly_decidable(design.folds, len(study.extractors), _mend(leave_out))
     if warn is not None:
@@ -193,24 +192,15 @@ def fit(
         )  # fmt: skip
         compared = ComparedStudy(study, design, validated, plan, rope, prevalence, work)
         saved = save_winner(run.partial / MODEL, compared, "train" if test is not None else refit)
-        result = FitResult(
-            run=run.final,
-            metric=metric,
-            options=options,
+        result = _result(
+            run, compared, saved, options,
+            [*unweighted, *compared.search_notes, *undefined, *hardly],
             curves=compared.learning_curves if learning_curve else [],
-            notes=[
-                *study.notes, *design.notes, *unweighted, *compared.search_notes, *undefined,
-                *hardly, *compared.report_notes, *saved.notes,
-            ],
-            winner=saved.facts,
-            seconds=round(time.monotonic() - started, 2),
-            files=files_of(run),
-            versions=model.installed_versions(),
             embeddings=[
                 *used_files(store.embedding_files(embeddings), run.final),
                 *used_files(store.embedding_files(test or []), run.final, outside=True),
             ],
-            **_found(compared),
+            started=started,
         )  # fmt: skip
         write_run(run, result, compared)
         if report:
@@ -259,21 +249,40 @@ def _mend(leave_out: str | None) -> str:
     return "more folds (--cv, --repeats) can do so"
 
 
-def _found(compared: ComparedStudy) -> dict[str, Any]:
-    """Ask a study for all that a result says of it."""
+def _result(
+    run: RunFolder,
+    compared: ComparedStudy,
+    saved: SavedWinner,
+    options: dict[str, Any],
+    said: Sequence[str],
+    *,
+    curves: list[LearningCurve],
+    embeddings: list[EmbeddingFile],
+    started: float,
+) -> FitResult:
     study, design, plan = compared.study, compared.design, compared.plan
-    return {
-        "images": len(study),
-        "patients": None if design.patients is None else len(np.unique(design.patients)),
-        "classes": study.classes,
-        "kind": study.kind,
-        "folds": design.sentence,
-        "ranking": compared.ranking,
-        "reports": compared.reports,
-        "extractors": compared.extractors,
-        "comparisons": compared.comparisons,
-        "permuted": compared.permuted,
-        "findings": compared.findings,
-        "decisions": calling.in_words(plan.threshold, plan.exclusive, plan.specificity),
-        "intervals": compared.intervals_over,
-    }
+    return FitResult(
+        run=run.final,
+        metric=plan.metric.name,
+        images=len(study),
+        patients=None if design.patients is None else len(np.unique(design.patients)),
+        classes=study.classes,
+        kind=study.kind,
+        folds=design.sentence,
+        options=options,
+        ranking=compared.ranking,
+        reports=compared.reports,
+        extractors=compared.extractors,
+        comparisons=compared.comparisons,
+        permuted=compared.permuted,
+        curves=curves,
+        winner=saved.facts,
+        findings=compared.findings,
+        notes=[*study.notes, *design.notes, *said, *compared.report_notes, *saved.notes],
+        files=files_of(run),
+        versions=model.installed_versions(),
+        embeddings=embeddings,
+        decisions=calling.in_words(plan.threshold, plan.exclusive, plan.specificity),
+        intervals=compared.intervals_over,
+        seconds=round(time.monotonic() - started, 2),  # last: the answers above are computed here
+    )

@@ -161,12 +161,12 @@ class ComparedStudy:
         """How near copies were looked for, and how far."""
         return self._near_copies[1]
 
-    @property
+    @cached_property
     def report_notes(self) -> list[str]:
         """What the reports leave out."""
         return without_slope(self.reports)
 
-    @property
+    @cached_property
     def intervals_over(self) -> str:
         """What the intervals are over, in words."""
         return intervals_over(self.out_of_fold)
