@@ -28,11 +28,12 @@ from threadpoolctl import threadpool_limits
 
 from cxrfeat.cores import available_cores
 from cxrfeat.estimators import raw_scores
-from cxrfeat.evaluation.heads.registry import FLOOR, HEADS, Head
+from cxrfeat.evaluation.heads.head import Head
+from cxrfeat.evaluation.heads.registry import FLOOR, HEADS
 from cxrfeat.evaluation.heads.standardised_fold import SharedFold
 from cxrfeat.evaluation.statistics.metrics import METRICS
-from cxrfeat.evaluation.study.alignment import Extractor
 from cxrfeat.evaluation.study.folds import Fold, cross_validation, inner_folds
+from cxrfeat.evaluation.study.study import Extractor
 from cxrfeat.evaluation.validation.cross_validation import cross_validate
 from cxrfeat.evaluation.validation.tuning import Plan
 

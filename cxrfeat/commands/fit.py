@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,43 +12,25 @@ from typing import Any
 import numpy as np
 
 from cxrfeat import model, store
-from cxrfeat.errors import CxrfeatError, InputError, UnknownNameError
-from cxrfeat.evaluation.final_model import refit as refitting
-from cxrfeat.evaluation.final_model.training_distance import reference
-from cxrfeat.evaluation.heads import registry
-from cxrfeat.evaluation.outcome import findings
-from cxrfeat.evaluation.outcome.summary import Summary, winner, without_slope
-from cxrfeat.evaluation.statistics import calling, extractor_comparison
+from cxrfeat.comparison.loaded_study import load_study
+from cxrfeat.comparison.saved_winner import SavedWinner, save_winner
+from cxrfeat.errors import InputError, UnknownNameError
+from cxrfeat.evaluation.heads.registry import find_heads, weighted
+from cxrfeat.evaluation.outcome.compared_study import ComparedStudy
+from cxrfeat.evaluation.statistics import calling, metrics
 from cxrfeat.evaluation.statistics.defined_metrics import check_defined
-from cxrfeat.evaluation.statistics.metrics import primary as primary_metric
-from cxrfeat.evaluation.statistics.patient_bootstrap import PatientResamples
-from cxrfeat.evaluation.statistics.patient_influence import TestPatients
-from cxrfeat.evaluation.study import design as designing
-from cxrfeat.evaluation.study import folds as folding
-from cxrfeat.evaluation.study import scorable_labels
-from cxrfeat.evaluation.study.alignment import Study, align, combined, with_outside
-from cxrfeat.evaluation.validation.calibration import METHODS
-from cxrfeat.evaluation.validation.cross_validation import CrossValidated, FoldDone, cross_validate
-from cxrfeat.evaluation.validation.learning_curve import learning_curves
+from cxrfeat.evaluation.statistics.extractor_comparison import hardly_decidable
+from cxrfeat.evaluation.study.design import REFITS, Asked, plan_comparison
+from cxrfeat.evaluation.study.enlarging import combined, with_outside
+from cxrfeat.evaluation.study.study import Study
+from cxrfeat.evaluation.validation.calibration import find_method
+from cxrfeat.evaluation.validation.cross_validation import FoldDone, cross_validate
+from cxrfeat.evaluation.validation.side_by_side import in_threads
 from cxrfeat.evaluation.validation.tuning import Plan
-from cxrfeat.reporting.checklist_files import write_checklist_and_card
+from cxrfeat.reporting.run_files import MODEL, as_written, files_of, with_page, write_run
 from cxrfeat.reporting.run_folder import RunFolder, new_run
-from cxrfeat.reporting.run_page import write_page
 from cxrfeat.reporting.used_files import used_files
-from cxrfeat.results import (
-    Comparison,
-    ExtractorScore,
-    Finding,
-    FitResult,
-    LearningCurve,
-    Score,
-    csv_text,
-    json_text,
-    latex_table,
-    markdown_table,
-    scores_csv,
-)
-from cxrfeat.version import __version__
+from cxrfeat.results import EmbeddingFile, FitResult, LearningCurve
 
 PathLike = str | os.PathLike[str]
 
@@ -177,141 +158,53 @@ def fit(
     'vgg16'
     """
     started = time.monotonic()
-    options = {
-        "embeddings": [Path(path).as_posix() for path in _several(embeddings)],
-        "head": None if head is None else list(head), "cv": cv, "repeats": repeats,
-        "split": split, "leave_out": leave_out, "groups": groups,
-        "splits": None if splits is None else str(splits),
-        "test": None if test is None else [str(path) for path in _several(test)],
-        "combine": list(combine or []), "include_gone": include_gone, "refit": refit,
-        "calibrate": calibrate, "class_weight": class_weight,
-        "metric": metric, "rope": rope, "specificity": specificity,
-        "threshold": threshold, "prevalence": prevalence,
-        "learning_curve": learning_curve, "seed": seed,
-    }  # fmt: skip
-    heads, unweighted = registry.weighted(registry.named(head), class_weight)
-    primary = primary_metric(metric)
-    _check_numbers(calibrate, rope, specificity, prevalence, jobs)
+    options = as_written(
+        embeddings=[Path(path).as_posix() for path in _several(embeddings)],
+        head=head, cv=cv, repeats=repeats, split=split, leave_out=leave_out, groups=groups,
+        splits=splits, test=None if test is None else _several(test), combine=combine or [],
+        include_gone=include_gone, refit=refit, calibrate=calibrate, class_weight=class_weight,
+        metric=metric, rope=rope, specificity=specificity, threshold=threshold,
+        prevalence=prevalence, learning_curve=learning_curve, seed=seed,
+    )  # fmt: skip
+    heads, unweighted = weighted(find_heads(head), class_weight)
+    primary = metrics.primary(metric)
+    method = find_method(calibrate)
+    _check_numbers(rope, specificity, prevalence, jobs)
     rule = calling.rule(threshold)
-    if refit not in designing.REFITS:
-        raise UnknownNameError("way to refit", refit, designing.REFITS, "(--refit)")
-    study = load_study(embeddings, include_gone=include_gone)
-    outside_from = None
-    if test is not None:
-        study, outside_from = with_outside(study, load_study(test, include_gone=include_gone))
-    study = replace(
-        study, extractors=[*study.extractors, *(combined(study, name) for name in combine or [])]
-    )
-    found: list[Finding] = []
-    if study.kind == "multilabel":
-        folds_needed = cv if not (split or splits or leave_out or test) else 1
-        together, _, _ = designing.patients_of(study, groups)
-        study, found = scorable_labels.without_rare_labels(study, folds_needed, together)
-    else:
-        study = scorable_labels.without_empty_classes(study)
-    asked = designing.Asked(
+    if refit not in REFITS:
+        raise UnknownNameError("way to refit", refit, REFITS, "(--refit)")
+    study, outside_from = _load(embeddings, test, combine, include_gone)
+    asked = Asked(
         cv, repeats, split, leave_out, groups, None if splits is None else Path(splits), seed
     )
-    design = designing.design(study, asked, outside_from)
-    if study.kind == "multilabel":
-        study, unlearned = scorable_labels.without_unlearned_labels(study, design.folds)
-        found += unlearned
+    study, design = plan_comparison(study, asked, outside_from)
+    plan = Plan(heads, primary, study.kind == "multiclass", seed, method, specificity, rule)
     undefined = check_defined(study, design.folds, primary)
-    mend = (
-        f"a third {leave_out}, or one of the two as an outside set (--test), can do so"
-        if leave_out
-        else "more folds (--cv, --repeats) can do so"
-    )
-    hardly = extractor_comparison.hardly_decidable(design.folds, len(study.extractors), mend)
+    hardly = hardly_decidable(design.folds, len(study.extractors), _mend(leave_out))
     if warn is not None:
         for sentence in hardly:
             warn(sentence)
-    plan = Plan(
-        heads,
-        primary,
-        study.kind == "multiclass",
-        seed,
-        calibrate,  # type: ignore[arg-type]  # checked above
-        specificity,
-        rule,
-    )
-    run = new_run(out)
+    run, work = new_run(out), in_threads(jobs)
     try:
         validated = cross_validate(
             study.extractors, study.labels.astype(np.float64), design.groups, design.folds, plan,
-            jobs=jobs, progress=progress, patients=design.patients,
+            run=work, progress=progress, patients=design.patients,
         )  # fmt: skip
-        resamples = PatientResamples(len(study), design.patients, seed=seed)
-        tested = TestPatients(design.folds, design.patients, seed=seed)
-        summary = Summary(
-            study, design.folds, validated.outcomes, primary, resamples, prevalence,
-            tested, validated.retrained,
-        )  # fmt: skip
-        ranking = summary.ranking()
-        reports = summary.reports(ranking)
-        extractors, comparisons = _compare(summary, design, rope)
-        best = winner(ranking)
-        curves = _curves(study, design, ranking, plan, jobs) if learning_curve else []
-        kept, notes = _save_winner(
-            run, study, design, best, summary.nested(best.extractor), heads, plan,
-            "train" if test is not None else refit,
-        )  # fmt: skip
-        near, searched = findings.near_duplicates_across_folds(
-            study, design.folds, design.patients, seed
-        )
-        found += near
-        found += _findings(study, design, validated, ranking, best, extractors, comparisons, plan)
-        names = (
-            "scores.csv", "predictions.csv", "splits.json", "results.json", "table.md",
-            "table.tex", "checklist.csv", "model.skops", "model_card.md",
-        )  # fmt: skip
-        result = FitResult(
-            run=run.final,
-            metric=metric,
-            images=len(study),
-            patients=None if design.patients is None else len(np.unique(design.patients)),
-            classes=study.classes,
-            kind=study.kind,
-            folds=design.sentence,
-            options=options,
-            ranking=ranking,
-            reports=reports,
-            extractors=extractors,
-            comparisons=comparisons,
-            permuted={
-                one.name: float(np.mean(validated.permuted.get(one.name, np.nan)))
-                for one in study.extractors
-            },
-            curves=curves,
-            winner={"extractor": best.extractor, "head": best.head, **kept},
-            findings=found,
-            notes=[
-                *study.notes,
-                *design.notes,
-                *unweighted,
-                *searched,
-                *undefined,
-                *hardly,
-                *without_slope(reports),
-                *notes,
-            ],
-            seconds=round(time.monotonic() - started, 2),
-            files={
-                name: str(run.final / name)
-                for name in names
-                if not name.startswith("model") or (run.partial / "model.skops").exists()
-            },
-            versions=model.installed_versions(),
+        compared = ComparedStudy(study, design, validated, plan, rope, prevalence, work)
+        saved = save_winner(run.partial / MODEL, compared, "train" if test is not None else refit)
+        result = _result(
+            run, compared, saved, options,
+            [*unweighted, *compared.search_notes, *undefined, *hardly],
+            curves=compared.learning_curves if learning_curve else [],
             embeddings=[
-                *used_files(embedding_paths(embeddings), run.final),
-                *used_files(embedding_paths(test or []), run.final, outside=True),
+                *used_files(store.embedding_files(embeddings), run.final),
+                *used_files(store.embedding_files(test or []), run.final, outside=True),
             ],
-            decisions=calling.in_words(rule, plan.exclusive, specificity),
-            intervals=summary.intervals_over,
-        )
-        _write(run, result, design, study, summary, options)
+            started=started,
+        )  # fmt: skip
+        write_run(run, result, compared)
         if report:
-            result = _with_page(run, result, images)
+            result = with_page(run, result, images)
         run.finish()
     except BaseException:
         run.discard()
@@ -319,65 +212,13 @@ def fit(
     return result
 
 
-def _with_page(
-    run: RunFolder, result: FitResult, images: PathLike | Sequence[PathLike] | None
-) -> FitResult:
-    """Write the page into the run; scores are not lost because it cannot be made."""
-    try:
-        made = write_page(run.partial, images=images)
-    except CxrfeatError as error:
-        again = f"then cxrfeat report {result.run} makes it"
-        return replace(result, notes=[*result.notes, f"no report.html: {error}; {again}"])
-    written = {path.relative_to(run.partial).as_posix() for path in (made.page, *made.figures)}
-    files = {name: str(run.final / name) for name in sorted(written)}
-    return replace(result, files={**result.files, **files})
-
-
-def embedding_paths(embeddings: PathLike | Sequence[PathLike]) -> list[Path]:
-    """List the embedding files among files and folders, each once, in order.
-
-    Raises
-    ------
-    InputError
-        A path that does not exist, or a folder without embedding files.
-    """
-    found: list[Path] = []
-    for item in _several(embeddings):
-        path = Path(item)
-        if path.is_dir():
-            inside = sorted(path.glob("*.h5"))
-            if not inside:
-                raise InputError(
-                    f"no embedding file (*.h5) in {path}: run cxrfeat extract IMAGES --out {path}"
-                )
-            found += inside
-        elif path.exists():
-            found.append(path)
-        else:
-            raise InputError(f"{path} does not exist: run cxrfeat extract first")
-    return list(dict.fromkeys(found))
-
-
 def _several(paths: PathLike | Sequence[PathLike]) -> list[PathLike]:
     return [paths] if isinstance(paths, str | os.PathLike) else list(paths)
 
 
-def load_study(embeddings: PathLike | Sequence[PathLike], *, include_gone: bool = False) -> Study:
-    """Open embedding files and join them by image id, as `fit` does."""
-    with ExitStack() as stack:
-        files = [stack.enter_context(store.load(path)) for path in embedding_paths(embeddings)]
-        return align(files, include_gone=include_gone)
-
-
 def _check_numbers(
-    calibrate: str | None,
-    rope: float,
-    specificity: float,
-    prevalence: float | None,
-    jobs: int | None,
+    rope: float, specificity: float, prevalence: float | None, jobs: int | None
 ) -> None:
-    if calibrate is not None and calibrate not in METHODS:
-        raise UnknownNameError("calibration", calibrate, METHODS)
     if rope < 0:
         raise InputError(f"--rope {rope:g}: 0 or more is needed")
     if not 0 < specificity < 1:
@@ -388,172 +229,60 @@ def _check_numbers(
         raise InputError(f"--jobs {jobs}: at least 1 is needed; leave it out for one per core")
 
 
-def _compare(
-    summary: Summary, design: designing.Design, rope: float
-) -> tuple[list[ExtractorScore], list[Comparison]]:
-    extractors, evidence = summary.extractors()
-    tested = np.unique(np.concatenate([fold.test for fold in design.folds]))
-    pairs = extractor_comparison.compare(
-        extractors, evidence, design.folds, summary.metric, rope=rope, images=len(tested)
-    )
-    if len(design.folds) == 1 and _one_image_per_patient(design):
-        pairs = extractor_comparison.adjusted_over_all(
-            [_with_fixed_tests(summary, design, pair) for pair in pairs]
-        )
-    return extractors, pairs
+def _load(
+    embeddings: PathLike | Sequence[PathLike],
+    test: PathLike | Sequence[PathLike] | None,
+    combine: Sequence[str] | None,
+    include_gone: bool,
+) -> tuple[Study, int | None]:
+    """Open everything that is compared; where the images of an outside set begin, if there are."""
+    study, outside_from = load_study(embeddings, include_gone=include_gone), None
+    if test is not None:
+        study, outside_from = with_outside(study, load_study(test, include_gone=include_gone))
+    together = [combined(study, names) for names in combine or []]
+    return replace(study, extractors=[*study.extractors, *together]), outside_from
 
 
-def _one_image_per_patient(design: designing.Design) -> bool:
-    if design.patients is None:
-        return False
-    tested = design.patients[design.folds[0].test]
-    return len(np.unique(tested)) == len(tested)
+def _mend(leave_out: str | None) -> str:
+    if leave_out:
+        return f"a third {leave_out}, or one of the two as an outside set (--test), can do so"
+    return "more folds (--cv, --repeats) can do so"
 
 
-def _with_fixed_tests(summary: Summary, design: designing.Design, pair: Comparison) -> Comparison:
-    first, second = (summary.chosen(name)[1][0].probability for name in (pair.first, pair.second))
-    tests, p = extractor_comparison.on_fixed_test_set(
-        summary.truth[design.folds[0].test], first, second, summary.study.classes,
-        summary.exclusive,
-    )  # fmt: skip
-    return replace(pair, delong=tests, mcnemar=p)
-
-
-def _curves(
-    study: Study,
-    design: designing.Design,
-    ranking: Sequence[Score],
-    plan: Plan,
-    jobs: int | None,
-) -> list[LearningCurve]:
-    by_name = {head.name: head for head in plan.heads}
-    best: dict[str, registry.Head] = {}
-    for score in sorted(ranking, key=lambda score: score.head == registry.FLOOR):
-        best.setdefault(score.extractor, by_name[score.head])
-    return learning_curves(study, design.groups, design.folds, best, plan, jobs)
-
-
-def _findings(
-    study: Study,
-    design: designing.Design,
-    validated: CrossValidated,
-    ranking: Sequence[Score],
-    best: Score,
-    extractors: Sequence[ExtractorScore],
-    comparisons: Sequence[Comparison],
-    plan: Plan,
-) -> list[Finding]:
-    return [
-        *findings.patients_across_folds(design.folds, design.patients),
-        *findings.duplicates_across_folds(study, design.folds),
-        *findings.small_classes(study, design.folds, design.groups),
-        *findings.not_learned(study, design.folds),
-        *findings.shuffled_labels_predicted(validated.permuted),
-        *findings.control_not_beaten(extractors, comparisons, plan.metric),
-        *findings.no_better_than_dummy(ranking, design.folds, plan.metric),
-        *findings.winner_flattered(ranking, best, extractors, plan.metric),
-    ]
-
-
-def _save_winner(
+def _result(
     run: RunFolder,
-    study: Study,
-    design: designing.Design,
-    best: Score,
-    nested: Mapping[str, float],
-    heads: Sequence[registry.Head],
-    plan: Plan,
-    refit: str,
-) -> tuple[dict[str, Any], list[str]]:
-    """Refit and save. Returns what was saved, and notes."""
-    rows, unseen, fitted_on = designing.rows_to_refit(design.folds, refit)
-    extractor = next(one for one in study.extractors if one.name == best.extractor)
-    head = next(one for one in heads if one.name == best.head)
-    labels = study.labels[rows].astype(np.float64)
-    exclusive = study.kind == "multiclass"
-    # A class whose images only test is none that the model can answer.
-    taught = np.nansum(labels, axis=0) > 0 if exclusive else np.full(labels.shape[1], True)
-    labels = labels[:, taught]
-    classes = [name for name, kept in zip(study.classes, taught, strict=True) if kept]
-    known = None if design.groups is None else design.groups[rows]
-    estimator, tuned = refitting.refit(
-        head, extractor.X[rows], labels, known, plan, extractor.widths
-    )
-    settings = [one.setting for one in tuned]
-    above = refitting.thresholds(tuned, plan, len(classes))
-    kept: dict[str, Any] = {
-        "settings": settings,
-        "thresholds": dict(zip(classes, above, strict=True)),
-        "fitted_on": fitted_on,
-    }
-    like = reference(
-        extractor.X[rows], labels.argmax(axis=1) if exclusive else np.zeros(len(rows), int), known,
-        plan.seed,
-    )  # fmt: skip
-    training = {
-        "images": len(rows),
-        "patients": None if known is None else len(np.unique(known)),
-        "images_per_class": {
-            name: int(count) for name, count in zip(classes, np.nansum(labels, axis=0), strict=True)
-        },
-        "fitted_on": fitted_on,
-        "test_images_unseen": unseen,
-        "settings": settings,
-        "decisions": calling.in_words(plan.threshold, exclusive, plan.specificity),
-        **({"specificity_of_thresholds": plan.specificity} if exclusive else {}),
-        "folds": design.sentence,
-        "scores": _finite(nested),
-        "scores_as_ranked": _finite(best.mean),
-    }
-    saved = model.Model(
-        estimator=estimator,
-        head=best.head,
-        classes=classes,
-        kind=study.kind,
-        extractor=best.extractor,
-        spec=extractor.spec,
-        fingerprint=extractor.fingerprint,
-        dimension=int(extractor.X.shape[1]),
-        thresholds=kept["thresholds"],
-        training=training,
-        versions={**model.installed_versions(), "cxrfeat": __version__},
-        reference=None if like is None else like.plain(),
-        probe=refitting.probe(estimator, extractor.X[rows], labels),
-    )
-    notes = [
-        f"the model does not know '{name}': it was fitted on no image of it"
-        for name, there in zip(study.classes, taught, strict=True)
-        if not there
-    ]
-    if refit == "all" and len(design.folds) == 1:
-        notes.append(f"the saved model was fitted on {fitted_on}")
-    try:
-        model.save(run.partial / "model.skops", saved)
-    except InputError as error:
-        # A classifier from elsewhere may not be storable; that is no reason to lose the scores.
-        return kept, [f"the winner was not saved: {error}"]
-    return kept, notes
-
-
-def _finite(scores: Mapping[str, float]) -> dict[str, float]:
-    return {name: round(value, 6) for name, value in scores.items() if np.isfinite(value)}
-
-
-def _write(
-    run: RunFolder,
-    result: FitResult,
-    design: designing.Design,
-    study: Study,
-    summary: Summary,
+    compared: ComparedStudy,
+    saved: SavedWinner,
     options: dict[str, Any],
-) -> None:
-    scheme = {"folds": design.sentence, **options}
-    plain = result.as_json()
-    patients = design.patients
-    run.write("splits.json", folding.to_json(design.folds, study.ids, scheme, patients))
-    run.write("scores.csv", scores_csv(result.ranking, result.metric))
-    run.write("predictions.csv", csv_text(*summary.predictions()))
-    run.write("table.md", markdown_table(plain))
-    run.write("table.tex", latex_table(plain))
-    run.write("results.json", json_text(plain))
-    write_checklist_and_card(run, plain)
+    said: Sequence[str],
+    *,
+    curves: list[LearningCurve],
+    embeddings: list[EmbeddingFile],
+    started: float,
+) -> FitResult:
+    study, design, plan = compared.study, compared.design, compared.plan
+    return FitResult(
+        run=run.final,
+        metric=plan.metric.name,
+        images=len(study),
+        patients=None if design.patients is None else len(np.unique(design.patients)),
+        classes=study.classes,
+        kind=study.kind,
+        folds=design.sentence,
+        options=options,
+        ranking=compared.ranking,
+        reports=compared.reports,
+        extractors=compared.extractors,
+        comparisons=compared.comparisons,
+        permuted=compared.permuted,
+        curves=curves,
+        winner=saved.facts,
+        findings=compared.findings,
+        notes=[*study.notes, *design.notes, *said, *compared.report_notes, *saved.notes],
+        files=files_of(run),
+        versions=model.installed_versions(),
+        embeddings=embeddings,
+        decisions=calling.in_words(plan.threshold, plan.exclusive, plan.specificity),
+        intervals=compared.intervals_over,
+        seconds=round(time.monotonic() - started, 2),  # last: the answers above are computed here
+    )

@@ -17,7 +17,7 @@ from cxrfeat.evaluation.outcome.image_difficulty import (
     answers,
     confidently_wrong,
     hardest,
-    named,
+    label_texts,
 )
 from cxrfeat.evaluation.outcome.principal_plane import principal_plane
 from cxrfeat.evaluation.outcome.saved_run import SavedRun
@@ -75,7 +75,7 @@ def content_of(
     hard = hardest(trusted or [of_winner.agreement], GALLERY)
     # Of one extractor the hardest images are those that it got most confidently wrong.
     sure = confidently_wrong(of_winner, GALLERY) if len(trusted) > 1 else []
-    labels = named(saved, saved.truth == 1, np.asarray(np.isfinite(saved.truth).any(axis=1)))
+    labels = label_texts(saved, saved.truth == 1, np.asarray(np.isfinite(saved.truth).any(axis=1)))
     files, notes = _open_embeddings(folder, results)
     try:
         shown = _shown_rows(labels, of_winner, [*hard, *sure])

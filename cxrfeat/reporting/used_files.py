@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from cxrfeat import store
-from cxrfeat.evaluation.study.alignment import is_control
+from cxrfeat.evaluation.study.study import is_control
 from cxrfeat.results import EmbeddingFile
 
 

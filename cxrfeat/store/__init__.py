@@ -2,6 +2,7 @@
 
 from cxrfeat.store.description import FileInfo, describe
 from cxrfeat.store.format1 import DONE, FAILED, PENDING
+from cxrfeat.store.listing import embedding_files
 from cxrfeat.store.lock import FileLock
 from cxrfeat.store.merging import Merged, merge
 from cxrfeat.store.reader import Embeddings, KnownRow, Origin, known, load
@@ -24,6 +25,7 @@ __all__ = [
     "StoreWriter",
     "Verification",
     "describe",
+    "embedding_files",
     "known",
     "load",
     "merge",

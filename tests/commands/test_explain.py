@@ -261,7 +261,8 @@ def test_other_linear_models_are_explained_exactly(
 
 def refitted_side_by_side(fit: FitResult, folder: Path, out: Path) -> Path:
     """Save a model of both extractors, whichever one of the three won the comparison."""
-    from cxrfeat.evaluation.study.alignment import align, combined
+    from cxrfeat.evaluation.study.alignment import align
+    from cxrfeat.evaluation.study.enlarging import combined
     from cxrfeat.store import load
 
     files = [load(path) for path in sorted((folder / "embeddings" / "side by side").glob("*.h5"))]

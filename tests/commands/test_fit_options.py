@@ -17,7 +17,7 @@ from cxrfeat import model
 from cxrfeat.commands.fit import fit as fit_with_page
 from cxrfeat.errors import CxrfeatError, InputError, SpecMismatchError, UnknownNameError
 from cxrfeat.evaluation.outcome import findings
-from cxrfeat.evaluation.study import design
+from cxrfeat.evaluation.study import scorable_labels
 from cxrfeat.results import latex_table, markdown_table
 from cxrfeat.tables import read_table
 from tests.evaluation.made import blobs, write_file
@@ -425,7 +425,7 @@ def test_every_label_is_scored_where_it_is_known_as_by_hand() -> None:
 def test_a_label_with_too_few_positives_is_reported_not_scored() -> None:
     path, _ = multilabel()
     result = fit(path, head=["logreg"])
-    (finding,) = (f for f in result.findings if f.code == design.TOO_RARE)
+    (finding,) = (f for f in result.findings if f.code == scorable_labels.TOO_RARE)
     assert finding.detail == {
         "label": "Hernia",
         "positive": 3,
@@ -478,7 +478,7 @@ def test_a_label_that_one_fold_cannot_learn_is_not_scored_there_and_this_is_said
 ) -> None:
     path = hospitals(elsewhere=elsewhere)
     result = fit(path, head=["logreg", "linear_svm"], leave_out="site")
-    (finding,) = (f for f in result.findings if f.code == design.NOT_LEARNED)
+    (finding,) = (f for f in result.findings if f.code == scorable_labels.NOT_LEARNED)
     assert finding.detail["label"] == "Mass"
     if np.isnan(elsewhere):  # no fold that learned the label has it known among its test images
         assert result.classes == ["Effusion"]
@@ -496,7 +496,7 @@ def test_a_label_that_one_fold_cannot_learn_is_not_scored_there_and_this_is_said
 def test_a_label_that_no_fold_can_learn_is_left_out_and_this_is_said() -> None:
     result = fit(hospitals(elsewhere=0.0), head=["logreg"], split=True)
     assert result.classes == ["Effusion"]
-    (finding,) = (f for f in result.findings if f.code == design.NOT_LEARNED)
+    (finding,) = (f for f in result.findings if f.code == scorable_labels.NOT_LEARNED)
     assert "label 'Mass' is not scored" in finding.message
 
 
@@ -511,7 +511,7 @@ def test_a_label_whose_positives_are_all_of_one_patient_is_too_rare() -> None:
     )  # fmt: skip
     result = fit(path, head=["logreg"])
     assert result.classes == ["Effusion"]
-    (finding,) = (f for f in result.findings if f.code == design.TOO_RARE)
+    (finding,) = (f for f in result.findings if f.code == scorable_labels.TOO_RARE)
     assert finding.detail["patients"] == [1, 9]
     by_image = fit(path, head=["logreg"], groups="none")
     assert by_image.classes == ["Effusion", "Hernia"]
@@ -523,7 +523,7 @@ def test_a_class_that_a_left_out_hospital_has_alone_is_said_to_be_missed() -> No
     result = fit(
         write_file(Path("s.h5"), X, y, meta={"site": site}), head=["lda"], leave_out="site"
     )
-    (finding,) = (f for f in result.findings if f.code == design.NOT_LEARNED)
+    (finding,) = (f for f in result.findings if f.code == scorable_labels.NOT_LEARNED)
     assert finding.detail == {"label": "streaked", "folds": ["alone"]}
     assert "never the answer" in finding.message
 
@@ -605,7 +605,7 @@ def test_every_code_is_described_in_the_docs() -> None:
     text = (Path(__file__).parents[2] / "docs" / "results.md").read_text()
     codes = [v for k, v in vars(findings).items() if k.isupper() and isinstance(v, str)]
     assert len(codes) >= 8
-    for code in [*codes, design.TOO_RARE]:
+    for code in [*codes, scorable_labels.TOO_RARE]:
         assert f"`{code}`" in text
 
 

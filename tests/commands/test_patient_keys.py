@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import cxrfeat
-from cxrfeat.commands.fit import load_study
+from cxrfeat.comparison.loaded_study import load_study
 from cxrfeat.errors import InputError
 from cxrfeat.images.dicom import patient_key
 from cxrfeat.inputs import Dataset

@@ -60,7 +60,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # All of them tell the stripes apart: have the combination saved, whoever comes first.
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            "cxrfeat.commands.fit.winner",
+            "cxrfeat.evaluation.outcome.compared_study.winner",
             lambda ranked: next(s for s in ranked if "+" in s.extractor),
         )
         both = [f"{one.stem}+{other.stem}"]

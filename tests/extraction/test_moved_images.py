@@ -17,7 +17,7 @@ import cxrfeat
 import cxrfeat.extraction.changed_images as changed
 from cxrfeat.cli import app
 from cxrfeat.commands.extract import ExtractResult
-from cxrfeat.commands.fit import load_study
+from cxrfeat.comparison.loaded_study import load_study
 from cxrfeat.store import Changes
 
 SMALL = {"backbone": ["squeezenet1_1"], "weights": ["random"], "image_size": 32, "device": "cpu"}

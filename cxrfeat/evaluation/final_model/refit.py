@@ -10,7 +10,7 @@ from threadpoolctl import threadpool_limits
 
 from cxrfeat.arrays import Groups, Matrix, Matrix32
 from cxrfeat.estimators import PerLabel, RowByRow
-from cxrfeat.evaluation.heads.registry import Head
+from cxrfeat.evaluation.heads.head import Head, fit_estimator
 from cxrfeat.evaluation.heads.standardised_fold import SharedFold
 from cxrfeat.evaluation.statistics.calling import fallback
 from cxrfeat.evaluation.statistics.metrics import CUT
@@ -110,7 +110,7 @@ def _fitted(
 ) -> Any:
     n_classes = int(problem.y.max()) + 1
     estimator = head.estimator(found.setting, len(problem.rows), seed, widths, n_classes)
-    estimator.fit(X[problem.rows], problem.y[problem.rows])
+    estimator = fit_estimator(estimator, X, problem.rows, problem.y)
     calibration = found.calibration
     if calibration is None and head.gives == "decisions":
         calibration = unfitted_link(n_classes)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,9 +10,8 @@ import xgboost
 
 from cxrfeat.arrays import Matrix, RowNumbers
 from cxrfeat.estimators import balanced_weights, boosting_parameters, two_columns
+from cxrfeat.evaluation.heads.head import Setting
 from cxrfeat.evaluation.heads.standardised_fold import SharedFold
-
-Setting = dict[str, Any]
 
 PATIENCE = 20
 """Rounds without a better log-loss on the held-out part before training stops."""

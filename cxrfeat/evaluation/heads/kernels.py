@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.svm import SVC
 
 from cxrfeat.arrays import Matrix, RowNumbers
+from cxrfeat.evaluation.heads.head import Setting
 from cxrfeat.evaluation.heads.standardised_fold import SharedFold
-
-Setting = dict[str, Any]
 
 
 def knn_path(

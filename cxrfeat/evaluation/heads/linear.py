@@ -7,7 +7,6 @@ settings and inner folds at once.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,10 +14,9 @@ from scipy.linalg import cho_factor, cho_solve
 
 from cxrfeat.arrays import Matrix, Matrix32, RowNumbers
 from cxrfeat.estimators import balanced_weights, softmax
+from cxrfeat.evaluation.heads.head import Setting
 from cxrfeat.evaluation.heads.linear_solver import Loss, Penalised, minimise
 from cxrfeat.evaluation.heads.standardised_fold import SharedFold
-
-Setting = dict[str, Any]
 
 
 def _row_weights(y: npt.NDArray[np.intp], settings: Sequence[Setting]) -> Matrix | None:

@@ -1,102 +1,28 @@
-"""The heads: one entry each. A head is a scikit-learn estimator and a fast way along its grid.
-
-The estimator is what a model file holds and the reference for the scores; the path gives the
-same scores for many settings and folds at once, from work that they share.
-"""
+"""The heads: one entry each. What a head consists of says `cxrfeat.evaluation.heads.head`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from importlib import import_module
-from typing import Any, Literal, Protocol
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.base import clone, is_classifier
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, LinearSVC
 
 from cxrfeat.arrays import Matrix, RowNumbers
 from cxrfeat.errors import InputError, UnknownNameError
-from cxrfeat.estimators import BlockScaler, BoostedTrees, raw_scores
+from cxrfeat.estimators import BoostedTrees
 from cxrfeat.evaluation.heads.boosting import boosting_path
+from cxrfeat.evaluation.heads.head import Head, Setting, scaled, weight_of
+from cxrfeat.evaluation.heads.imported import imported
 from cxrfeat.evaluation.heads.kernels import knn_path, svm_rbf_path
 from cxrfeat.evaluation.heads.linear import lda_path, linear_svm_path, logistic_path
 from cxrfeat.evaluation.heads.standardised_fold import SharedFold
-
-Setting = dict[str, Any]
-
-
-class Path(Protocol):
-    """A fast way along the grid of a head."""
-
-    def __call__(
-        self,
-        fold: SharedFold,
-        y: npt.NDArray[np.intp],
-        pairs: Sequence[tuple[RowNumbers, RowNumbers]],
-        settings: Sequence[Setting],
-        seed: int,
-    ) -> list[Matrix]:
-        """Score held-out rows for every setting, from a fold's shared work.
-
-        For each pair of rows to fit and rows to score, an array of shape (settings, rows, K).
-        """
-        ...
-
-
-class Factory(Protocol):
-    """What makes the classifier of a head."""
-
-    def __call__(
-        self, s: Setting, n: int, seed: int, widths: Sequence[int] = (), n_classes: int = 2, /
-    ) -> Any:
-        """Make an unfitted scikit-learn classifier for n training rows, its scaling included.
-
-        `widths` are the dimensions of the extractors that stand side by side, if there are
-        several: a classifier that scales its input gives them the same weight. `n_classes` are
-        told apart.
-        """
-        ...
-
-
-@dataclass(frozen=True)
-class Head:
-    """One way from embeddings to probabilities.
-
-    Attributes
-    ----------
-    name : str
-    what : str
-        For people, in a few words.
-    grid : tuple of dict
-        The settings tried inside the training folds, the simplest first.
-    estimator : Factory
-        What is saved; the path gives the scores of the same.
-    path : Path
-    gives : "probabilities" or "decisions"
-        What the path returns; decisions are Platt-scaled on held-out rows.
-    inner : int
-        Of the three inner folds, how many it is tuned on where there are many images; the gains
-        by which heads are chosen are then those of the fewest that any head of a run has.
-    weighs : bool
-        Whether estimator and path read ``class_weight`` in a setting: None or ``"balanced"``.
-    """
-
-    name: str
-    what: str
-    grid: tuple[Setting, ...]
-    estimator: Factory
-    path: Path
-    gives: Literal["probabilities", "decisions"] = "probabilities"
-    inner: int = 3
-    weighs: bool = False
 
 
 def dummy_path(
@@ -115,18 +41,49 @@ def dummy_path(
     ]
 
 
-def _scaled(widths: Sequence[int], classifier: Any) -> Any:
-    blocks = [BlockScaler(list(widths))] if len(widths) > 1 else []
-    return make_pipeline(StandardScaler(), *blocks, classifier)
+def _logreg(
+    s: Setting, n: int, seed: int, widths: Sequence[int] = (), n_classes: int = 2, /
+) -> Any:
+    return scaled(widths, LogisticRegression(C=s["C"], max_iter=5000, class_weight=weight_of(s)))
 
 
-def _weight(setting: Setting) -> str | None:
-    return setting.get("class_weight")
+def _linear_svm(
+    s: Setting, n: int, seed: int, widths: Sequence[int] = (), n_classes: int = 2, /
+) -> Any:
+    weight = weight_of(s)
+    machine = LinearSVC(
+        C=s["C"], dual="auto", max_iter=20_000, random_state=seed, class_weight=weight
+    )
+    return scaled(widths, machine)
 
 
-def _priors(setting: Setting, n_classes: int) -> list[float] | None:
-    """Discriminant analysis has no weights: equal priors do the same to its classes."""
-    return [1 / n_classes] * n_classes if _weight(setting) else None
+def _lda(s: Setting, n: int, seed: int, widths: Sequence[int] = (), n_classes: int = 2, /) -> Any:
+    # Discriminant analysis has no weights: equal priors do the same to its classes.
+    priors = [1 / n_classes] * n_classes if weight_of(s) else None
+    analysis = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=s["shrinkage"], priors=priors)
+    return scaled(widths, analysis)
+
+
+def _knn(s: Setting, n: int, seed: int, widths: Sequence[int] = (), n_classes: int = 2, /) -> Any:
+    nearest = min(s["n_neighbors"], n)
+    return scaled(widths, KNeighborsClassifier(nearest, metric="cosine", algorithm="brute"))
+
+
+def _svm_rbf(
+    s: Setting, n: int, seed: int, widths: Sequence[int] = (), n_classes: int = 2, /
+) -> Any:
+    machine = SVC(C=s["C"], gamma="scale", cache_size=500, class_weight=weight_of(s))
+    return scaled(widths, machine)
+
+
+def _xgboost(
+    s: Setting, n: int, seed: int, widths: Sequence[int] = (), n_classes: int = 2, /
+) -> Any:
+    return BoostedTrees(s["n_estimators"], seed, weight_of(s))
+
+
+def _dummy(s: Setting, n: int, seed: int, widths: Sequence[int] = (), n_classes: int = 2, /) -> Any:
+    return DummyClassifier(strategy="prior")
 
 
 def _grid(name: str, *values: float) -> tuple[Setting, ...]:
@@ -146,9 +103,7 @@ HEADS: dict[str, Head] = {
             "logreg",
             "multinomial logistic regression, L2",
             _grid("C", 1e-4, 1e-3, 1e-2, 1e-1, 1.0),
-            lambda s, n, seed, widths=(), k=2: _scaled(
-                widths, LogisticRegression(C=s["C"], max_iter=5000, class_weight=_weight(s))
-            ),
+            _logreg,
             logistic_path,
             weighs=True,
         ),
@@ -156,16 +111,7 @@ HEADS: dict[str, Head] = {
             "linear_svm",
             "linear support vector machine, one against the rest",
             _grid("C", 1e-5, 1e-4, 1e-3, 1e-2, 1e-1),
-            lambda s, n, seed, widths=(), k=2: _scaled(
-                widths,
-                LinearSVC(
-                    C=s["C"],
-                    dual="auto",
-                    max_iter=20_000,
-                    random_state=seed,
-                    class_weight=_weight(s),
-                ),
-            ),
+            _linear_svm,
             linear_svm_path,
             "decisions",
             weighs=True,
@@ -174,12 +120,7 @@ HEADS: dict[str, Head] = {
             "lda",
             "linear discriminant analysis with a shrunk covariance",
             _grid("shrinkage", 0.9, 0.5, 0.2, 0.05, 0.01),
-            lambda s, n, seed, widths=(), k=2: _scaled(
-                widths,
-                LinearDiscriminantAnalysis(
-                    solver="lsqr", shrinkage=s["shrinkage"], priors=_priors(s, k)
-                ),
-            ),
+            _lda,
             lda_path,
             weighs=True,
         ),
@@ -187,19 +128,14 @@ HEADS: dict[str, Head] = {
             "knn",
             "k nearest neighbours by cosine",
             _grid("n_neighbors", 41, 21, 11, 5, 3),
-            lambda s, n, seed, widths=(), k=2: _scaled(
-                widths,
-                KNeighborsClassifier(min(s["n_neighbors"], n), metric="cosine", algorithm="brute"),
-            ),
+            _knn,
             knn_path,
         ),
         Head(
             "svm_rbf",
             "support vector machine with a Gaussian kernel",
             _grid("C", 0.1, 1.0, 10.0, 100.0, 1000.0),
-            lambda s, n, seed, widths=(), k=2: _scaled(
-                widths, SVC(C=s["C"], gamma="scale", cache_size=500, class_weight=_weight(s))
-            ),
+            _svm_rbf,
             svm_rbf_path,
             "decisions",
             weighs=True,
@@ -208,7 +144,7 @@ HEADS: dict[str, Head] = {
             "xgboost",
             "gradient-boosted trees",
             _grid("n_estimators", 10, 25, 50, 75, 100),
-            lambda s, n, seed, widths=(), k=2: BoostedTrees(s["n_estimators"], seed, _weight(s)),
+            _xgboost,
             boosting_path,
             inner=1,
             weighs=True,
@@ -217,14 +153,14 @@ HEADS: dict[str, Head] = {
             FLOOR,
             "the share of each class, whatever the image: the floor",
             ({},),
-            lambda s, n, seed, widths=(), k=2: DummyClassifier(strategy="prior"),
+            _dummy,
             dummy_path,
         ),
     )
 }
 
 
-def named(names: Sequence[str] | None) -> list[Head]:
+def find_heads(names: Sequence[str] | None) -> list[Head]:
     """Look heads up by name or import path (``module:Class``); all named ones for None.
 
     Raises
@@ -236,7 +172,7 @@ def named(names: Sequence[str] | None) -> list[Head]:
     """
     if names is None:
         return list(HEADS.values())
-    return [_named(name) for name in dict.fromkeys(names)]
+    return [_find(name) for name in dict.fromkeys(names)]
 
 
 def weighted(heads: Sequence[Head], class_weight: str | None) -> tuple[list[Head], list[str]]:
@@ -285,7 +221,7 @@ def weighted(heads: Sequence[Head], class_weight: str | None) -> tuple[list[Head
     ], notes if said else []
 
 
-def _named(name: str) -> Head:
+def _find(name: str) -> Head:
     if name in HEADS:
         return HEADS[name]
     if ":" in name:
@@ -293,71 +229,3 @@ def _named(name: str) -> Head:
     raise UnknownNameError(
         "head", name, HEADS, "Any classifier of scikit-learn goes by module:Class."
     )
-
-
-def imported(path: str) -> Head:
-    """Make a head of a scikit-learn classifier by its import path, with its setting.
-
-    Parameters
-    ----------
-    path
-        ``module:Class`` for a class with its default setting, or ``module:name`` for an unfitted
-        classifier, such as a pipeline with a PCA.
-
-    Raises
-    ------
-    InputError
-        No such module or name, or not a classifier.
-    """
-    module, _, name = path.partition(":")
-    try:
-        kind = getattr(import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise InputError(
-            f"head '{path}' cannot be imported ({error}): give module:Class, e.g."
-            " sklearn.ensemble:ExtraTreesClassifier; a module of your own has to be on PYTHONPATH"
-        ) from error
-    if not all(hasattr(kind, m) for m in ("fit", "get_params")):
-        raise InputError(f"head '{path}' is not a scikit-learn classifier: it has no fit")
-    try:
-        example = kind() if isinstance(kind, type) else clone(kind)
-    except TypeError as error:
-        raise InputError(f"head '{path}' needs arguments ({error}): give another") from error
-    if not is_classifier(example):
-        raise InputError(f"head '{path}' is not a classifier")
-    gives: Literal["probabilities", "decisions"]
-    if hasattr(example, "predict_proba"):
-        gives = "probabilities"
-    elif hasattr(example, "decision_function"):
-        gives = "decisions"
-    else:
-        raise InputError(f"head '{path}' gives neither probabilities nor decision scores")
-
-    def parameters(wanted: str) -> list[str]:
-        return [name for name in example.get_params() if name.split("__")[-1] == wanted]
-
-    def estimator(
-        setting: Setting, n: int, seed: int, widths: Sequence[int] = (), n_classes: int = 2, /
-    ) -> Any:
-        given: dict[str, Any] = dict.fromkeys(parameters("random_state"), seed)
-        if weight := _weight(setting):
-            given.update(dict.fromkeys(parameters("class_weight"), weight))
-        return _scaled(widths, clone(example).set_params(**given))
-
-    def path_of(
-        fold: SharedFold,
-        y: npt.NDArray[np.intp],
-        pairs: Sequence[tuple[RowNumbers, RowNumbers]],
-        settings: Sequence[Setting],
-        seed: int,
-    ) -> list[Matrix]:
-        results = []
-        for fit, val in pairs:
-            fitted = estimator(settings[0], len(fit), seed, fold.widths)
-            fitted.fit(fold.raw[fit], y[fit])
-            results.append(raw_scores(fitted, gives, fold.raw[val])[None])
-        return results
-
-    what = f"{name} with its {'default' if isinstance(kind, type) else 'own'} setting"
-    weighs = bool(parameters("class_weight"))
-    return Head(path, what, ({},), estimator, path_of, gives, weighs=weighs)

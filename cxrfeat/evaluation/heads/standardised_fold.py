@@ -95,8 +95,7 @@ class SharedFold:
         """
         norms = self.squared_norms
         distance = norms[:, None] + norms[None, : self.n_train] - 2.0 * self.gram
-        variance = float(self.X[: self.n_train].var(dtype=np.float64))
-        gamma = 1.0 / (self.dimension * variance) if variance > 0 else 1.0
+        gamma = gaussian_width(self.X[: self.n_train])
         np.maximum(distance, 0.0, out=distance)
         return np.exp(-gamma * distance.astype(np.float64))
 
@@ -108,3 +107,9 @@ class SharedFold:
         similarity = np.divide(self.gram, length[:, None], dtype=np.float32)
         similarity /= length[None, : self.n_train]
         return similarity
+
+
+def gaussian_width(X: npt.NDArray[np.floating]) -> float:
+    """Width of the Gaussian kernel: scikit-learn's ``gamma="scale"`` on rows X of shape (n, D)."""
+    variance = float(X.var(dtype=np.float64))
+    return 1.0 / (X.shape[1] * variance) if variance > 0 else 1.0

@@ -1,4 +1,6 @@
-"""What the folds found: tables, findings, and the run read again from its folder.
+"""What the folds found: `compared_study` is asked; it computes each answer when it is asked for.
 
-Imports all of `evaluation` but `final_model`; imported by `commands` and `reporting`.
+`out_of_fold` holds what the answers come from, one module has each of them. `saved_run` reads a run
+again from its folder. Imports all of `evaluation` but `final_model`; imported by `commands`,
+`comparison` and `reporting`.
 """

@@ -14,9 +14,9 @@ from cxrfeat.evaluation.outcome.near_copies import LEVEL as NEAR_LEVEL
 from cxrfeat.evaluation.outcome.near_copies import WORK, NearCopies, near_copies
 from cxrfeat.evaluation.statistics.metrics import Metric
 from cxrfeat.evaluation.statistics.paired_tests import corrected_t, size_ratio
-from cxrfeat.evaluation.study.alignment import Study
 from cxrfeat.evaluation.study.folds import Fold
 from cxrfeat.evaluation.study.scorable_labels import NOT_LEARNED, learnable, scorable
+from cxrfeat.evaluation.study.study import Study
 from cxrfeat.results import Comparison, ExtractorScore, Finding, Score
 
 PATIENTS_ACROSS = "patients-across-folds"

@@ -56,13 +56,13 @@ def answers(run: SavedRun, extractor: str, head: str) -> Answers:
     agreement = of_truth.min(axis=1)
     return Answers(
         probability=p,
-        predicted=named(run, decided, tested),
+        predicted=label_texts(run, decided, tested),
         agreement=np.where(np.isfinite(agreement), agreement, np.nan),
         wrong=np.asarray((known & (decided != (run.truth == 1))).any(axis=1)),
     )
 
 
-def named(
+def label_texts(
     run: SavedRun, held: npt.NDArray[np.bool_], tested: npt.NDArray[np.bool_] | None = None
 ) -> list[str]:
     """Write labels as ``predictions.csv`` does, "none" where no label of several holds."""

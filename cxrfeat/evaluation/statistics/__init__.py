@@ -1,4 +1,5 @@
 """Metrics, intervals and tests: what numbers say, and how sure they are.
 
-Imports `study`; imported by everything above it.
+`metrics` comes first; then intervals (`patient_influence`, `intervals`, `patient_bootstrap`), then
+pairs (`paired_tests`, `extractor_comparison`). Imports `study`; imported by everything above it.
 """

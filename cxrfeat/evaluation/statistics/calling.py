@@ -13,7 +13,7 @@ import numpy as np
 
 from cxrfeat.arrays import Matrix
 from cxrfeat.errors import InputError, UnknownNameError
-from cxrfeat.evaluation.statistics.metrics import CUT, threshold_at_specificity
+from cxrfeat.evaluation.statistics.metrics.decisions import CUT, threshold_at_specificity
 
 Rule = str | float
 """A name of `RULES`, or one probability for every label."""

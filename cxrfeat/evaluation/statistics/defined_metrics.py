@@ -9,8 +9,8 @@ import numpy as np
 from cxrfeat.arrays import RowNumbers
 from cxrfeat.errors import InputError
 from cxrfeat.evaluation.statistics.metrics import METRICS, Metric
-from cxrfeat.evaluation.study.alignment import Study
 from cxrfeat.evaluation.study.folds import Fold
+from cxrfeat.evaluation.study.study import Study
 
 
 def check_defined(study: Study, folds: Sequence[Fold], primary: Metric) -> list[str]:

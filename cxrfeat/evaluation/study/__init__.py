@@ -1,4 +1,5 @@
-"""What is compared: embeddings joined by image, labels that can be scored, the folds.
+"""What is compared: a study, out of files that are joined by image; its labels; its folds.
 
-Imports nothing else of `evaluation`; imported by all of it.
+In reading order: `study`, `alignment`, `enlarging`, `scorable_labels`, `folds`, `design`. Imports
+nothing else of `evaluation`; imported by all of it.
 """

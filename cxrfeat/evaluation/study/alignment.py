@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from cxrfeat.arrays import Matrix32
-from cxrfeat.errors import InputError, SpecMismatchError, UnknownNameError
+from cxrfeat.errors import InputError
+from cxrfeat.evaluation.study.study import Extractor, Study, is_control
 from cxrfeat.inputs import LabelKind
-from cxrfeat.spec import difference, fingerprint
 
 DONE = 1
 """The value of ``status`` of a row that holds an embedding (format 1)."""
@@ -51,75 +50,6 @@ class _EmbeddingFile(Protocol):
     @property
     def dimension(self) -> int: ...
     def numpy(self, ids: Sequence[str] | None = None) -> Matrix32: ...
-
-
-@dataclass(frozen=True)
-class Extractor:
-    """One extractor's embeddings of the aligned images.
-
-    Attributes
-    ----------
-    name : str
-        The stem of the file.
-    X : ndarray of float32, shape (N, D)
-    control : bool
-        Whether the weights are random, so that a score shows the architecture alone.
-    spec, fingerprint
-        What decides the meaning of the numbers.
-    widths : tuple of int
-        Dimensions of the extractors that stand side by side in `X`; empty for a single one.
-    """
-
-    name: str
-    X: Matrix32
-    control: bool
-    spec: dict[str, Any]
-    fingerprint: str
-    widths: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True)
-class Study:
-    """The images that every extractor has, with what is known about them.
-
-    Attributes
-    ----------
-    ids : list of str, length N
-    labels : ndarray of float32, shape (N, L)
-        0 or 1 per class, NaN where unknown (multi-label only).
-    sha256 : list of str, length N
-    meta : dict of str to ndarray of str, shape (N,)
-    extractors : list of Extractor
-    notes : list of str
-        How many images were left out, and why.
-    patient_key : str
-        Which key the patients were hashed with; "" where they were not.
-    """
-
-    ids: list[str]
-    classes: list[str]
-    kind: LabelKind
-    labels: Matrix32
-    sha256: list[str]
-    meta: dict[str, npt.NDArray[np.str_]]
-    extractors: list[Extractor]
-    notes: list[str]
-    patient_key: str = ""
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    @property
-    def y(self) -> npt.NDArray[np.intp]:
-        """The class of each image, shape (N,); multi-class only."""
-        return np.asarray(self.labels.argmax(axis=1))
-
-
-def is_control(spec: Mapping[str, Any]) -> bool:
-    """Whether embeddings come from random weights."""
-    weights = spec.get("weights")
-    name = weights.get("name", "") if isinstance(weights, Mapping) else ""
-    return str(name).startswith("random")
 
 
 def align(files: Sequence[_EmbeddingFile], *, include_gone: bool = False) -> Study:
@@ -308,110 +238,3 @@ def _extractor(file: _EmbeddingFile, ids: Sequence[str]) -> Extractor:
             f" '{ids[int(np.flatnonzero(broken)[0])]}': delete the file and extract again"
         )
     return Extractor(file.name, X, is_control(file.spec), dict(file.spec), file.fingerprint)
-
-
-def combined(study: Study, names: str) -> Extractor:
-    """Put several extractors side by side, e.g. ``vgg16+resnet50``.
-
-    Raises
-    ------
-    UnknownNameError
-        An extractor that is not there.
-    InputError
-        Fewer than two.
-    """
-    parts = [name.strip() for name in names.split("+")]
-    by_name = {extractor.name: extractor for extractor in study.extractors}
-    for name in parts:
-        if name not in by_name:
-            raise UnknownNameError("extractor", name, by_name)
-    if len(set(parts)) < 2 or len(set(parts)) != len(parts):
-        raise InputError(f"--combine {names}: give two or more different names joined by +")
-    blocks = [by_name[name] for name in parts]
-    spec = {"combined": {block.name: block.spec for block in blocks}}
-    return Extractor(
-        name="+".join(parts),
-        X=np.concatenate([block.X for block in blocks], axis=1),
-        control=all(block.control for block in blocks),
-        spec=spec,
-        fingerprint=fingerprint(spec),
-        widths=tuple(block.X.shape[1] for block in blocks),
-    )
-
-
-def with_outside(study: Study, outside: Study) -> tuple[Study, int]:
-    """Append the images of an outside study, whose extractors have to be the same.
-
-    Returns
-    -------
-    study : Study
-        Both; outside ids begin with ``test:``, so that they cannot be confused.
-    n : int
-        Where the outside images begin.
-
-    Raises
-    ------
-    InputError
-        Extractors or classes that do not match.
-    SpecMismatchError
-        Embeddings made in another way.
-    """
-    theirs = {extractor.name: extractor for extractor in outside.extractors}
-    if len(study.extractors) == 1 == len(theirs):
-        (only,) = theirs.values()
-        theirs = {study.extractors[0].name: only}
-    joined = []
-    for extractor in study.extractors:
-        other = theirs.get(extractor.name)
-        if other is None:
-            raise InputError(
-                f"--test has no extractor '{extractor.name}' (it has {', '.join(theirs)}): extract"
-                " the outside images with the same backbones"
-            )
-        if other.fingerprint != extractor.fingerprint:
-            raise SpecMismatchError(
-                f"the outside embeddings of {extractor.name} were made in another way: extract"
-                " them with the same options",
-                difference(extractor.spec, other.spec),
-            )
-        joined.append(replace(extractor, X=np.concatenate([extractor.X, other.X])))
-    strange = [name for name in outside.classes if name not in study.classes]
-    if strange or outside.kind != study.kind:
-        raise InputError(
-            f"--test has other classes ({', '.join(strange) or outside.kind}) than"
-            f" {', '.join(study.classes)}: give both the same labels"
-        )
-    labels = np.full((len(outside), len(study.classes)), _absent(study.kind), dtype=np.float32)
-    for column, name in enumerate(outside.classes):
-        labels[:, study.classes.index(name)] = outside.labels[:, column]
-    # Columns that only one side has stay, empty on the other.
-    meta = {
-        column: np.concatenate([_column(part, column) for part in (study, outside)])
-        for column in {**study.meta, **outside.meta}
-    }
-    strangers = []
-    if study.patient_key and outside.patient_key and study.patient_key != outside.patient_key:
-        strangers.append(
-            "the patients of the outside set were hashed with another key: whether it shares"
-            " patients with the training images cannot be seen"
-        )
-    both = Study(
-        ids=[*study.ids, *(f"test:{id_}" for id_ in outside.ids)],
-        classes=study.classes,
-        kind=study.kind,
-        labels=np.concatenate([study.labels, labels]),
-        sha256=[*study.sha256, *outside.sha256],
-        meta=meta,
-        extractors=joined,
-        notes=[*study.notes, *(f"outside: {note}" for note in outside.notes), *strangers],
-        patient_key=study.patient_key,
-    )
-    return both, len(study)
-
-
-def _absent(kind: LabelKind) -> float:
-    return 0.0 if kind == "multiclass" else float("nan")
-
-
-def _column(study: Study, column: str) -> npt.NDArray[np.str_]:
-    return study.meta.get(column, np.full(len(study), "", dtype=np.str_))

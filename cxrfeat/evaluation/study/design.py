@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +13,10 @@ import numpy.typing as npt
 from cxrfeat.arrays import Groups
 from cxrfeat.errors import InputError, UnknownNameError
 from cxrfeat.evaluation.study import folds as folding
-from cxrfeat.evaluation.study.alignment import Study
+from cxrfeat.evaluation.study import scorable_labels
 from cxrfeat.evaluation.study.folds import Fold
+from cxrfeat.evaluation.study.study import Study
+from cxrfeat.results import Finding
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,8 @@ class Design:
     sentence : str
         The folds in words.
     notes : list of str
+    findings : list of Finding
+        Labels that are not scored, and why.
     """
 
     folds: list[Fold]
@@ -52,9 +56,38 @@ class Design:
     patients: Groups
     sentence: str
     notes: list[str]
+    findings: list[Finding] = field(default_factory=list)
 
 
-def design(study: Study, asked: Asked, outside_from: int | None = None) -> Design:
+def plan_comparison(
+    study: Study, asked: Asked, outside_from: int | None = None
+) -> tuple[Study, Design]:
+    """Make the folds, or take them from elsewhere, of the labels that can be learned and scored.
+
+    Returns
+    -------
+    study : Study
+        Without the labels and classes that cannot.
+    design : Design
+        Says which these are.
+
+    Raises
+    ------
+    InputError
+        No label that can be scored; and whatever `make_folds` raises.
+    """
+    if study.kind == "multiclass":
+        study = scorable_labels.without_empty_classes(study)
+        return study, make_folds(study, asked, outside_from)
+    given = asked.split or asked.splits or asked.leave_out or outside_from is not None
+    together, _, _ = patients_of(study, asked.groups)
+    study, rare = scorable_labels.without_rare_labels(study, 1 if given else asked.cv, together)
+    design = make_folds(study, asked, outside_from)
+    study, unlearned = scorable_labels.without_unlearned_labels(study, design.folds)
+    return study, replace(design, findings=[*rare, *unlearned])
+
+
+def make_folds(study: Study, asked: Asked, outside_from: int | None = None) -> Design:
     """Make the folds, or take them from the data, a file or an outside set.
 
     Parameters

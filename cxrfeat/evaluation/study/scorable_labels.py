@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from cxrfeat.arrays import Groups, Matrix32
 from cxrfeat.errors import InputError
-from cxrfeat.evaluation.study.alignment import Study
 from cxrfeat.evaluation.study.folds import Fold
+from cxrfeat.evaluation.study.study import Study
 from cxrfeat.results import Finding
 
 TOO_RARE = "label-too-rare"

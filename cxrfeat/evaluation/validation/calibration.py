@@ -8,9 +8,26 @@ from scipy.optimize import minimize
 from sklearn.isotonic import IsotonicRegression
 
 from cxrfeat.arrays import Matrix
+from cxrfeat.errors import UnknownNameError
 from cxrfeat.estimators import Calibrated, Curve, Method, as_scores, softmax
 
 METHODS: tuple[Method, ...] = ("sigmoid", "isotonic")
+
+
+def find_method(name: str | None) -> Method | None:
+    """Look a way to calibrate up by name; None for none.
+
+    Raises
+    ------
+    UnknownNameError
+        Another name.
+    """
+    if name is None:
+        return None
+    for method in METHODS:
+        if method == name:
+            return method
+    raise UnknownNameError("calibration", name, METHODS)
 
 
 def fit_platt(scores: Matrix, y: npt.NDArray[np.intp]) -> Matrix:

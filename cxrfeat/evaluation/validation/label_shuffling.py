@@ -13,7 +13,7 @@ from scipy.linalg import cho_factor, cho_solve
 
 from cxrfeat.arrays import Matrix
 from cxrfeat.evaluation.heads.standardised_fold import SharedFold
-from cxrfeat.evaluation.statistics.metrics import per_class_auroc
+from cxrfeat.evaluation.statistics.metrics.curve_areas import per_class_auroc
 from cxrfeat.evaluation.study.folds import Fold
 
 PERMUTATIONS = 20

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
-from cxrfeat.arrays import Groups, RowNumbers
-from cxrfeat.evaluation.heads.registry import Head
+from cxrfeat.arrays import Groups, Matrix, RowNumbers
+from cxrfeat.evaluation.heads.head import Head
 from cxrfeat.evaluation.heads.standardised_fold import SharedFold
 from cxrfeat.evaluation.statistics.paired_tests import corrected_t, size_ratio
-from cxrfeat.evaluation.study.alignment import Extractor, Study
 from cxrfeat.evaluation.study.folds import Fold
-from cxrfeat.evaluation.validation.cross_validation import in_threads
+from cxrfeat.evaluation.study.study import Extractor, Study
+from cxrfeat.evaluation.validation.cross_validation import Common
+from cxrfeat.evaluation.validation.side_by_side import Run, in_threads
 from cxrfeat.evaluation.validation.tuning import Plan, score_fold
 from cxrfeat.results import LearningCurve
 
@@ -29,7 +31,7 @@ def learning_curves(
     folds: Sequence[Fold],
     best: Mapping[str, Head],
     plan: Plan,
-    jobs: int | None,
+    run: Run | None = None,
 ) -> list[LearningCurve]:
     """Train on a growing share of the training patients of each fold; test on the whole fold.
 
@@ -39,53 +41,64 @@ def learning_curves(
     ----------
     best
         Per extractor the head to draw the curve of.
+    run : Run or None
+        Where the folds are worked on; in threads, one per core, when left out.
     """
+    common = Common(study.labels.astype(np.float64), groups, folds, plan)
     tasks = [
-        (extractor, share, fold)
+        (extractor, best[extractor.name], share, number)
         for extractor in study.extractors
         for share in SHARES
-        for fold in folds
+        for number in range(len(folds))
     ]
-    labels = study.labels.astype(np.float64)
+    found = dict((run or in_threads())(partial(score_share, common), tasks))
+    done = iter([found[place] for place in range(len(tasks))])
     unit = "images" if groups is None else "patients"
-
-    def one(extractor: Extractor, share: float, fold: Fold) -> tuple[int, float]:
-        train = _fewer(fold.train, labels, groups, share, plan.seed + fold.repeat)
-        head = best[extractor.name]
-        shared = SharedFold(extractor.X[train], extractor.X[fold.test], extractor.widths)
-        known = None if groups is None else groups[train]
-        outcome = score_fold(shared, labels[train], known, replace(plan, heads=[head]))[head.name]
-        truth, p = labels[fold.test], outcome.probability
-        return len(train), plan.metric(truth, p, plan.exclusive, outcome.cuts)
-
     sign = 1.0 if plan.metric.larger_is_better else -1.0
-    done = iter(in_threads(one, tasks, jobs))
     curves = []
     for extractor in study.extractors:
         points, of_share = [], []
         for share in SHARES:
             of_folds = [next(done) for _ in folds]
             of_share.append(np.array([score for _, score in of_folds]))
-            scores = of_share[-1][np.isfinite(of_share[-1])]
-            points.append(
-                {
-                    "share": share,
-                    "images": float(np.mean([n for n, _ in of_folds])),
-                    "mean": float(scores.mean()) if len(scores) else float("nan"),
-                    "sd": float(scores.std(ddof=1)) if len(scores) > 1 else float("nan"),
-                }
-            )
-        curves.append(
-            LearningCurve(
-                extractor.name,
-                best[extractor.name].name,
-                points,
-                _sentence(
-                    points, sign * (of_share[-1] - of_share[2]), folds, plan.metric.title, unit
-                ),
-            )
-        )
+            points.append(_point(share, [n for n, _ in of_folds], of_share[-1]))
+        gains = sign * (of_share[-1] - of_share[2])
+        sentence = _sentence(points, gains, folds, plan.metric.title, unit)
+        curves.append(LearningCurve(extractor.name, best[extractor.name].name, points, sentence))
     return curves
+
+
+def score_share(
+    common: Common, extractor: Extractor, head: Head, share: float, number: int
+) -> tuple[int, float]:
+    """Train one head on a share of a fold's training patients.
+
+    It depends on its arguments alone, and they and the result can be pickled: it runs anywhere.
+
+    Returns
+    -------
+    images : int
+        Trained on.
+    score : float
+        Of the fold's test rows, in the primary metric.
+    """
+    fold, labels, groups, plan = common.folds[number], common.labels, common.groups, common.plan
+    train = _fewer(fold.train, labels, groups, share, plan.seed + fold.repeat)
+    shared = SharedFold(extractor.X[train], extractor.X[fold.test], extractor.widths)
+    known = None if groups is None else groups[train]
+    outcome = score_fold(shared, labels[train], known, replace(plan, heads=[head]))[head.name]
+    truth, p = labels[fold.test], outcome.probability
+    return len(train), plan.metric(truth, p, plan.exclusive, outcome.cuts)
+
+
+def _point(share: float, images: Sequence[int], scores: Matrix) -> dict[str, float]:
+    known = scores[np.isfinite(scores)]
+    return {
+        "share": share,
+        "images": float(np.mean(images)),
+        "mean": float(known.mean()) if len(known) else float("nan"),
+        "sd": float(known.std(ddof=1)) if len(known) > 1 else float("nan"),
+    }
 
 
 def _fewer(

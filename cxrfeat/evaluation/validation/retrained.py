@@ -15,7 +15,8 @@ import numpy.typing as npt
 from cxrfeat.arrays import Matrix
 from cxrfeat.evaluation.heads.standardised_fold import SharedFold
 from cxrfeat.evaluation.statistics.intervals import FEWEST
-from cxrfeat.evaluation.statistics.metrics import METRICS, per_class_auroc
+from cxrfeat.evaluation.statistics.metrics import METRICS
+from cxrfeat.evaluation.statistics.metrics.curve_areas import per_class_auroc
 from cxrfeat.evaluation.study.folds import Fold
 from cxrfeat.evaluation.validation.tuning import Outcome, Plan, as_probabilities, problems
 

@@ -11,10 +11,12 @@ import numpy.typing as npt
 
 from cxrfeat.arrays import Groups, Matrix, RowNumbers
 from cxrfeat.estimators import Calibrated, Method
-from cxrfeat.evaluation.heads.registry import FLOOR, Head, Setting
+from cxrfeat.evaluation.heads.head import Head, Setting
+from cxrfeat.evaluation.heads.registry import FLOOR
 from cxrfeat.evaluation.heads.standardised_fold import SharedFold
 from cxrfeat.evaluation.statistics import calling
-from cxrfeat.evaluation.statistics.metrics import CUT, METRICS, Metric, threshold_at_specificity
+from cxrfeat.evaluation.statistics.metrics import CUT, METRICS, Metric
+from cxrfeat.evaluation.statistics.metrics.decisions import threshold_at_specificity
 from cxrfeat.evaluation.study.folds import inner_folds
 from cxrfeat.evaluation.validation.calibration import fit_calibration
 

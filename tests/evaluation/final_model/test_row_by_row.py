@@ -20,7 +20,7 @@ NAMES = [*registry.HEADS, "sklearn.neural_network:MLPClassifier"]
 @pytest.mark.parametrize("name", NAMES)
 def test_every_head_gives_a_row_the_same_bits_in_any_company(name: str, kind: str) -> None:
     X, y = blobs(90, 129, distance=2)
-    plan = Plan(registry.named([name]), metric("auroc"), exclusive=kind == "multiclass")
+    plan = Plan(registry.find_heads([name]), metric("auroc"), exclusive=kind == "multiclass")
     estimator, _ = refit(plan.heads[0], X, np.eye(3)[y], None, plan)
     whole = estimator.predict_proba(X)
     random = np.random.default_rng(0)

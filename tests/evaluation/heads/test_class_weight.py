@@ -13,7 +13,8 @@ from sklearn.svm import SVC, LinearSVC
 from cxrfeat.errors import InputError, UnknownNameError
 from cxrfeat.estimators import raw_scores
 from cxrfeat.evaluation.final_model.refit import refit
-from cxrfeat.evaluation.heads.registry import FLOOR, HEADS, Head, named, weighted
+from cxrfeat.evaluation.heads.head import Head
+from cxrfeat.evaluation.heads.registry import FLOOR, HEADS, find_heads, weighted
 from cxrfeat.evaluation.heads.standardised_fold import SharedFold
 from cxrfeat.evaluation.statistics.metrics import METRICS
 from cxrfeat.evaluation.validation.tuning import Plan, score_fold
@@ -33,7 +34,7 @@ def rare(dimension: int, n_classes: int, distance: float = 2) -> tuple[np.ndarra
 
 
 def balanced(name: str) -> Head:
-    (head,), _ = weighted(named([name]), "balanced")
+    (head,), _ = weighted(find_heads([name]), "balanced")
     return head
 
 
@@ -134,11 +135,11 @@ def test_where_classes_are_equally_common_weights_change_nothing(name: str) -> N
 
 
 def test_what_cannot_weigh_stays_as_it_is_and_that_is_said() -> None:
-    heads, notes = weighted(named(["logreg", "knn", "dummy"]), "balanced")
+    heads, notes = weighted(find_heads(["logreg", "knn", "dummy"]), "balanced")
     assert [head.grid[0].get("class_weight") for head in heads] == ["balanced", None, None]
     (note,) = notes
     assert note.startswith("knn cannot weigh classes")
-    assert weighted(named(None), None) == (named(None), [])
+    assert weighted(find_heads(None), None) == (find_heads(None), [])
 
 
 @pytest.mark.parametrize(
@@ -154,7 +155,7 @@ def test_wrong_use_is_one_line_with_the_mend(
     names: list[str], weight: str, error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
-        weighted(named(names), weight)
+        weighted(find_heads(names), weight)
 
 
 def test_a_head_that_says_it_weighs_reads_its_setting() -> None:

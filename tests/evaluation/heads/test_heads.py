@@ -12,7 +12,8 @@ from cxrfeat import model
 from cxrfeat.errors import UnknownNameError
 from cxrfeat.estimators import raw_scores
 from cxrfeat.evaluation.final_model.refit import refit
-from cxrfeat.evaluation.heads.registry import HEADS, Head, named
+from cxrfeat.evaluation.heads.head import Head
+from cxrfeat.evaluation.heads.registry import HEADS, find_heads
 from cxrfeat.evaluation.heads.standardised_fold import SharedFold
 from cxrfeat.evaluation.statistics.metrics import METRICS
 from cxrfeat.evaluation.study.folds import inner_folds
@@ -240,14 +241,19 @@ IMPORTED = ("sklearn.neighbors:KNeighborsClassifier", "sklearn.svm:SVC")
 @pytest.mark.parametrize("name", [*HEADS, *IMPORTED])
 @pytest.mark.parametrize("widths", [(), (4, 36)], ids=["one extractor", "combined"])
 @pytest.mark.parametrize("calibrate", [None, "sigmoid"])
-@pytest.mark.parametrize("exclusive", [True, False], ids=["classes", "labels"])
+@pytest.mark.parametrize("labelled", ["classes", "labels", "labels with unknown"])
 def test_what_is_saved_is_what_was_scored(
-    name: str, widths: tuple[int, ...], calibrate: Any, exclusive: bool
+    name: str, widths: tuple[int, ...], calibrate: Any, labelled: str
 ) -> None:
     """Refitted on a fold's training rows, a head gives the fold's out-of-fold probabilities."""
     X, y = blobs(120, 40, distance=2)
+    exclusive = labelled == "classes"
     labels = one_hot(y) if exclusive else np.stack([y == 0, y > 0], axis=1).astype(float)
-    plan = plan_of(*named([name]), exclusive=exclusive, calibrate=calibrate)
+    if labelled == "labels with unknown":
+        # Not any rows: those that lie far out, so that their part in the scaling shows.
+        far = np.argsort(-np.abs(X[:90]).sum(axis=1))[:20]
+        labels[far, 0] = np.nan
+    plan = plan_of(*find_heads([name]), exclusive=exclusive, calibrate=calibrate)
     fold = SharedFold(X[:90], X[90:], widths)
     scored = score_fold(fold, labels[:90], None, plan)[name]
     estimator, tuned = refit(plan.heads[0], X[:90], labels[:90], None, plan, widths)
@@ -275,9 +281,9 @@ def test_inner_folds_of_copies_never_share_a_patient() -> None:
 
 def test_an_unknown_head_names_the_nearest() -> None:
     with pytest.raises(UnknownNameError, match="did you mean logreg"):
-        named(["logrek"])
+        find_heads(["logrek"])
 
 
 def test_no_names_mean_every_head() -> None:
-    assert [head.name for head in named(None)] == list(HEADS)
-    assert [head.name for head in named(["lda", "lda"])] == ["lda"]
+    assert [head.name for head in find_heads(None)] == list(HEADS)
+    assert [head.name for head in find_heads(["lda", "lda"])] == ["lda"]

@@ -9,14 +9,16 @@ import pytest
 from scipy import stats
 
 from cxrfeat.evaluation.heads.registry import HEADS
-from cxrfeat.evaluation.outcome.summary import Summary
+from cxrfeat.evaluation.outcome.extractor_scores import score_extractors
+from cxrfeat.evaluation.outcome.out_of_fold import OutOfFold
 from cxrfeat.evaluation.statistics import extractor_comparison
 from cxrfeat.evaluation.statistics.metrics import METRICS
 from cxrfeat.evaluation.statistics.patient_bootstrap import PatientResamples
 from cxrfeat.evaluation.statistics.patient_influence import TestPatients
-from cxrfeat.evaluation.study.alignment import Extractor, Study
 from cxrfeat.evaluation.study.folds import cross_validation
+from cxrfeat.evaluation.study.study import Extractor, Study
 from cxrfeat.evaluation.validation.cross_validation import cross_validate
+from cxrfeat.evaluation.validation.side_by_side import in_threads
 from cxrfeat.evaluation.validation.tuning import Plan
 
 PATIENTS, IMAGES, DIMENSION = 150, 2, 4
@@ -95,10 +97,10 @@ def simulate(areas: tuple[float, float], simulations: int) -> Simulated:
             y, groups, cv=CV, repeats=REPEATS, seed=seed, classes=study.classes
         )
         validated = cross_validate(
-            study.extractors, study.labels.astype(float), groups, folds, plan, jobs=1
+            study.extractors, study.labels.astype(float), groups, folds, plan, run=in_threads(1)
         )
         resamples = PatientResamples(len(study), groups, seed=seed)
-        summary = Summary(
+        found = OutOfFold(
             study,
             folds,
             validated.outcomes,
@@ -107,7 +109,7 @@ def simulate(areas: tuple[float, float], simulations: int) -> Simulated:
             patients=TestPatients(folds, groups),
             retrained=validated.retrained,
         )
-        scores, evidence = summary.extractors()
+        scores, evidence = score_extractors(found)
         (pair,) = extractor_comparison.compare(
             scores, evidence, folds, METRICS["auroc"], rope=0.01, images=len(study)
         )

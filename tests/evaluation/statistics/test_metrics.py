@@ -9,8 +9,14 @@ from hypothesis import strategies as st
 from sklearn import metrics as reference
 
 from cxrfeat.errors import UnknownNameError
-from cxrfeat.evaluation.statistics import metrics
-from cxrfeat.evaluation.statistics.metrics import METRICS
+from cxrfeat.evaluation.statistics.metrics import METRICS, metric
+from cxrfeat.evaluation.statistics.metrics.calibration_error import per_class_ece, reliability
+from cxrfeat.evaluation.statistics.metrics.curve_areas import per_class_auroc
+from cxrfeat.evaluation.statistics.metrics.decisions import (
+    at_prevalence,
+    confusion,
+    threshold_at_specificity,
+)
 
 seeds = st.integers(0, 10_000)
 
@@ -104,7 +110,7 @@ def test_weights_count_an_image_as_often_as_it_is_drawn(
 def test_a_class_that_is_absent_is_left_out_of_the_mean() -> None:
     truth = np.eye(3)[[0, 0, 1, 1]]
     p = np.array([[0.9, 0.1, 0.0], [0.8, 0.1, 0.1], [0.3, 0.6, 0.1], [0.1, 0.1, 0.8]])
-    assert np.isnan(metrics.per_class_auroc(truth, p, np.ones((1, 4)))[0, 2])
+    assert np.isnan(per_class_auroc(truth, p, np.ones((1, 4)))[0, 2])
     assert METRICS["auroc"](truth, p, True) == pytest.approx((1.0 + 0.75) / 2)
     assert METRICS["balanced_accuracy"](truth, p, True) == pytest.approx(0.75)
 
@@ -116,14 +122,13 @@ def test_one_class_alone_has_no_auroc() -> None:
 def test_calibration_error_is_the_gap_in_each_bin_by_hand() -> None:
     truth = np.array([1.0, 0.0, 1.0, 1.0, np.nan])
     p = np.array([0.12, 0.18, 0.95, 1.0, 0.5])
-    table = metrics.reliability(truth, p)
+    table = reliability(truth, p)
     assert [(row["low"], row["images"]) for row in table] == [(0.1, 2), (0.9, 2)]
     assert table[0]["predicted"] == pytest.approx(0.15)
     assert table[0]["observed"] == pytest.approx(0.5)
     # Each squared gap less its variance: two images, then each counted four times.
     few, more = (
-        metrics.per_class_ece(truth[:, None], p[:, None], np.full((1, 5), float(times)))
-        for times in (1, 4)
+        per_class_ece(truth[:, None], p[:, None], np.full((1, 5), float(times))) for times in (1, 4)
     )
     assert few[0, 0] == 0  # 0.35^2 - 0.5 * 0.5 / 1 is below
     expected = 0.5 * (0.35**2 - 0.5 * 0.5 / 7) + 0.5 * (0.025**2 - 0)
@@ -131,7 +136,7 @@ def test_calibration_error_is_the_gap_in_each_bin_by_hand() -> None:
 
 
 def test_ppv_at_another_prevalence_follows_bayes() -> None:
-    ppv, npv = metrics.at_prevalence(0.9, 0.8, 0.01)
+    ppv, npv = at_prevalence(0.9, 0.8, 0.01)
     assert ppv == pytest.approx(0.009 / (0.009 + 0.198))
     assert npv == pytest.approx(0.792 / (0.792 + 0.001))
 
@@ -142,7 +147,7 @@ def test_a_threshold_keeps_the_specificity_it_was_chosen_for(seed: int, specific
     random = np.random.default_rng(seed)
     truth = (np.arange(50) % 3 == 0).astype(float)
     score = np.round(random.random(50), 1)
-    threshold = metrics.threshold_at_specificity(truth, score, specificity)
+    threshold = threshold_at_specificity(truth, score, specificity)
     negatives = score[truth == 0]
     assert np.mean(negatives <= threshold) >= specificity - 1e-9
     below = negatives[negatives < threshold]
@@ -152,12 +157,12 @@ def test_a_threshold_keeps_the_specificity_it_was_chosen_for(seed: int, specific
 def test_the_confusion_matrix_has_a_row_per_true_class() -> None:
     truth = np.eye(3)[[0, 0, 0, 1, 2]]
     p = np.eye(3)[[0, 0, 1, 1, 1]]
-    assert metrics.confusion(truth, p).tolist() == [[2, 1, 0], [0, 1, 0], [0, 1, 0]]
+    assert confusion(truth, p).tolist() == [[2, 1, 0], [0, 1, 0], [0, 1, 0]]
 
 
 def test_an_unknown_metric_names_the_nearest() -> None:
     with pytest.raises(UnknownNameError, match="did you mean auroc"):
-        metrics.metric("aurocc")
+        metric("aurocc")
 
 
 @pytest.mark.parametrize("name", METRICS)
@@ -187,5 +192,5 @@ def test_rows_that_were_not_predicted_are_left_out_among_classes(name: str) -> N
 
 
 def test_the_reliability_curve_leaves_out_what_was_not_predicted() -> None:
-    (row,) = metrics.reliability(np.array([1.0, 0.0]), np.array([0.55, np.nan]))
+    (row,) = reliability(np.array([1.0, 0.0]), np.array([0.55, np.nan]))
     assert (row["images"], row["observed"]) == (1, 1.0)

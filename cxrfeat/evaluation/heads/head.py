@@ -1,0 +1,135 @@
+"""What a head is: a scikit-learn estimator and a fast way along its grid.
+
+The estimator is what a model file holds and the reference for the scores; the path gives the
+same scores for many settings and folds at once, from work that they share. All parts of a head can
+be pickled, so that folds can be scored in other processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
+
+from cxrfeat.arrays import Matrix, Matrix32, RowNumbers
+from cxrfeat.estimators import BlockScaler
+from cxrfeat.evaluation.heads.standardised_fold import SharedFold, gaussian_width
+
+Setting = dict[str, Any]
+
+
+class Path(Protocol):
+    """A fast way along the grid of a head."""
+
+    def __call__(
+        self,
+        fold: SharedFold,
+        y: npt.NDArray[np.intp],
+        pairs: Sequence[tuple[RowNumbers, RowNumbers]],
+        settings: Sequence[Setting],
+        seed: int,
+    ) -> list[Matrix]:
+        """Score held-out rows for every setting, from a fold's shared work.
+
+        For each pair of rows to fit and rows to score, an array of shape (settings, rows, K).
+        """
+        ...
+
+
+class Factory(Protocol):
+    """What makes the classifier of a head."""
+
+    def __call__(
+        self, s: Setting, n: int, seed: int, widths: Sequence[int] = (), n_classes: int = 2, /
+    ) -> Any:
+        """Make an unfitted scikit-learn classifier for n training rows, its scaling included.
+
+        `widths` are the dimensions of the extractors that stand side by side, if there are
+        several: a classifier that scales its input gives them the same weight. `n_classes` are
+        told apart.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Head:
+    """One way from embeddings to probabilities.
+
+    Attributes
+    ----------
+    name : str
+    what : str
+        For people, in a few words.
+    grid : tuple of dict
+        The settings tried inside the training folds, the simplest first.
+    estimator : Factory
+        What is saved; the path gives the scores of the same.
+    path : Path
+    gives : "probabilities" or "decisions"
+        What the path returns; decisions are Platt-scaled on held-out rows.
+    inner : int
+        Of the three inner folds, how many it is tuned on where there are many images; the gains
+        by which heads are chosen are then those of the fewest that any head of a run has.
+    weighs : bool
+        Whether estimator and path read ``class_weight`` in a setting: None or ``"balanced"``.
+    """
+
+    name: str
+    what: str
+    grid: tuple[Setting, ...]
+    estimator: Factory
+    path: Path
+    gives: Literal["probabilities", "decisions"] = "probabilities"
+    inner: int = 3
+    weighs: bool = False
+
+
+def scaled(widths: Sequence[int], classifier: Any) -> Pipeline:
+    """Put the scaling of channels, and of extractors side by side, before a classifier."""
+    blocks = [BlockScaler(list(widths))] if len(widths) > 1 else []
+    return make_pipeline(StandardScaler(), *blocks, classifier)
+
+
+def fit_estimator(estimator: Any, X: Matrix32, known: RowNumbers, y: npt.NDArray[np.intp]) -> Any:
+    """Fit what a head's factory made: scaled by all rows, taught on those of known label.
+
+    A scale needs no label. The paths scale a fold once, by all its training rows, whichever of
+    them know this or that label; scaled by the known rows alone, the classifier that is saved
+    would be another than the one that was scored.
+
+    Parameters
+    ----------
+    estimator
+        Unfitted.
+    X : ndarray of float32, shape (n, D)
+        All training rows.
+    known : ndarray of int
+        Those to learn from.
+    y : ndarray of int, shape (n,)
+
+    Returns
+    -------
+    The estimator, fitted.
+    """
+    if not isinstance(estimator, Pipeline):
+        return estimator.fit(X[known], y[known])
+    *steps, (_, classifier) = estimator.steps
+    Z: Any = X
+    for _, step in steps:
+        Z = step.fit(Z).transform(Z)
+    if isinstance(classifier, SVC) and classifier.gamma == "scale" and len(known) < len(X):
+        # The width of the kernel is a scale, too.
+        classifier.set_params(gamma=gaussian_width(Z))
+    classifier.fit(Z[known], y[known])
+    return estimator
+
+
+def weight_of(setting: Setting) -> str | None:
+    """How a setting weighs the classes."""
+    return setting.get("class_weight")

@@ -1,0 +1,107 @@
+"""Heads from elsewhere: any scikit-learn classifier by its import path."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import clone, is_classifier
+
+from cxrfeat.arrays import Matrix, RowNumbers
+from cxrfeat.errors import InputError
+from cxrfeat.estimators import raw_scores
+from cxrfeat.evaluation.heads.head import Head, Setting, fit_estimator, scaled, weight_of
+from cxrfeat.evaluation.heads.standardised_fold import SharedFold
+
+
+@dataclass(frozen=True)
+class _Imported:
+    """An unfitted classifier as the factory and the path of a head.
+
+    Attributes
+    ----------
+    example
+        Cloned for every fit.
+    gives : "probabilities" or "decisions"
+        Which of the two it has.
+    """
+
+    example: Any
+    gives: Literal["probabilities", "decisions"]
+
+    def parameters(self, wanted: str) -> list[str]:
+        """List the parameters of a name, also those of a pipeline's steps."""
+        return [name for name in self.example.get_params() if name.split("__")[-1] == wanted]
+
+    def estimator(
+        self, setting: Setting, n: int, seed: int, widths: Sequence[int] = (), n_classes: int = 2, /
+    ) -> Any:
+        """Make an unfitted classifier with its scaling; a `Factory`."""
+        given: dict[str, Any] = dict.fromkeys(self.parameters("random_state"), seed)
+        if weight := weight_of(setting):
+            given.update(dict.fromkeys(self.parameters("class_weight"), weight))
+        return scaled(widths, clone(self.example).set_params(**given))
+
+    def path(
+        self,
+        fold: SharedFold,
+        y: npt.NDArray[np.intp],
+        pairs: Sequence[tuple[RowNumbers, RowNumbers]],
+        settings: Sequence[Setting],
+        seed: int,
+    ) -> list[Matrix]:
+        """Fit anew for every pair; a `Path`."""
+        results = []
+        for fit, val in pairs:
+            unfitted = self.estimator(settings[0], len(fit), seed, fold.widths)
+            fitted = fit_estimator(unfitted, fold.raw[fold.train], fit, y)
+            results.append(raw_scores(fitted, self.gives, fold.raw[val])[None])
+        return results
+
+
+def imported(path: str) -> Head:
+    """Make a head of a scikit-learn classifier by its import path, with its setting.
+
+    Parameters
+    ----------
+    path
+        ``module:Class`` for a class with its default setting, or ``module:name`` for an unfitted
+        classifier, such as a pipeline with a PCA.
+
+    Raises
+    ------
+    InputError
+        No such module or name, or not a classifier.
+    """
+    module, _, name = path.partition(":")
+    try:
+        kind = getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InputError(
+            f"head '{path}' cannot be imported ({error}): give module:Class, e.g."
+            " sklearn.ensemble:ExtraTreesClassifier; a module of your own has to be on PYTHONPATH"
+        ) from error
+    if not all(hasattr(kind, m) for m in ("fit", "get_params")):
+        raise InputError(f"head '{path}' is not a scikit-learn classifier: it has no fit")
+    try:
+        example = kind() if isinstance(kind, type) else clone(kind)
+    except TypeError as error:
+        raise InputError(f"head '{path}' needs arguments ({error}): give another") from error
+    if not is_classifier(example):
+        raise InputError(f"head '{path}' is not a classifier")
+    gives: Literal["probabilities", "decisions"]
+    if hasattr(example, "predict_proba"):
+        gives = "probabilities"
+    elif hasattr(example, "decision_function"):
+        gives = "decisions"
+    else:
+        raise InputError(f"head '{path}' gives neither probabilities nor decision scores")
+
+    found = _Imported(example, gives)
+    what = f"{name} with its {'default' if isinstance(kind, type) else 'own'} setting"
+    weighs = bool(found.parameters("class_weight"))
+    return Head(path, what, ({},), found.estimator, found.path, gives, weighs=weighs)

@@ -1,0 +1,100 @@
+"""Scores fold by fold, and the ranking of extractors and heads by them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from cxrfeat.arrays import Matrix
+from cxrfeat.evaluation.heads.registry import FLOOR
+from cxrfeat.evaluation.outcome.out_of_fold import OutOfFold
+from cxrfeat.evaluation.outcome.score_intervals import retrained_of, score_interval
+from cxrfeat.evaluation.statistics.metrics import METRICS
+from cxrfeat.evaluation.statistics.metrics.decisions import counts
+from cxrfeat.evaluation.statistics.metrics.undefined import known_truth, mean_of_known, sd_of_known
+from cxrfeat.evaluation.study.folds import Fold
+from cxrfeat.evaluation.validation.tuning import Outcome
+from cxrfeat.results import Score
+
+AT_SPECIFICITY = "sensitivity_at_specificity"
+"""The metric whose threshold comes from the training rows; beside those of the registry."""
+
+
+def metric_names() -> list[str]:
+    """Names of all metrics of a fold, in the order of the tables."""
+    return [*METRICS, AT_SPECIFICITY]
+
+
+def rank(found: OutOfFold) -> list[Score]:
+    """Score every extractor and head fold by fold; the best mean first."""
+    scores = []
+    for (extractor, head), of_folds in found.outcomes.items():
+        rows = [
+            fold_row(found, fold, outcome)
+            for fold, outcome in zip(found.folds, of_folds, strict=True)
+        ]
+        table = {name: np.array([row["metrics"][name] for row in rows]) for name in metric_names()}
+        again = retrained_of(found, extractor, [head] * len(found.folds))
+        values = table[found.metric.name]
+        scores.append(
+            Score(
+                extractor=extractor,
+                head=head,
+                control=found.control(extractor),
+                mean={name: mean_of_known(values) for name, values in table.items()},
+                sd={name: sd_of_known(values) for name, values in table.items()},
+                interval=score_interval(found, found.metric, values, of_folds, again),
+                folds=rows,
+            )
+        )
+
+    def place(score: Score) -> tuple[float, str, str]:
+        value = score.mean[found.metric.name]
+        first = -found.sign * value if np.isfinite(value) else np.inf
+        return first, score.extractor, score.head
+
+    return sorted(scores, key=place)
+
+
+def winner(ranked: Sequence[Score]) -> Score:
+    """Choose the best that is neither the floor nor a control; of what there is, where all are."""
+    learned = [score for score in ranked if score.head != FLOOR]
+    return next(iter([s for s in learned if not s.control] or learned or ranked))
+
+
+def best_of_each(ranked: Sequence[Score]) -> dict[str, Score]:
+    """Find the best head of each extractor; the floor only where there is no other."""
+    best: dict[str, Score] = {}
+    for score in sorted(ranked, key=lambda score: score.head == FLOOR):
+        best.setdefault(score.extractor, score)
+    return best
+
+
+def fold_row(found: OutOfFold, fold: Fold, outcome: Outcome) -> dict[str, Any]:
+    """Score one fold in every metric, as `results.json` holds it."""
+    truth = found.truth[fold.test]
+    metrics = {
+        name: metric(truth, outcome.probability, found.exclusive, outcome.cuts)
+        for name, metric in METRICS.items()
+    }
+    called = outcome.probability > outcome.thresholds
+    once = np.ones((1, len(truth)))
+    decided = where_called(truth, outcome)
+    metrics[AT_SPECIFICITY] = mean_of_known(counts(decided, called, once).sensitivity[0])
+    return {
+        "name": fold.name,
+        "repeat": fold.repeat,
+        "train": len(fold.train),
+        "test": len(fold.test),
+        "tuned": [{"setting": one.setting, "tried": one.tried} for one in outcome.tuned],
+        "gain": outcome.gain,
+        "thresholds": [] if found.exclusive else outcome.cuts.tolist(),
+        "metrics": metrics,
+    }
+
+
+def where_called(truth: Matrix, outcome: Outcome) -> Matrix:
+    """Truth of shape (n, K), NaN also where there is no probability or no threshold for it."""
+    return known_truth(known_truth(truth, outcome.probability), outcome.thresholds)

@@ -1,0 +1,60 @@
+"""Where folds are worked on: what a place to do so keeps to, and the local one, threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing.pool import ThreadPool
+from typing import Any, Protocol, TypeVar
+
+from threadpoolctl import threadpool_limits
+
+from cxrfeat.cores import available_cores
+
+R = TypeVar("R")
+
+
+class Run(Protocol):
+    """Does independent tasks side by side: in threads, in processes or on other machines."""
+
+    def __call__(
+        self, work: Callable[..., R], tasks: Sequence[tuple[Any, ...]]
+    ) -> Iterator[tuple[int, R]]:
+        """Give ``work(*task)`` for every task, each exactly once, in any order.
+
+        - What is yielded is the task's place among `tasks` and its result, as soon as it is there:
+          progress is counted by the caller, in its own thread.
+        - `work`, the tasks and the results can be pickled. `work` has no side effect and draws no
+          random number that its arguments do not decide, so that a task may also be done twice.
+        - Large arrays are the same objects in all tasks (an extractor) or stand in `work` (labels,
+          folds): a place without common memory sends each of them once, not once a task. They are
+          read only.
+        - An error of a task is raised here, as it was; what has not begun is then left.
+        - Tasks share out the cores: a task's linear algebra takes as many threads as it is let,
+          and the last bits of a large product depend on how many these are. With equal numbers of
+          threads, every place gives the same bits.
+        """
+        ...
+
+
+def in_threads(jobs: int | None = None) -> Run:
+    """Work in threads of this process, each with its share of the cores for linear algebra.
+
+    numpy, libsvm and xgboost release the interpreter, and no embedding is copied.
+
+    Parameters
+    ----------
+    jobs : int or None
+        Tasks at a time; None for one per core.
+    """
+
+    def run(work: Callable[..., R], tasks: Sequence[tuple[Any, ...]]) -> Iterator[tuple[int, R]]:
+        def numbered(of: tuple[int, tuple[Any, ...]]) -> tuple[int, R]:
+            return of[0], work(*of[1])
+
+        cores = available_cores()
+        at_once = min(jobs or cores, max(1, len(tasks)))
+        # Left early, by an error or an interruption, the pool does not wait for what is running.
+        with threadpool_limits(max(1, cores // at_once)), ThreadPool(at_once) as pool:
+            yield from pool.imap_unordered(numbered, enumerate(tasks))
+
+    return run
