@@ -10,6 +10,8 @@ Matrix = npt.NDArray[np.float64]
 """Numbers to compute with: probabilities, scores, truth with NaN where unknown."""
 Matrix32 = npt.NDArray[np.float32]
 """Embeddings of shape (n, D), and labels as they are stored."""
+Vector32 = npt.NDArray[np.float32]
+"""One embedding, shape (D,)."""
 Picture = npt.NDArray[np.float32]
 """Shape (H, W), in [0, 1], bone bright."""
 Pictures = npt.NDArray[np.float32]

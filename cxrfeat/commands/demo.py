@@ -11,7 +11,7 @@ from cxrfeat import features
 from cxrfeat.commands.extract import DEFAULT_BACKBONES, ExtractResult, extract
 from cxrfeat.commands.fit import fit
 from cxrfeat.errors import InputError, MissingExtraError
-from cxrfeat.extraction.pipeline import Progress
+from cxrfeat.extraction.drain import Progress
 from cxrfeat.images.drawing import phantom
 from cxrfeat.reporting.run_folder import next_free
 from cxrfeat.results import FitResult

@@ -15,8 +15,8 @@ from cxrfeat import images as pictures
 from cxrfeat import inputs as datasets
 from cxrfeat.arrays import Matrix
 from cxrfeat.errors import ImageError, InputError, StorageError, UnknownNameError
+from cxrfeat.extraction.drain import Progress
 from cxrfeat.extraction.failures import Failure, write_failures
-from cxrfeat.extraction.pipeline import Progress
 from cxrfeat.extraction.reading_ahead import read_in_order, reader_count
 from cxrfeat.images.drawing.contact_sheet import Tile, draw_sheet
 from cxrfeat.images.drawing.overlay import overlay, tile, upright_size, write_overlay

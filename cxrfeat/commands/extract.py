@@ -5,8 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,90 +16,22 @@ from cxrfeat.errors import InputError
 from cxrfeat.extraction.bit_depth import decide_bits, kept_bits
 from cxrfeat.extraction.changed_images import current_hashes
 from cxrfeat.extraction.declared_columns import with_declared_columns
-from cxrfeat.extraction.failures import Failure, failures_in, write_failures
-from cxrfeat.extraction.file_names import Wanted, check_names, name_files, options_in_name
-from cxrfeat.extraction.pipeline import Progress, Target, fill
+from cxrfeat.extraction.drain import Progress, Target, drain
+from cxrfeat.extraction.failures import failures_in, write_failures
+from cxrfeat.extraction.file_names import check_names, prepare_named
+from cxrfeat.extraction.job import ExtractorOptions, Job
+from cxrfeat.extraction.local_engine import LocalEngine
+from cxrfeat.extraction.plan import plan
 from cxrfeat.extraction.reading_ahead import reader_count
-from cxrfeat.images import RADIOGRAPHY, ReadingOptions, decoders
+from cxrfeat.extraction.result import ExtractedFile, ExtractResult, extracted_file
+from cxrfeat.extraction.sources import sources_of
+from cxrfeat.images import RADIOGRAPHY, ReadingOptions
 from cxrfeat.inputs import Dataset
-from cxrfeat.version import __version__
+
+__all__ = ["DEFAULT_BACKBONES", "ExtractResult", "ExtractedFile", "extract"]
 
 DEFAULT_BACKBONES = ("vgg16", "vgg19", "resnet50")
 PathLike = str | Path
-
-
-@dataclass(frozen=True)
-class ExtractedFile:
-    """What happened to one embedding file.
-
-    Attributes
-    ----------
-    name : str
-        Of the extractor; also the file's stem.
-    path : Path
-    backbone, weights : str
-    control : bool
-        Whether the weights are random: a control, not a pretrained extractor.
-    dimension : int
-    rows, computed, reused, failed : int
-        Rows in the file; rows computed now, taken over as they were, and not to be had (of
-        images that are there).
-    changes : store.Changes
-        What the file gained, lost or kept because the images changed.
-    fingerprint : str
-    """
-
-    name: str
-    path: Path
-    backbone: str
-    weights: str
-    control: bool
-    dimension: int
-    rows: int
-    computed: int
-    reused: int
-    failed: int
-    changes: store.Changes
-    fingerprint: str
-
-
-@dataclass(frozen=True)
-class ExtractResult:
-    """What `extract` did.
-
-    Attributes
-    ----------
-    files : list of ExtractedFile
-    images : int
-        Images in the dataset.
-    read : int
-        Images that were read in this run, each of them once.
-    stopped_early : bool
-        More than `max_failures` images failed, so that the rest was not tried.
-    failures : list of Failure
-        Every image that failed, in this run or an earlier one.
-    failures_file : Path or None
-        The same as a table, where there are any.
-    classes : dict of str to int
-        Images per class; empty without labels.
-    notes : list of str
-        What was understood of the input, in sentences.
-    seconds : float
-    steps : dict of str to float
-        What "opening" the networks took, and, in seconds of one thread each, "reading", each
-        extractor by its name, and "writing"; these go on at once.
-    """
-
-    files: list[ExtractedFile]
-    images: int
-    read: int
-    stopped_early: bool
-    failures: list[Failure]
-    failures_file: Path | None
-    classes: dict[str, int]
-    notes: list[str]
-    seconds: float
-    steps: dict[str, float]
 
 
 def extract(
@@ -218,23 +148,20 @@ def extract(
     given = [name] if isinstance(name, str) else list(name)
     check_names(given, [one for one, _ in asked])
     _check_numbers(batch_size, workers, max_failures)
-    options = ReadingOptions.asked_for(modality, frame, bits)
-    folder = Path(out)
-    opening = time.monotonic()
-    parts, name_notes = _parts(
-        asked,
-        given,
-        folder,
-        pooling=pool,
-        image_size=image_size,
-        precision=precision,
-        device=device,
-        runtime=runtime,
-    )
-    opening = time.monotonic() - opening
+    reading = ReadingOptions.asked_for(modality, frame, bits)
+    readers = reader_count(workers)
+
+    begun = time.monotonic()
+    wanted = [
+        ExtractorOptions(one, choice, pool, image_size, precision, device, runtime)
+        for one, choice in asked
+    ]
+    extractors, name_notes = prepare_named(wanted, given, Path(out))
+    preparing = time.monotonic() - begun
+    files = [Path(out) / f"{one.name}.h5" for one in extractors]
     with ExitStack() as stack:
         # Listing and hashing take hours where there are many images: a second writer hears it now.
-        locks = [stack.enter_context(store.FileLock(folder / f"{part.name}.h5")) for part in parts]
+        locks = [stack.enter_context(store.FileLock(file)) for file in files]
         found = datasets.find(
             images,
             labels=labels,
@@ -246,121 +173,67 @@ def extract(
             where=where,
             repeated_rows=repeated_rows,
         )
-        found = with_declared_columns(found, reader_count(workers))
-        files = [folder / f"{part.name}.h5" for part in parts]
-        options, decided = decide_bits(
-            found.paths, options, kept=kept_bits(files), workers=reader_count(workers)
-        )
-        paths = dict(zip(found.ids, found.paths, strict=True))
-        hashes, stats = current_hashes(files, paths, workers)
-        targets, writers = [], []
-        for part, lock in zip(parts, locks, strict=True):
-            writer = store.open_writer(
-                folder / f"{part.name}.h5",
-                spec=_spec(part.description, options),
-                dataset=found,
-                dimension=part.description.dimension,
-                current_sha256=hashes,
-                current_stat=stats,
-                environment=part.environment,
-                prune=prune,
-                retry_failed=retry_failed,
-                storage=storage,
-                lock=lock,
+        found = with_declared_columns(found, readers)
+        reading, decided = decide_bits(found.paths, reading, kept=kept_bits(files), workers=readers)
+        sources = sources_of(found)
+        hashes, stamps = current_hashes(files, sources, workers)
+        writers = [
+            stack.enter_context(
+                store.open_writer(
+                    file,
+                    spec=_spec(one.description, reading),
+                    dataset=found,
+                    dimension=one.description.dimension,
+                    current_sha256=hashes,
+                    current_stat=stamps,
+                    environment=one.environment,
+                    prune=prune,
+                    retry_failed=retry_failed,
+                    storage=storage,
+                    lock=lock,
+                )
             )
-            stack.enter_context(writer)
-            writers.append(writer)
-            if pending := writer.pending:
-                targets.append(Target(part.name, part.extractor, writer, set(pending)))
-        seen = fill(
-            targets,
-            paths,
-            options,
-            batch_size=batch_size,
-            workers=reader_count(workers),
-            max_failures=max_failures,
-            progress=progress,
-        )
-    computed = {target.name: target.computed for target in targets}
-    extracted = [
-        _summary(part, writer.changes, file, computed.get(part.name, 0))
-        for part, writer, file in zip(parts, writers, files, strict=True)
-    ]
+            for file, one, lock in zip(files, extractors, locks, strict=True)
+        ]
+        pending = {
+            one.name: writer.pending for one, writer in zip(extractors, writers, strict=True)
+        }
+        items = plan(sources.values(), pending)
+        needed = [one for one in extractors if pending[one.name]]
+        job = Job.of(needed, reading).open({one.name: one.extractor for one in needed})
+        engine = LocalEngine(job, batch_size=batch_size, workers=readers)
+        targets = [
+            Target(one.name, precision, writer)
+            for one, writer in zip(extractors, writers, strict=True)
+        ]
+        drained = drain(engine, items, targets, max_failures=max_failures, progress=progress)
     failures = failures_in(files)
     return ExtractResult(
-        files=extracted,
+        files=[
+            extracted_file(file, one.description, writer.changes, target.computed)
+            for file, one, writer, target in zip(files, extractors, writers, targets, strict=True)
+        ],
         images=len(found),
-        read=seen.read,
-        stopped_early=seen.stopped_early,
+        read=drained.read,
+        stopped_early=drained.stopped_early,
         failures=failures,
-        failures_file=write_failures(folder / "failures.csv", failures),
+        failures_file=write_failures(Path(out) / "failures.csv", failures),
         classes=_class_counts(found),
         notes=[
             *found.notes,
             *decided,
             *(_takeover(lock) for lock in locks if lock.taken_over),
             *name_notes,
-            *(note for part in parts for note in part.notes),
-            *seen.notes(),
+            *(note for one in extractors for note in one.notes),
+            *drained.notes(),
         ],
         seconds=time.monotonic() - start,
-        steps={"opening": opening + sum(part.seconds for part in parts), **seen.watch.seconds},
+        steps={
+            "opening": preparing + sum(one.seconds for one in extractors),
+            **engine.seconds,
+            "writing": drained.seconds,
+        },
     )
-
-
-class _Part:
-    """One extractor of a run, opened when its file turns out to lack rows.
-
-    Attributes
-    ----------
-    name : str
-        Also the stem of its file.
-    description : Description
-    seconds : float
-        What opening it took.
-    """
-
-    def __init__(self, name: str, prepared: features.Prepared) -> None:
-        self.name = name
-        self.description = prepared.description
-        self.seconds = 0.0
-        self._prepared = prepared
-
-    @cached_property
-    def extractor(self) -> features.Extractor:
-        start = time.monotonic()
-        opened = self._prepared.open()
-        self.seconds = time.monotonic() - start
-        return opened
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        return self.extractor.notes if "extractor" in vars(self) else ()
-
-    def environment(self) -> dict[str, str]:
-        """Say what computes the rows."""
-        return {"cxrfeat": __version__, **self.extractor.environment(), **decoders()}
-
-
-def _parts(
-    asked: Sequence[tuple[str, features.WeightsChoice]],
-    names: Sequence[str],
-    folder: Path,
-    **how: Any,
-) -> tuple[list[_Part], list[str]]:
-    """Prepare every extractor and name it; return notes on the names as well."""
-    prepared = [
-        features.prepare_extractor(backbone, weights=choice, **how) for backbone, choice in asked
-    ]
-    options = options_in_name(how["pooling"], how["image_size"], how["precision"])
-    notes: list[str] = []
-    if not names:
-        wanted = [
-            Wanted(choice, one.description, options)
-            for (_, choice), one in zip(asked, prepared, strict=True)
-        ]
-        names, notes = name_files(wanted, folder)
-    return [_Part(name, one) for name, one in zip(names, prepared, strict=True)], notes
 
 
 def _names(backbone: Sequence[str]) -> list[str]:
@@ -391,25 +264,6 @@ def _takeover(lock: store.FileLock) -> str:
         " nobody holds its lock: if that process is still running, locks do not reach from machine"
         " to machine in this folder, so end one of the two"
     )
-
-
-def _summary(part: _Part, changes: store.Changes, path: Path, computed: int) -> ExtractedFile:
-    description = part.description
-    with store.load(path) as embeddings:
-        return ExtractedFile(
-            name=part.name,
-            path=path,
-            backbone=description.backbone,
-            weights=description.weights_name,
-            control=description.is_control,
-            dimension=description.dimension,
-            rows=len(embeddings),
-            computed=computed,
-            reused=changes.reused,
-            failed=int(((embeddings.status == store.FAILED) & ~embeddings.gone).sum()),
-            changes=changes,
-            fingerprint=embeddings.fingerprint,
-        )
 
 
 def _class_counts(found: Dataset) -> dict[str, int]:

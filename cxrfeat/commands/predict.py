@@ -17,7 +17,7 @@ import numpy.typing as npt
 from cxrfeat.arrays import Matrix, Matrix32
 from cxrfeat.errors import FileFormatError, InputError
 from cxrfeat.evaluation.final_model.training_distance import UNLIKE, Reference
-from cxrfeat.extraction.pipeline import Progress
+from cxrfeat.extraction.drain import Progress
 from cxrfeat.extraction.reading_ahead import reader_count
 from cxrfeat.images import RADIOGRAPHY
 from cxrfeat.model import Model

@@ -30,7 +30,7 @@ from rich.progress import Progress as Bar
 
 if TYPE_CHECKING:
     from cxrfeat.evaluation.validation.cross_validation import FoldDone
-    from cxrfeat.extraction.pipeline import Progress
+    from cxrfeat.extraction.drain import Progress
 
 PLAIN_SECONDS = 10.0
 

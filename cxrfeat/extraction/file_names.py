@@ -14,6 +14,7 @@ from typing import Any
 
 from cxrfeat import features, store
 from cxrfeat.errors import InputError, SpecMismatchError
+from cxrfeat.extraction.job import ExtractorOptions, NamedExtractor
 from cxrfeat.spec import difference
 
 
@@ -102,6 +103,46 @@ def check_names(names: Sequence[str], backbones: Sequence[str]) -> None:
     folded = Counter(name.casefold() for name in names)
     if twice := [name for name in names if folded[name.casefold()] > 1]:
         raise InputError(f"--name {twice[0]} is given twice: names must differ")
+
+
+def prepare_named(
+    asked: Sequence[ExtractorOptions], names: Sequence[str], folder: Path
+) -> tuple[list[NamedExtractor], list[str]]:
+    """Prepare every extractor and name it.
+
+    Parameters
+    ----------
+    asked
+        What to prepare.
+    names
+        One for each, checked; or none, to find them.
+    folder
+        Of the files.
+
+    Returns
+    -------
+    extractors : list of NamedExtractor
+    notes : list of str
+        On the names.
+
+    Raises
+    ------
+    InputError, SpecMismatchError, UnknownNameError, WeightsError
+        As `features.prepare_extractor` and `name_files` say.
+    """
+    prepared = [options.prepare() for options in asked]
+    notes: list[str] = []
+    if not names:
+        wanted = [
+            Wanted(
+                options.weights,
+                one.description,
+                options_in_name(options.pooling, options.image_size, options.precision),
+            )
+            for options, one in zip(asked, prepared, strict=True)
+        ]
+        names, notes = name_files(wanted, folder)
+    return [NamedExtractor(*one) for one in zip(names, asked, prepared, strict=True)], notes
 
 
 def name_files(wanted: Sequence[Wanted], folder: Path) -> tuple[list[str], list[str]]:

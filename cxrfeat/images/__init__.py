@@ -6,6 +6,7 @@ The only place that imports Pillow and pydicom.
 from cxrfeat.images.decoded import RADIOGRAPHY, ReadingOptions
 from cxrfeat.images.depth import largest_sample, needed_bits, states_no_depth
 from cxrfeat.images.dicom.patient_key import named_key
+from cxrfeat.images.loading import load_file
 from cxrfeat.images.radiograph import Radiograph, declared_columns, read_image
 from cxrfeat.images.resizing import READING_VERSION, reading_spec, resize
 from cxrfeat.images.versions import decoders
@@ -18,6 +19,7 @@ __all__ = [
     "declared_columns",
     "decoders",
     "largest_sample",
+    "load_file",
     "named_key",
     "needed_bits",
     "read_image",

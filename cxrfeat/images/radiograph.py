@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy.typing as npt
 
 from cxrfeat.errors import ImageError
 from cxrfeat.images.decoded import Decoded, ReadingOptions, one_line
+from cxrfeat.images.loading import load_file
 from cxrfeat.images.raster import read_bmp, read_jpeg, read_png, read_tiff, read_webp
 from cxrfeat.signatures import HEAD_BYTES, recognise
 
@@ -103,7 +103,7 @@ def read_image(source: Path | str | bytes, *, options: ReadingOptions | None = N
         data = source
         options.check_bytes(len(data))
     else:
-        data = _load(source, options)
+        data = load_file(source, options.max_bytes)
     name = recognise(data[:HEAD_BYTES])
     if not data:
         raise ImageError("empty", "the file has no bytes")
@@ -157,23 +157,3 @@ def declared_columns(path: Path | str, *, options: ReadingOptions | None = None)
             return declared(head, file, options or ReadingOptions())
     except (OSError, ValueError):
         return {}
-
-
-def _load(path: Path | str, options: ReadingOptions) -> bytes:
-    try:
-        status = os.stat(path)
-        if not stat.S_ISREG(status.st_mode):  # opening a named pipe would wait for its writer
-            raise ImageError("not_a_file", "a folder, pipe, socket or device, not a file")
-        options.check_bytes(status.st_size)
-        with open(path, "rb") as file:
-            return file.read(status.st_size)
-    except ImageError:
-        raise
-    except FileNotFoundError:
-        raise ImageError("missing", "there is no such file") from None
-    except PermissionError:
-        raise ImageError("unreadable", "no permission to read the file") from None
-    except OSError as error:
-        raise ImageError("unreadable", error.strerror or "reading failed") from None
-    except ValueError:
-        raise ImageError("unreadable", "the path is not valid") from None

@@ -13,8 +13,12 @@ from cxrfeat import features, store
 from cxrfeat import inputs as datasets
 from cxrfeat.arrays import Matrix32
 from cxrfeat.errors import InputError, SpecMismatchError
+from cxrfeat.extraction.drain import Progress, Target, drain
 from cxrfeat.extraction.failures import Failure
-from cxrfeat.extraction.pipeline import Progress, Target, fill
+from cxrfeat.extraction.job import OpenJob
+from cxrfeat.extraction.local_engine import LocalEngine
+from cxrfeat.extraction.plan import plan
+from cxrfeat.extraction.sources import sources_of
 from cxrfeat.model import Model
 from cxrfeat.prediction.reopened_extractor import reading_options, reopen_extractor
 from cxrfeat.spec import difference
@@ -96,7 +100,6 @@ def from_images(
     InputError, WeightsError, SpecMismatchError
     """
     found = datasets.find(given)
-    paths = dict(zip(found.ids, found.paths, strict=True))
     specs = parts_of(loaded)
     opened = reopen_all(specs, weights=weights, device=device)
     options = {name: reading_options(spec, modality) for name, spec in specs.items()}
@@ -106,14 +109,13 @@ def from_images(
             " with the same --frame and --bits"
         )
     collected = {name: _Collected() for name in specs}
-    targets = [Target(name, opened[name], collected[name], set(found.ids)) for name in specs]
-    seen = fill(
-        targets,
-        paths,
-        next(iter(options.values())),
-        batch_size=batch_size,
-        workers=workers,
-        max_failures=None,
+    engine = LocalEngine(
+        OpenJob(opened, next(iter(options.values()))), batch_size=batch_size, workers=workers
+    )
+    drained = drain(
+        engine,
+        plan(sources_of(found).values(), dict.fromkeys(specs, found.ids)),
+        [Target(name, str(opened[name].spec["precision"]), collected[name]) for name in specs],
         progress=progress,
     )
     first = next(iter(collected.values()))
@@ -129,7 +131,7 @@ def from_images(
         [
             *(note for note in found.notes if "passed over" in note),
             *(note for extractor in opened.values() for note in extractor.notes),
-            *seen.notes(),
+            *drained.notes(),
         ],
     )
 

@@ -10,9 +10,9 @@ import torch
 from PIL import Image
 
 import cxrfeat
-import cxrfeat.commands.extract as extract_module
 import cxrfeat.extraction.changed_images as changed
 from cxrfeat.errors import InputError, SpecMismatchError, UnknownNameError, WeightsError
+from cxrfeat.extraction.sources import FileSource
 from cxrfeat.features import WeightsChoice, open_extractor
 from cxrfeat.tables import read_table
 
@@ -81,13 +81,13 @@ def test_rows_do_not_depend_on_batch_size_or_workers(folder, tmp_path) -> None:
 
 def test_every_image_is_read_once_for_several_backbones(folder, tmp_path, monkeypatch) -> None:
     read = []
-    original = extract_module.images.read_image
+    original = FileSource.read
 
-    def counting(path, **kwargs):
-        read.append(path)
-        return original(path, **kwargs)
+    def counting(source, limit):
+        read.append(source.path)
+        return original(source, limit)
 
-    monkeypatch.setattr(extract_module.images, "read_image", counting)
+    monkeypatch.setattr(FileSource, "read", counting)
     result = cxrfeat.extract(
         folder,
         out=tmp_path / "e",

@@ -20,7 +20,8 @@ from PIL import Image
 import cxrfeat
 from cxrfeat import display, store
 from cxrfeat.evaluation.validation.cross_validation import FoldDone
-from cxrfeat.extraction import changed_images, declared_columns, pipeline
+from cxrfeat.extraction import changed_images, declared_columns, drain, local_engine
+from cxrfeat.extraction.sources import FileSource
 from cxrfeat.inputs import Dataset
 
 OPTIONS = {"weights": ["random"], "image_size": 64, "device": "cpu"}
@@ -52,13 +53,13 @@ def test_rows_stand_with_their_images_whatever_was_read_first(
 ) -> None:
     folder = draw(tmp_path / "images", 40)
     cxrfeat.extract(folder, out=tmp_path / "a", backbone=[NETWORK], runtime=runtime, **OPTIONS)
-    original = pipeline.images.read_image
+    original = FileSource.read
 
-    def late(path, **options):
-        time.sleep(0.02 * (int(Path(path).stem) % 3))
-        return original(path, **options)
+    def late(source, limit):
+        time.sleep(0.02 * (int(source.path.stem) % 3))
+        return original(source, limit)
 
-    monkeypatch.setattr(pipeline.images, "read_image", late)
+    monkeypatch.setattr(FileSource, "read", late)
     cxrfeat.extract(
         *(folder,), out=tmp_path / "b", backbone=[NETWORK], runtime=runtime, workers=5,
         batch_size=7, **OPTIONS,
@@ -100,7 +101,7 @@ def test_networks_of_both_kinds_share_one_reading(tmp_path, monkeypatch) -> None
 def test_reading_never_runs_far_ahead_of_writing(tmp_path, monkeypatch, runtime: str) -> None:
     folder = draw(tmp_path / "images", 120)
     lock, read, written, most = threading.Lock(), 0, 0, 0
-    original_read, original_write = pipeline._read, pipeline._write
+    original_read, original_write = local_engine._read, drain._write
 
     def counting(*args):
         nonlocal read, most
@@ -116,8 +117,8 @@ def test_reading_never_runs_far_ahead_of_writing(tmp_path, monkeypatch, runtime:
         with lock:
             written += len(batch)
 
-    monkeypatch.setattr(pipeline, "_read", counting)
-    monkeypatch.setattr(pipeline, "_write", slow)
+    monkeypatch.setattr(local_engine, "_read", counting)
+    monkeypatch.setattr(drain, "_write", slow)
     cxrfeat.extract(
         *(folder,), out=tmp_path / "e", backbone=[NETWORK], runtime=runtime, batch_size=5,
         workers=2, **OPTIONS,
@@ -165,7 +166,7 @@ def test_a_ctrl_c_that_python_lost_stops_with_the_next_piece_of_work(monkeypatch
     monkeypatch.setattr(sys, "unraisablehook", lambda told: lost.append(told.exc_type))
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     events = {
-        "extraction_progress": pipeline.Progress(1, 2, 0),
+        "extraction_progress": drain.Progress(1, 2, 0),
         "fit_progress": FoldDone("vgg16", "1", 1, 2),
     }
     try:
@@ -229,13 +230,13 @@ def test_headers_are_read_ahead_within_bounds(tmp_path, monkeypatch, handed_over
 
 
 def test_hashes_are_taken_ahead_within_bounds(tmp_path, monkeypatch, handed_over) -> None:
-    paths = {}
+    sources = {}
     for number in range(500):
-        paths[str(number)] = tmp_path / str(number)
-        paths[str(number)].write_text(str(number))
-    known = {id_: store.KnownRow("0" * 64, 1, 0, store.DONE) for id_ in paths}
+        sources[str(number)] = FileSource(str(number), tmp_path / str(number))
+        sources[str(number)].path.write_text(str(number))
+    known = {id_: store.KnownRow("0" * 64, 1, 0, store.DONE) for id_ in sources}
     monkeypatch.setattr(changed_images.store, "known", lambda path: known)
-    hashes, stats = changed_images.current_hashes([tmp_path / "e.h5"], paths, workers=2)
-    assert list(hashes) == list(stats) == list(paths)
+    hashes, stats = changed_images.current_hashes([tmp_path / "e.h5"], sources, workers=2)
+    assert list(hashes) == list(stats) == list(sources)
     assert len(set(hashes.values())) == 500
     assert 0 < handed_over() < 100

@@ -1,0 +1,190 @@
+"""Take computed images from an engine and write them: the one place that writes rows."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+import numpy as np
+
+from cxrfeat.arrays import Matrix32
+from cxrfeat.errors import ImageError
+from cxrfeat.extraction.job import ComputedImage, Engine
+from cxrfeat.extraction.plan import WorkItem
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far an extraction is; given to `progress` after every batch.
+
+    Attributes
+    ----------
+    done, total : int
+        Images, of those that are to be computed in this run.
+    failed : int
+        Of `done`.
+    """
+
+    done: int
+    total: int
+    failed: int
+
+
+class Sink(Protocol):
+    """Where rows go: an embedding file, or memory."""
+
+    def write(
+        self,
+        ids: Sequence[str],
+        vectors: Matrix32,
+        sha256: Sequence[str],
+        stats: Sequence[tuple[int, int]] | None = None,
+    ) -> Sequence[str]:
+        """Take the embeddings of some images, shape (k, D); return whose it could not take."""
+        ...
+
+    def fail(
+        self,
+        id: str,
+        code: str,
+        reason: str,
+        sha256: str = "",
+        stat: tuple[int, int] | None = None,
+    ) -> None:
+        """Take why an image has none."""
+        ...
+
+    def commit(self) -> None:
+        """Make everything taken so far last."""
+        ...
+
+
+@dataclass
+class Target:
+    """Where the rows of one extractor go, and what became of them.
+
+    Attributes
+    ----------
+    name : str
+        Of the extractor.
+    precision : str
+        That it computes in: for the words of a failure.
+    sink : Sink
+    failed : set of str
+        Ids of images that could not be read, or whose row is not finite or does not fit.
+    computed : int
+        Rows that the sink took.
+    """
+
+    name: str
+    precision: str
+    sink: Sink
+    failed: set[str] = field(default_factory=set)
+    computed: int = 0
+
+
+@dataclass
+class Drained:
+    """What went by while rows were written.
+
+    Attributes
+    ----------
+    read, failed : int
+        Images.
+    stopped_early : bool
+        More failed than may.
+    warnings : Counter of str
+        How many images had each.
+    seconds : float
+        What writing took.
+    """
+
+    read: int = 0
+    failed: int = 0
+    stopped_early: bool = False
+    warnings: Counter[str] = field(default_factory=Counter)
+    seconds: float = 0.0
+
+    def notes(self) -> list[str]:
+        """Say how many images had each warning."""
+        return [f"{warning}: {count} image(s)" for warning, count in self.warnings.most_common()]
+
+
+def drain(
+    engine: Engine,
+    items: Sequence[WorkItem],
+    targets: Sequence[Target],
+    *,
+    max_failures: int | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> Drained:
+    """Give every target the rows it lacks, as an engine computes them.
+
+    Images may come in any order. One that comes again, or was not asked for, is passed over. Every
+    batch is written and committed before the next one is asked for.
+
+    Parameters
+    ----------
+    engine : Engine
+    items : sequence of WorkItem
+        What it is to compute.
+    targets : sequence of Target
+        One for each extractor that `items` name.
+    max_failures, progress
+        As `cxrfeat.extract` takes them.
+    """
+    drained = Drained()
+    if not items:
+        return drained
+    waiting = {item.source.id: item.lacking for item in items}
+    with closing(engine.run(items)) as batches:
+        for computed in batches:
+            begun = time.perf_counter()
+            batch = [(one, waiting.pop(one.id)) for one in computed if one.id in waiting]
+            for target in targets:
+                _write(target, [one for one, lacking in batch if target.name in lacking])
+            drained.seconds += time.perf_counter() - begun
+            drained.read += len(batch)
+            drained.failed += sum(
+                any(one.id in target.failed for target in targets) for one, _ in batch
+            )
+            drained.warnings.update(warning for one, _ in batch for warning in one.warnings)
+            if progress:
+                progress(Progress(drained.read, len(items), drained.failed))
+            if max_failures is not None and drained.failed > max_failures:
+                drained.stopped_early = True
+                break
+    return drained
+
+
+def _write(target: Target, batch: list[ComputedImage]) -> None:
+    good = []
+    for image in batch:
+        if image.error is None and not np.isfinite(image.rows[target.name]).all():
+            image = replace(image, error=ImageError("not-finite", _not_finite(target.precision)))
+        if image.error is None:
+            good.append(image)
+            continue
+        code, reason = image.error.code, image.error.reason
+        target.sink.fail(image.id, code, reason, image.sha256, image.stamp)
+        target.failed.add(image.id)
+    if good:
+        refused = target.sink.write(
+            [image.id for image in good],
+            np.stack([image.rows[target.name] for image in good]),
+            [image.sha256 for image in good],
+            stats=[image.stamp for image in good],
+        )
+        target.failed.update(refused)
+        target.computed += len(good) - len(refused)
+    target.sink.commit()
+
+
+def _not_finite(precision: str) -> str:
+    if precision == "fp32":
+        return "the embedding has NaN or infinity: these weights do not suit this image"
+    return f"the embedding has NaN or infinity in {precision}: use --precision fp32"

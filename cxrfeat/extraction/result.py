@@ -1,0 +1,116 @@
+"""What an extraction gives back: plain data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from cxrfeat import features, store
+from cxrfeat.extraction.failures import Failure
+
+
+@dataclass(frozen=True)
+class ExtractedFile:
+    """What happened to one embedding file.
+
+    Attributes
+    ----------
+    name : str
+        Of the extractor; also the file's stem.
+    path : Path
+    backbone, weights : str
+    control : bool
+        Whether the weights are random: a control, not a pretrained extractor.
+    dimension : int
+    rows, computed, reused, failed : int
+        Rows in the file; rows computed now, taken over as they were, and not to be had (of
+        images that are there).
+    changes : store.Changes
+        What the file gained, lost or kept because the images changed.
+    fingerprint : str
+    """
+
+    name: str
+    path: Path
+    backbone: str
+    weights: str
+    control: bool
+    dimension: int
+    rows: int
+    computed: int
+    reused: int
+    failed: int
+    changes: store.Changes
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class ExtractResult:
+    """What `extract` did.
+
+    Attributes
+    ----------
+    files : list of ExtractedFile
+    images : int
+        Images in the dataset.
+    read : int
+        Images that were read in this run, each of them once.
+    stopped_early : bool
+        More than `max_failures` images failed, so that the rest was not tried.
+    failures : list of Failure
+        Every image that failed, in this run or an earlier one.
+    failures_file : Path or None
+        The same as a table, where there are any.
+    classes : dict of str to int
+        Images per class; empty without labels.
+    notes : list of str
+        What was understood of the input, in sentences.
+    seconds : float
+    steps : dict of str to float
+        What "opening" the networks took, and, in seconds of one thread each, "reading", each
+        extractor by its name, and "writing"; these go on at once.
+    """
+
+    files: list[ExtractedFile]
+    images: int
+    read: int
+    stopped_early: bool
+    failures: list[Failure]
+    failures_file: Path | None
+    classes: dict[str, int]
+    notes: list[str]
+    seconds: float
+    steps: dict[str, float]
+
+
+def extracted_file(
+    path: Path, description: features.Description, changes: store.Changes, computed: int
+) -> ExtractedFile:
+    """Say what became of the file of an extractor.
+
+    Parameters
+    ----------
+    path
+        Written and closed.
+    description
+        Of the extractor.
+    changes
+        What opening the file did.
+    computed
+        Rows that were computed now.
+    """
+    with store.load(path) as embeddings:
+        return ExtractedFile(
+            name=path.stem,
+            path=path,
+            backbone=description.backbone,
+            weights=description.weights_name,
+            control=description.is_control,
+            dimension=description.dimension,
+            rows=len(embeddings),
+            computed=computed,
+            reused=changes.reused,
+            failed=int(((embeddings.status == store.FAILED) & ~embeddings.gone).sum()),
+            changes=changes,
+            fingerprint=embeddings.fingerprint,
+        )

@@ -1,0 +1,44 @@
+"""The bytes of one file, or the code of why they are not to be had."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from cxrfeat.errors import ImageError
+from cxrfeat.images.decoded import ReadingOptions
+
+
+def load_file(path: Path | str, limit: int = ReadingOptions.max_bytes) -> bytes:
+    """Return the bytes of a file.
+
+    Parameters
+    ----------
+    path
+        Of a regular file; what else there is, is not opened.
+    limit
+        Most bytes that are taken.
+
+    Raises
+    ------
+    ImageError
+        ``missing``, ``unreadable``, ``not_a_file`` or ``too_large``.
+    """
+    try:
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):  # opening a named pipe would wait for its writer
+            raise ImageError("not_a_file", "a folder, pipe, socket or device, not a file")
+        ReadingOptions(max_bytes=limit).check_bytes(status.st_size)
+        with open(path, "rb") as file:
+            return file.read(status.st_size)
+    except ImageError:
+        raise
+    except FileNotFoundError:
+        raise ImageError("missing", "there is no such file") from None
+    except PermissionError:
+        raise ImageError("unreadable", "no permission to read the file") from None
+    except OSError as error:
+        raise ImageError("unreadable", error.strerror or "reading failed") from None
+    except ValueError:
+        raise ImageError("unreadable", "the path is not valid") from None
