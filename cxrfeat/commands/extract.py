@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from cxrfeat import features, images, store
+from cxrfeat import defaults, features, images, store
 from cxrfeat import inputs as datasets
 from cxrfeat.errors import InputError
 from cxrfeat.extraction.bit_depth import decide_bits, kept_bits
@@ -22,11 +22,10 @@ from cxrfeat.extraction.failures import Failure, failures_in, write_failures
 from cxrfeat.extraction.file_names import Wanted, check_names, name_files, options_in_name
 from cxrfeat.extraction.pipeline import Progress, Target, fill
 from cxrfeat.extraction.reading_ahead import reader_count
-from cxrfeat.images import RADIOGRAPHY, ReadingOptions, decoders
+from cxrfeat.images import ReadingOptions, decoders
 from cxrfeat.inputs import Dataset
 from cxrfeat.version import __version__
 
-DEFAULT_BACKBONES = ("vgg16", "vgg19", "resnet50")
 PathLike = str | Path
 
 
@@ -105,13 +104,13 @@ class ExtractResult:
 
 
 def extract(
-    images: PathLike | Sequence[PathLike] = ".",
+    images: PathLike | Sequence[PathLike] = defaults.IMAGES,
     *,
-    backbone: Sequence[str] = DEFAULT_BACKBONES,
-    out: PathLike = "embeddings",
+    backbone: Sequence[str] = defaults.BACKBONES,
+    out: PathLike = defaults.EMBEDDINGS,
     weights: Sequence[str] = (),
     name: str | Sequence[str] = (),
-    pool: str = "avg",
+    pool: str = defaults.POOL,
     image_size: int | None = None,
     labels: PathLike | None = None,
     path_column: str | None = None,
@@ -120,16 +119,16 @@ def extract(
     uncertain: str | None = None,
     positive: str | None = None,
     where: Sequence[str] = (),
-    repeated_rows: str = "error",
-    modality: Sequence[str] = RADIOGRAPHY,
+    repeated_rows: str = defaults.REPEATED_ROWS,
+    modality: Sequence[str] = defaults.MODALITIES,
     frame: int | None = None,
     bits: int | None = None,
-    precision: str = "fp32",
-    device: str = "auto",
-    runtime: str = "auto",
+    precision: str = defaults.PRECISION,
+    device: str = defaults.DEVICE,
+    runtime: str = defaults.RUNTIME,
     batch_size: int | None = None,
     workers: int | None = None,
-    storage: Literal["float32", "float16"] = "float32",
+    storage: Literal["float32", "float16"] = defaults.STORAGE,
     prune: bool = False,
     retry_failed: bool = False,
     max_failures: int | None = None,
