@@ -49,12 +49,12 @@ def inspect(
     modality: options.Modality = [*defaults.MODALITIES],
     frame: options.Frame = None,
     bits: options.Bits = None,
+    image_size: Annotated[
+        int, panels.networks(help="Side of what the network sees.")
+    ] = defaults.SEEN_SIZE,
     out: Annotated[
         str | None, panels.output(help="Contact sheet to write, e.g. sheet.png.")
     ] = None,
-    image_size: Annotated[
-        int, panels.output(help="Side of what the network sees.")
-    ] = defaults.SEEN_SIZE,
     sheet_images: Annotated[
         int, panels.output(help="Images on the sheet at most.")
     ] = defaults.SHEET_IMAGES,
