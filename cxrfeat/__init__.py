@@ -1,9 +1,8 @@
 """cxrfeat: frozen ImageNet backbones over chest radiographs, once; then compare them honestly.
 
 Every command of the command line is a function of the same name here (``cxrfeat weights list`` is
-`weights_list`; only ``cxrfeat dataset`` is elsewhere, `cxrfeat.commands.dataset.dataset`, because
-`cxrfeat.inputs` is the package of plain data). Nothing heavy is imported until a function is used.
-For research only, not for diagnosis.
+`weights_list`), with the same options and defaults. Nothing heavy is imported until a function is
+used. For research only, not for diagnosis.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ from cxrfeat.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from cxrfeat.commands.backbones import backbones as backbones
+    from cxrfeat.commands.dataset import dataset as dataset
     from cxrfeat.commands.demo import demo as demo
     from cxrfeat.commands.doctor import doctor as doctor
     from cxrfeat.commands.explain import explain as explain
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 _PUBLIC = {
     "backbones": "cxrfeat.commands.backbones",
+    "dataset": "cxrfeat.commands.dataset",
     "demo": "cxrfeat.commands.demo",
     "doctor": "cxrfeat.commands.doctor",
     "explain": "cxrfeat.commands.explain",

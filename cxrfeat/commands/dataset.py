@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cxrfeat import defaults
 from cxrfeat import inputs as datasets
 from cxrfeat.extraction.declared_columns import with_declared_columns
 from cxrfeat.extraction.reading_ahead import reader_count
@@ -80,7 +81,7 @@ class DatasetSummary:
 
 
 def dataset(
-    images: PathLike | Sequence[PathLike] = ".",
+    images: PathLike | Sequence[PathLike] = defaults.IMAGES,
     *,
     labels: PathLike | None = None,
     path_column: str | None = None,
@@ -89,7 +90,7 @@ def dataset(
     uncertain: str | None = None,
     positive: str | None = None,
     where: Sequence[str] = (),
-    repeated_rows: str = "error",
+    repeated_rows: str = defaults.REPEATED_ROWS,
     workers: int | None = None,
 ) -> DatasetSummary:
     """Say what is understood of images and labels; no picture is decoded.

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cxrfeat import features
-from cxrfeat.commands.extract import DEFAULT_BACKBONES, ExtractResult, extract
+from cxrfeat import defaults, features
+from cxrfeat.commands.extract import ExtractResult, extract
 from cxrfeat.commands.fit import fit
 from cxrfeat.errors import InputError, MissingExtraError
 from cxrfeat.extraction.drain import Progress
@@ -46,10 +46,10 @@ class DemoResult:
 
 
 def demo(
-    out: str | Path = "cxrfeat-demo",
+    out: str | Path = defaults.DEMO,
     *,
-    patients: int = 120,
-    seed: int = 0,
+    patients: int = defaults.PATIENTS,
+    seed: int = defaults.SEED,
     progress: Callable[[Progress], None] | None = None,
     fit_progress: Callable[[Any], None] | None = None,
 ) -> DemoResult:
@@ -83,9 +83,9 @@ def demo(
     folder = Path(out)
     run = next_free(folder / "runs" / "demo")
     labels = phantom.write_phantoms(folder / "images", patients=patients, seed=seed)
-    choices = features.assign_each(DEFAULT_BACKBONES)
+    choices = features.assign_each(defaults.BACKBONES)
     pretrained = all(features.locate_weights(name, choice).path for name, choice in choices)
-    backbones, weights = list(DEFAULT_BACKBONES), []
+    backbones, weights = list(defaults.BACKBONES), []
     notes = [
         f"{2 * patients} synthetic radiographs of {patients} synthetic patients: drawn by a "
         "formula, not photographed; no figure here says anything about patients."
@@ -93,7 +93,7 @@ def demo(
     if pretrained:
         notes.append("VGG16, VGG19 and ResNet50 run with their ImageNet weights.")
     else:
-        weights = [f"{name}=random" for name in DEFAULT_BACKBONES]
+        weights = [f"{name}=random" for name in defaults.BACKBONES]
         notes.append(
             "ImageNet weights of VGG16, VGG19 and ResNet50 are not on this machine, so these three "
             "run with RANDOM weights, as a control: 'cxrfeat weights fetch' brings the real ones."

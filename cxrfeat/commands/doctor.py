@@ -15,6 +15,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cxrfeat import defaults
 from cxrfeat.cores import available_cores
 from cxrfeat.errors import CxrfeatError, WeightsError
 from cxrfeat.memory import usable_memory
@@ -71,10 +72,10 @@ class Diagnosis:
 
 
 def doctor(
-    backbone: Sequence[str] = ("vgg16", "vgg19", "resnet50"),
+    backbone: Sequence[str] = defaults.BACKBONES,
     *,
     weights: Sequence[str] = (),
-    out: str | os.PathLike[str] = "embeddings",
+    out: str | os.PathLike[str] = defaults.EMBEDDINGS,
     online: bool = False,
 ) -> Diagnosis:
     """Check Python, packages, folders, locks, memory, devices, extras and weights.

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from cxrfeat import evidence, model, results, tables
+from cxrfeat import defaults, evidence, model, results, tables
 from cxrfeat import images as pictures
 from cxrfeat import inputs as datasets
 from cxrfeat.arrays import Matrix
@@ -143,11 +143,11 @@ def explain(
     images: PathLike | Sequence[PathLike],
     *,
     class_: str | None = None,
-    out: PathLike = "explained",
-    budget: int = 100,
+    out: PathLike = defaults.EXPLAINED,
+    budget: int = defaults.BUDGET,
     weights: Sequence[str] = (),
-    modality: Sequence[str] = pictures.RADIOGRAPHY,
-    device: str = "auto",
+    modality: Sequence[str] = defaults.MODALITIES,
+    device: str = defaults.DEVICE,
     workers: int | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> ExplainResult:

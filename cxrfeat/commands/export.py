@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from cxrfeat import store, tables
+from cxrfeat import defaults, store, tables
 from cxrfeat.arrays import RowNumbers
 from cxrfeat.errors import InputError, StorageError, UnknownNameError
 from cxrfeat.version import __version__
@@ -60,7 +60,7 @@ class Exported:
 def export(
     file: str | os.PathLike[str],
     *,
-    to: str = "parquet",
+    to: str = defaults.EXPORT,
     out: str | os.PathLike[str] | None = None,
     include_gone: bool = False,
 ) -> Exported:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from cxrfeat import features, images, store
+from cxrfeat import defaults, features, images, store
 from cxrfeat import inputs as datasets
 from cxrfeat.errors import InputError
 from cxrfeat.extraction.bit_depth import decide_bits, kept_bits
@@ -25,23 +25,22 @@ from cxrfeat.extraction.plan import plan
 from cxrfeat.extraction.reading_ahead import reader_count
 from cxrfeat.extraction.result import ExtractedFile, ExtractResult, extracted_file
 from cxrfeat.extraction.sources import sources_of
-from cxrfeat.images import RADIOGRAPHY, ReadingOptions
+from cxrfeat.images import ReadingOptions
 from cxrfeat.inputs import Dataset
 
-__all__ = ["DEFAULT_BACKBONES", "ExtractResult", "ExtractedFile", "extract"]
+__all__ = ["ExtractResult", "ExtractedFile", "extract"]
 
-DEFAULT_BACKBONES = ("vgg16", "vgg19", "resnet50")
 PathLike = str | Path
 
 
 def extract(
-    images: PathLike | Sequence[PathLike] = ".",
+    images: PathLike | Sequence[PathLike] = defaults.IMAGES,
     *,
-    backbone: Sequence[str] = DEFAULT_BACKBONES,
-    out: PathLike = "embeddings",
+    backbone: Sequence[str] = defaults.BACKBONES,
+    out: PathLike = defaults.EMBEDDINGS,
     weights: Sequence[str] = (),
     name: str | Sequence[str] = (),
-    pool: str = "avg",
+    pool: str = defaults.POOL,
     image_size: int | None = None,
     labels: PathLike | None = None,
     path_column: str | None = None,
@@ -50,16 +49,16 @@ def extract(
     uncertain: str | None = None,
     positive: str | None = None,
     where: Sequence[str] = (),
-    repeated_rows: str = "error",
-    modality: Sequence[str] = RADIOGRAPHY,
+    repeated_rows: str = defaults.REPEATED_ROWS,
+    modality: Sequence[str] = defaults.MODALITIES,
     frame: int | None = None,
     bits: int | None = None,
-    precision: str = "fp32",
-    device: str = "auto",
-    runtime: str = "auto",
+    precision: str = defaults.PRECISION,
+    device: str = defaults.DEVICE,
+    runtime: str = defaults.RUNTIME,
     batch_size: int | None = None,
     workers: int | None = None,
-    storage: Literal["float32", "float16"] = "float32",
+    storage: Literal["float32", "float16"] = defaults.STORAGE,
     prune: bool = False,
     retry_failed: bool = False,
     max_failures: int | None = None,

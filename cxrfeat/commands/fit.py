@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from cxrfeat import model, store
+from cxrfeat import defaults, model, store
 from cxrfeat.comparison.loaded_study import load_study
 from cxrfeat.comparison.saved_winner import SavedWinner, save_winner
 from cxrfeat.errors import InputError, UnknownNameError
@@ -36,31 +36,31 @@ PathLike = str | os.PathLike[str]
 
 
 def fit(
-    embeddings: PathLike | Sequence[PathLike] = "embeddings",
+    embeddings: PathLike | Sequence[PathLike] = defaults.EMBEDDINGS,
     *,
     head: Sequence[str] | None = None,
     out: PathLike | None = None,
-    cv: int = 5,
-    repeats: int = 1,
+    cv: int = defaults.CV,
+    repeats: int = defaults.REPEATS,
     split: bool = False,
     leave_out: str | None = None,
-    groups: str = "auto",
+    groups: str = defaults.GROUPS,
     splits: PathLike | None = None,
     test: PathLike | Sequence[PathLike] | None = None,
     combine: Sequence[str] | None = None,
     include_gone: bool = False,
-    refit: str = "train",
+    refit: str = defaults.REFIT,
     calibrate: str | None = None,
     class_weight: str | None = None,
-    metric: str = "auroc",
-    rope: float = 0.01,
-    specificity: float = 0.9,
-    threshold: str | float = "f1",
+    metric: str = defaults.METRIC,
+    rope: float = defaults.ROPE,
+    specificity: float = defaults.SPECIFICITY,
+    threshold: str | float = defaults.THRESHOLD,
     prevalence: float | None = None,
     learning_curve: bool = False,
-    seed: int = 0,
+    seed: int = defaults.SEED,
     jobs: int | None = None,
-    report: bool = True,
+    report: bool = defaults.REPORT,
     images: PathLike | Sequence[PathLike] | None = None,
     progress: Callable[[FoldDone], None] | None = None,
     warn: Callable[[str], None] | None = None,

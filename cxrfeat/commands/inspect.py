@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from cxrfeat import defaults
 from cxrfeat import images as pictures
 from cxrfeat import inputs as datasets
 from cxrfeat.errors import ImageError, InputError
@@ -79,14 +80,14 @@ class Inspection:
 
 
 def inspect(
-    images: PathLike | Sequence[PathLike] = ".",
+    images: PathLike | Sequence[PathLike] = defaults.IMAGES,
     *,
     out: PathLike | None = None,
-    modality: Sequence[str] = pictures.RADIOGRAPHY,
+    modality: Sequence[str] = defaults.MODALITIES,
     frame: int | None = None,
     bits: int | None = None,
-    image_size: int = 224,
-    sheet_images: int = 60,
+    image_size: int = defaults.SEEN_SIZE,
+    sheet_images: int = defaults.SHEET_IMAGES,
     workers: int | None = None,
 ) -> Inspection:
     """Read images as `extract` does and report how each was read; draw them if asked to.

@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from cxrfeat import defaults
 from cxrfeat.arrays import Matrix, Matrix32
 from cxrfeat.errors import FileFormatError, InputError
 from cxrfeat.evaluation.final_model.training_distance import UNLIKE, Reference
 from cxrfeat.extraction.drain import Progress
 from cxrfeat.extraction.reading_ahead import reader_count
-from cxrfeat.images import RADIOGRAPHY
 from cxrfeat.model import Model
 from cxrfeat.model import load as load_model
 from cxrfeat.prediction.called_labels import called
@@ -37,9 +37,9 @@ def predict(
     to: str | None = None,
     out: PathLike | None = None,
     weights: Sequence[str] = (),
-    modality: Sequence[str] = RADIOGRAPHY,
-    device: str = "auto",
-    batch_size: int = 32,
+    modality: Sequence[str] = defaults.MODALITIES,
+    device: str = defaults.DEVICE,
+    batch_size: int = defaults.BATCH_SIZE,
     workers: int | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> PredictResult:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from cxrfeat import features
-from cxrfeat.commands.extract import DEFAULT_BACKBONES
+from cxrfeat import defaults, features
 
 
 def weights_list(
-    backbone: Sequence[str] = DEFAULT_BACKBONES, *, weights: Sequence[str] = ()
+    backbone: Sequence[str] = defaults.BACKBONES, *, weights: Sequence[str] = ()
 ) -> list[features.WeightsFile]:
     """Say for each backbone which file its default weights are, and where it lies.
 
@@ -25,9 +24,9 @@ def weights_list(
 
 
 def weights_fetch(
-    backbone: Sequence[str] = DEFAULT_BACKBONES,
+    backbone: Sequence[str] = defaults.BACKBONES,
     *,
-    out: str | Path = "weights",
+    out: str | Path = defaults.WEIGHTS_FOLDER,
     weights: Sequence[str] = (),
     progress: Callable[[str, int, int], None] | None = None,
 ) -> list[features.WeightsFile]:

@@ -8,6 +8,7 @@ from importlib.metadata import version
 import numpy as np
 import numpy.typing as npt
 
+from cxrfeat import defaults
 from cxrfeat.errors import InputError
 from cxrfeat.evidence import Grid
 from cxrfeat.features.description import Description
@@ -15,7 +16,7 @@ from cxrfeat.features.network.pooling import AVERAGED
 from cxrfeat.features.runtimes import Runtime
 from cxrfeat.features.runtimes.processor import processor
 
-BATCH = 32
+BATCH = defaults.BATCH_SIZE
 """Images at a time: whole blocks on the CPU and on accelerators, where more are not faster."""
 
 

@@ -3,7 +3,7 @@
 The only place that imports Pillow and pydicom.
 """
 
-from cxrfeat.images.decoded import RADIOGRAPHY, ReadingOptions
+from cxrfeat.images.decoded import ReadingOptions
 from cxrfeat.images.depth import largest_sample, needed_bits, states_no_depth
 from cxrfeat.images.dicom.patient_key import named_key
 from cxrfeat.images.loading import load_file
@@ -12,7 +12,6 @@ from cxrfeat.images.resizing import READING_VERSION, reading_spec, resize
 from cxrfeat.images.versions import decoders
 
 __all__ = [
-    "RADIOGRAPHY",
     "READING_VERSION",
     "Radiograph",
     "ReadingOptions",

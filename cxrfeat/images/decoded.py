@@ -8,10 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from cxrfeat import defaults
 from cxrfeat.errors import ImageError, InputError
-
-RADIOGRAPHY = ("CR", "DX", "RG")
-"""DICOM modalities that are projection radiography: computed, digital, and film."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +37,7 @@ class ReadingOptions:
 
     max_pixels: int = 80_000_000
     max_bytes: int = 512 * 2**20
-    modalities: tuple[str, ...] | None = RADIOGRAPHY
+    modalities: tuple[str, ...] | None = defaults.MODALITIES
     frame: int | None = None
     bits: int | None = None
     guess_bits: bool = True

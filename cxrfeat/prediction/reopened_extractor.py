@@ -10,10 +10,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from cxrfeat import features, images
+from cxrfeat import defaults, features, images
 from cxrfeat.errors import FileFormatError, SpecMismatchError, WeightsError
 from cxrfeat.features.weights.find import SUFFIXES, search_folders
-from cxrfeat.images import RADIOGRAPHY, ReadingOptions
+from cxrfeat.images import ReadingOptions
 from cxrfeat.spec import canonical_json, difference
 
 LARGEST_IMAGE = 8192  # a spec from elsewhere must not ask for all the memory
@@ -89,7 +89,7 @@ def _open(spec_json: str, weights: tuple[str, ...], device: str) -> features.Ext
 
 
 def reading_options(
-    spec: Mapping[str, Any], modality: Sequence[str] = RADIOGRAPHY
+    spec: Mapping[str, Any], modality: Sequence[str] = defaults.MODALITIES
 ) -> ReadingOptions:
     """Return how images are read for a spec.
 

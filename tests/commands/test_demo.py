@@ -17,7 +17,7 @@ from cxrfeat.features.network.backbones import PACKAGED
 def small(monkeypatch) -> None:
     """One network with random weights, one head, no page."""
 
-    monkeypatch.setattr(demo_module, "DEFAULT_BACKBONES", ("squeezenet1_1",))
+    monkeypatch.setattr(demo_module.defaults, "BACKBONES", ("squeezenet1_1",))
     monkeypatch.setitem(
         PACKAGED, demo_module.TINY, replace(PACKAGED[demo_module.TINY], packages=("not_installed",))
     )

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
+from cxrfeat import defaults
 from cxrfeat.tables import write_table
 
 CLASSES = ("clear", "diffuse_opacity", "focal_opacity")
@@ -100,7 +101,7 @@ def draw_phantom(
 def write_phantoms(
     folder: Path | str,
     *,
-    patients: int = 120,
+    patients: int = defaults.PATIENTS,
     images_per_patient: int = 2,
     size: int = 256,
     seed: int = 0,

@@ -1,0 +1,189 @@
+"""`fit` compares extractors, `report` draws a run as a page, `demo` goes the whole way."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from cxrfeat import defaults, display
+from cxrfeat.commandline import options, panels
+from cxrfeat.commandline.running import say, show
+
+
+def fit(
+    embeddings: Annotated[
+        list[str], typer.Argument(help="Embedding files, or folders of them.")
+    ] = [defaults.EMBEDDINGS],
+    test: Annotated[
+        list[str] | None,
+        panels.embeddings(help="Embeddings of an outside set: fit on EMBEDDINGS, score on these."),
+    ] = None,
+    combine: Annotated[
+        list[str] | None,
+        panels.embeddings(help="Extractors to use side by side as one more, e.g. vgg16+resnet50."),
+    ] = None,
+    include_gone: options.IncludeGone = False,
+    cv: Annotated[int, panels.folds(help="Folds.")] = defaults.CV,
+    repeats: Annotated[
+        int, panels.folds(help="How often the folds are drawn anew.")
+    ] = defaults.REPEATS,
+    split: Annotated[
+        bool, panels.folds("--split", help="Use the data's own train/val/test division.")
+    ] = False,
+    leave_out: Annotated[
+        str | None,
+        panels.folds(help="A column, e.g. source: test on each of its values in turn."),
+    ] = None,
+    groups: Annotated[
+        str,
+        panels.folds(
+            help="auto keeps patients apart, equal ids of two sources being two patients; none "
+            "does not; or a column's name: group where ids are the same in every source."
+        ),
+    ] = defaults.GROUPS,
+    splits: Annotated[
+        str | None, panels.folds(help="A splits.json of an earlier run, to use its folds.")
+    ] = None,
+    head: Annotated[
+        list[str] | None,
+        panels.heads(
+            help="logreg, linear_svm, lda, knn, svm_rbf, xgboost, dummy, or a classifier of "
+            "scikit-learn as MODULE:CLASS; several times for several.  [default: all named]"
+        ),
+    ] = None,
+    class_weight: Annotated[
+        str | None,
+        panels.heads(help="balanced: rare classes weigh as much as others; knn stays as it is."),
+    ] = None,
+    calibrate: Annotated[
+        str | None, panels.heads(help="sigmoid or isotonic, on held-out training images.")
+    ] = None,
+    refit: Annotated[
+        str,
+        panels.heads(
+            help="The saved model learns from train: what the folds learn from, not the test part "
+            "of a fixed division; all: from that, too."
+        ),
+    ] = defaults.REFIT,
+    metric: Annotated[
+        str, panels.scores(help="Ranks, tunes and chooses the winner.")
+    ] = defaults.METRIC,
+    rope: Annotated[
+        float, panels.scores(help="A difference up to this is practically none.")
+    ] = defaults.ROPE,
+    specificity: Annotated[
+        float,
+        panels.scores(help="At which sensitivity is given (threshold from training images)."),
+    ] = defaults.SPECIFICITY,
+    threshold: Annotated[
+        str,
+        panels.scores(
+            help="Where any number of labels may hold: f1, youden, specificity, or a probability "
+            "such as 0.5 (threshold from training images)."
+        ),
+    ] = defaults.THRESHOLD,
+    prevalence: Annotated[
+        float | None, panels.scores(help="Share of each class to give PPV and NPV at.")
+    ] = None,
+    learning_curve: Annotated[
+        bool, panels.scores("--learning-curve", help="Also train on fewer patients.")
+    ] = False,
+    out: Annotated[
+        str | None, panels.output(help="Folder for the results.  [default: runs/fit-NNN]")
+    ] = None,
+    report: Annotated[
+        bool, panels.output(help="Write report.html and figures, too.")
+    ] = defaults.REPORT,
+    images: options.PageImages = None,
+    seed: options.Seed = defaults.SEED,
+    jobs: Annotated[
+        int | None, panels.running(help="Folds worked on at a time.  [default: one per core]")
+    ] = None,
+    json: options.Json = False,
+) -> None:
+    """Compare extractors by cross-validating classifiers on their embeddings.
+
+    All extractors see the same folds; patients never cross folds; scaling, tuning and calibration
+    happen inside the training folds. Every pair of extractors gets a difference with its interval.
+    """
+    from cxrfeat.commands.fit import fit as verb
+
+    with display.fit_progress() as progress:
+        result = verb(
+            embeddings,
+            head=head,
+            out=out,
+            cv=cv,
+            repeats=repeats,
+            split=split,
+            leave_out=leave_out,
+            groups=groups,
+            splits=splits,
+            test=test,
+            combine=combine,
+            include_gone=include_gone,
+            refit=refit,
+            calibrate=calibrate,
+            class_weight=class_weight,
+            metric=metric,
+            rope=rope,
+            specificity=specificity,
+            threshold=threshold,
+            prevalence=prevalence,
+            learning_curve=learning_curve,
+            seed=seed,
+            jobs=jobs,
+            report=report,
+            images=images,
+            progress=progress,
+            warn=say,
+        )
+    show(result.as_json() if json else result, json, display.comparison)
+
+
+def report(
+    run: Annotated[str, typer.Argument(help="The folder of a run, as `fit` wrote it.")],
+    out: Annotated[
+        str | None,
+        panels.output(help="The page; figures go beside it.  [default: RUN/report.html]"),
+    ] = None,
+    images: options.PageImages = None,
+    no_images: Annotated[
+        bool, panels.output("--no-images", help="Leave the radiographs out of the page.")
+    ] = False,
+    hash_ids: Annotated[
+        bool,
+        panels.output(
+            "--hash-ids",
+            help="For a page that leaves the house: no ids, paths or sources, and no radiographs "
+            "unless --images names them.",
+        ),
+    ] = False,
+    json: options.Json = False,
+) -> None:
+    """Write one self-contained HTML page about a run, and its charts as SVG and PNG."""
+    from cxrfeat.commands.report import report as verb
+
+    made = verb(run, out=out, images=images, no_images=no_images, hash_ids=hash_ids)
+    show(made, json, display.report)
+
+
+def demo(
+    patients: Annotated[
+        int, panels.images_and_labels(help="Synthetic patients, two images each.")
+    ] = defaults.PATIENTS,
+    out: Annotated[
+        str, panels.output(help="Folder for images, embeddings and results.")
+    ] = defaults.DEMO,
+    seed: options.Seed = defaults.SEED,
+    json: options.Json = False,
+) -> None:
+    """Go the whole way on synthetic radiographs, without network, in about two minutes."""
+    from cxrfeat.commands.demo import demo as verb
+
+    with display.extraction_progress() as progress, display.fit_progress() as fit_progress:
+        result = verb(
+            out, patients=patients, seed=seed, progress=progress, fit_progress=fit_progress
+        )
+    show(result, json, display.demonstration)

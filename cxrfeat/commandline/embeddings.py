@@ -1,0 +1,159 @@
+"""`extract` makes embedding files; `info`, `verify`, `merge` and `export` look after them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from cxrfeat import defaults, display
+from cxrfeat.commandline import options, panels
+from cxrfeat.commandline.running import end_with_1_if, show
+
+
+def extract(
+    images: options.ImagesOrTable = [defaults.IMAGES],
+    labels: options.Labels = None,
+    path_column: options.PathColumn = None,
+    label_column: options.LabelColumn = None,
+    group_column: options.GroupColumn = None,
+    uncertain: options.Uncertain = None,
+    positive: options.Positive = None,
+    where: options.Where = [],
+    repeated_rows: options.RepeatedRows = defaults.REPEATED_ROWS,
+    modality: options.Modality = [*defaults.MODALITIES],
+    frame: options.Frame = None,
+    bits: options.Bits = None,
+    backbone: options.Backbones = [*defaults.BACKBONES],
+    weights: options.Weights = [],
+    pool: Annotated[
+        str,
+        panels.networks(help="avg, max, avgmax, multi (every stage's average) or flatten."),
+    ] = defaults.POOL,
+    image_size: Annotated[
+        int | None,
+        panels.networks(help="Side in pixels.  [default: what the weights were trained with]"),
+    ] = None,
+    precision: Annotated[
+        str, panels.networks(help="fp32, bf16, or on a GPU tf32 or fp16.")
+    ] = defaults.PRECISION,
+    out: Annotated[
+        str, panels.output(help="Folder for one NAME.h5 per extractor.")
+    ] = defaults.EMBEDDINGS,
+    name: Annotated[
+        list[str],
+        panels.output(
+            help="Of each extractor, and its file; once for each, in the order of --backbone and "
+            "--weights.  [default: the backbone and what is not the default]"
+        ),
+    ] = [],
+    storage: Annotated[str, panels.output(help="float32 or float16.")] = defaults.STORAGE,
+    prune: Annotated[bool, panels.output(help="Drop rows whose image is gone.")] = False,
+    device: options.Device = defaults.DEVICE,
+    runtime: Annotated[
+        str, panels.running(help="On the CPU: auto (the fastest here), torch or ncnn.")
+    ] = defaults.RUNTIME,
+    batch_size: options.BatchSizeOrNone = None,
+    workers: options.Workers = None,
+    retry_failed: Annotated[bool, panels.running(help="Try again what failed before.")] = False,
+    max_failures: Annotated[
+        int | None, panels.running(help="Stop early when more images fail.  [default: go on]")
+    ] = None,
+    json: options.Json = False,
+) -> None:
+    """Run frozen backbones once over radiographs; keep the embeddings in HDF5.
+
+    Every image is read once, however many backbones are named. A second run computes only what
+    is missing. Exit code 1 means: done, but some images failed; they are listed.
+    """
+    from cxrfeat.commands.extract import extract as verb
+
+    with display.extraction_progress() as progress:
+        result = verb(
+            images,
+            backbone=backbone,
+            out=out,
+            weights=weights,
+            name=name,
+            pool=pool,
+            image_size=image_size,
+            labels=labels,
+            path_column=path_column,
+            label_column=label_column,
+            group_column=group_column,
+            uncertain=uncertain,
+            positive=positive,
+            where=where,
+            repeated_rows=repeated_rows,
+            modality=modality,
+            frame=frame,
+            bits=bits,
+            precision=precision,
+            device=device,
+            runtime=runtime,
+            batch_size=batch_size,
+            workers=workers,
+            storage=storage,  # type: ignore[arg-type]  # the store names what it takes
+            prune=prune,
+            retry_failed=retry_failed,
+            max_failures=max_failures,
+            progress=progress,
+        )
+    show(result, json, display.extraction)
+    end_with_1_if(result.failures)
+
+
+def info(file: options.EmbeddingFile, json: options.Json = False) -> None:
+    """Describe an embedding file: how it was made, rows, classes, patients, failures."""
+    from cxrfeat.commands.info import info as verb
+
+    show(verb(file), json, display.file_info)
+
+
+def verify(
+    file: options.EmbeddingFile,
+    repair: Annotated[
+        bool,
+        typer.Option("--repair", help="Set damaged rows back to pending: `extract` redoes them."),
+    ] = False,
+    json: options.Json = False,
+) -> None:
+    """Read a whole embedding file against its checksums and name every damaged row.
+
+    Exit code 1 means that damage was found; it is listed.
+    """
+    from cxrfeat.commands.verify import verify as verb
+
+    found = verb(file, repair=repair)
+    show(found, json, display.verification)
+    end_with_1_if(not found.sound)
+
+
+def merge(
+    files: Annotated[list[str], typer.Argument(help="Two embedding files or more.")],
+    out: Annotated[str, panels.output(help="The new file; it must not exist.")],
+    json: options.Json = False,
+) -> None:
+    """Join files of the same extractor, such as shards that several machines computed.
+
+    Rows are matched by id; rows that disagree are an error.
+    """
+    from cxrfeat.commands.merge import merge as verb
+
+    show(verb(files, out=out), json, display.merged)
+
+
+def export(
+    file: options.EmbeddingFile,
+    include_gone: options.IncludeGone = False,
+    to: Annotated[str, panels.output(help="parquet, npz, csv or tensorboard.")] = defaults.EXPORT,
+    out: Annotated[
+        str | None,
+        panels.output(help="A file that does not exist yet.  [default: beside FILE, its name]"),
+    ] = None,
+    json: options.Json = False,
+) -> None:
+    """Write embeddings, ids, labels, columns and provenance for other programs."""
+    from cxrfeat.commands.export import export as verb
+
+    show(verb(file, to=to, out=out, include_gone=include_gone), json, display.exported)

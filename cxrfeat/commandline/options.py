@@ -1,0 +1,118 @@
+"""Options and arguments that more than one command takes, each declared once."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from cxrfeat import defaults
+from cxrfeat.commandline import panels
+
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for machines.")]
+
+ImagesOrTable = Annotated[
+    list[str], typer.Argument(help="Folders of radiographs, or one table that lists them.")
+]
+EmbeddingFile = Annotated[str, typer.Argument(help="An embedding file.")]
+ModelFile = Annotated[str, typer.Argument(help="A model.skops of `fit`.")]
+
+Labels = Annotated[
+    str | None,
+    panels.images_and_labels(
+        help="CSV, TSV or Parquet table.  [default: labels from class folders]"
+    ),
+]
+PathColumn = Annotated[str | None, panels.images_and_labels(help="Its column of image paths.")]
+LabelColumn = Annotated[
+    str | None,
+    panels.images_and_labels(help="Its column of labels; or several, joined by commas."),
+]
+GroupColumn = Annotated[str | None, panels.images_and_labels(help="Its column of patients.")]
+Uncertain = Annotated[
+    str | None,
+    panels.images_and_labels(help="What a label of -1 counts as: ignore, zeros or ones."),
+]
+Positive = Annotated[
+    str | None,
+    panels.images_and_labels(
+        help="A class or finding to take against all the rest; also a level of A/B/C.  "
+        "[default: every class for itself]"
+    ),
+]
+Where = Annotated[
+    list[str],
+    panels.images_and_labels(
+        help="COLUMN=VALUE or COLUMN=VALUE|VALUE: take only such rows of the table; several "
+        "times for several."
+    ),
+]
+RepeatedRows = Annotated[
+    str,
+    panels.images_and_labels(
+        help="What becomes of several rows of one image: error, first (row) or join (labels)."
+    ),
+]
+Modality = Annotated[
+    list[str],
+    panels.images_and_labels(
+        help="DICOM modalities that are read; several times for several; or `any`."
+    ),
+]
+Frame = Annotated[
+    int | None,
+    panels.images_and_labels(
+        help="Frame of a DICOM file of several, from 0.  [default: such a file fails]"
+    ),
+]
+Bits = Annotated[
+    int | None,
+    panels.images_and_labels(
+        help="Bits that PNG and TIFF of 16 bits use where they do not state it.  [default: as many "
+        "as the largest sample of all needs]"
+    ),
+]
+
+Backbones = Annotated[
+    list[str],
+    panels.networks(
+        "--backbone", "-b", help="A network; several times for several. See: backbones"
+    ),
+]
+Weights = Annotated[
+    list[str],
+    panels.networks(
+        help="[BACKBONE=]SOURCE: a torchvision name, a file with its .json, a folder to search, "
+        "`random` (a control) or `random:SEED`. Several of one backbone are an extractor each: "
+        "--weights resnet50=IMAGENET1K_V1 --weights resnet50=mine.pth.  "
+        "[default: pinned ImageNet weights]",
+    ),
+]
+
+IncludeGone = Annotated[
+    bool,
+    panels.embeddings(
+        "--include-gone", help="Also take rows whose image was not there at the last extract."
+    ),
+]
+
+PageImages = Annotated[
+    list[str] | None,
+    panels.output(
+        help="Folder of the radiographs, for thumbnails on the page.  [default: looked for here "
+        "and beside the embeddings]"
+    ),
+]
+
+Device = Annotated[str, panels.running(help="auto, cpu, cuda or mps.")]
+_batch_size = panels.running(
+    help=f"Images that go through together.  [default: {defaults.BATCH_SIZE}]", show_default=False
+)
+BatchSize = Annotated[int, _batch_size]
+BatchSizeOrNone = Annotated[int | None, _batch_size]
+Workers = Annotated[
+    int | None, panels.running(help="Threads that read images.  [default: one per core]")
+]
+Seed = Annotated[
+    int, panels.running(help="Of all that is drawn by chance: folds, heads, resamples.")
+]
