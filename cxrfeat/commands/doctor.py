@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from cxrfeat.cores import available_cores
 from cxrfeat.errors import CxrfeatError, WeightsError
 from cxrfeat.memory import usable_memory
+from cxrfeat.paths import PathLike
 
 if TYPE_CHECKING:
     from cxrfeat.features import WeightsChoice, WeightsFile
@@ -74,7 +75,7 @@ def doctor(
     backbone: Sequence[str] = ("vgg16", "vgg19", "resnet50"),
     *,
     weights: Sequence[str] = (),
-    out: str | os.PathLike[str] = "embeddings",
+    out: PathLike = "embeddings",
     online: bool = False,
 ) -> Diagnosis:
     """Check Python, packages, folders, locks, memory, devices, extras and weights.

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cxrfeat import features
 from cxrfeat.commands.extract import DEFAULT_BACKBONES
+from cxrfeat.paths import PathLike
 
 
 def weights_list(
@@ -27,7 +28,7 @@ def weights_list(
 def weights_fetch(
     backbone: Sequence[str] = DEFAULT_BACKBONES,
     *,
-    out: str | Path = "weights",
+    out: PathLike = "weights",
     weights: Sequence[str] = (),
     progress: Callable[[str, int, int], None] | None = None,
 ) -> list[features.WeightsFile]:
@@ -53,7 +54,7 @@ def weights_fetch(
 
 
 def weights_add(
-    file: str | Path,
+    file: PathLike,
     *,
     backbone: str,
     size: int | None = None,
@@ -81,7 +82,7 @@ def weights_add(
     return features.add_weights(Path(file), backbone, size, mean, std)
 
 
-def weights_check(file: str | Path) -> features.WeightsFile:
+def weights_check(file: PathLike) -> features.WeightsFile:
     """Load a file of weights strictly into the network its sidecar names.
 
     Raises

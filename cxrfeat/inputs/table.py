@@ -23,6 +23,7 @@ from cxrfeat.inputs.label_table import (
 )
 from cxrfeat.inputs.public_collections import FORMATS, recognise_format, understand
 from cxrfeat.inputs.repeated_rows import Repeats, check_repeated_rows
+from cxrfeat.paths import PathLike, several
 from cxrfeat.tables import read_table
 
 # Compared without case, blanks and punctuation; for the path the first that is there is taken.
@@ -39,9 +40,9 @@ SPLIT_COLUMNS = ("split", "subset", "partition")
 
 
 def from_table(
-    table: Path | str,
+    table: PathLike,
     *,
-    images: Path | str | Sequence[Path | str],
+    images: PathLike | Sequence[PathLike],
     path_column: str | None = None,
     label_column: str | Sequence[str] | None = None,
     group_column: str | None = None,
@@ -90,7 +91,7 @@ def from_table(
     check_uncertain(uncertain)
     check_repeated_rows(repeated_rows)
     every_row = read_table(table)
-    roots = [Path(p) for p in ([images] if isinstance(images, (str, Path)) else images)]
+    roots = [Path(root) for root in several(images)]
     known = recognise_format(every_row) if path_column is None else None
     rows, notes = _chosen_rows(every_row, known, where)
     columns = taken(every_row, rows)
@@ -142,7 +143,7 @@ def from_table(
 
 
 def _understand_any(
-    table: Path | str,
+    table: PathLike,
     columns: Columns,
     path_column: str | None,
     label_column: str | Sequence[str] | None,

@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from cxrfeat import features, store
-from cxrfeat import inputs as datasets
+from cxrfeat import features, inputs, store
 from cxrfeat.arrays import Matrix32
 from cxrfeat.errors import InputError, SpecMismatchError
 from cxrfeat.extraction.failures import Failure
@@ -95,7 +94,7 @@ def from_images(
     ------
     InputError, WeightsError, SpecMismatchError
     """
-    found = datasets.find(given)
+    found = inputs.find(given)
     paths = dict(zip(found.ids, found.paths, strict=True))
     specs = parts_of(loaded)
     opened = reopen_all(specs, weights=weights, device=device)

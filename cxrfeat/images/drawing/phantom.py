@@ -18,6 +18,7 @@ import numpy.typing as npt
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
+from cxrfeat.paths import PathLike
 from cxrfeat.tables import write_table
 
 CLASSES = ("clear", "diffuse_opacity", "focal_opacity")
@@ -98,7 +99,7 @@ def draw_phantom(
 
 
 def write_phantoms(
-    folder: Path | str,
+    folder: PathLike,
     *,
     patients: int = 120,
     images_per_patient: int = 2,
