@@ -19,6 +19,7 @@ from cxrfeat.features.network.pooling import POOLINGS
 from cxrfeat.features.preparing import Prepared, open_extractor, prepare_extractor
 from cxrfeat.features.runtimes import PRECISIONS, RUNTIMES
 from cxrfeat.features.weights.availability import can_download, examine_weights
+from cxrfeat.features.weights.choice import WeightsChoice, assign_each, assign_weights
 from cxrfeat.features.weights.files import (
     WeightsFile,
     add_weights,
@@ -26,7 +27,6 @@ from cxrfeat.features.weights.files import (
     fetch_weights,
     locate_weights,
 )
-from cxrfeat.features.weights.find import WeightsChoice, assign_each, assign_weights
 
 __all__ = [
     "BATCH",

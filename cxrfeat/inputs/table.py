@@ -58,7 +58,7 @@ def from_table(
         CSV, TSV or Parquet: one of the collections in ``docs/labels.md``, or any table with one
         row per image.
     images
-        The folder(s) that the paths are relative to; `locating.locate` says what else is tried.
+        The folder(s) that the paths are relative to; `joining.locate` says what else is tried.
     path_column
         The column with the path, recognised by name where not given.
     label_column
@@ -103,11 +103,7 @@ def from_table(
 
     located = locate(understood.paths, roots)
     if not located.ids:
-        first = next(iter([*located.missing, *understood.rows_without_image]), "no row at all")
-        raise InputError(
-            f"no image that '{table}' ({understood.format}) lists was found (first: '{first}'): "
-            + "; ".join([*located.notes, "name the folder that its paths begin in"])
-        )
+        raise _none_found(table, understood, located)
     order = sorted(range(len(located.ids)), key=located.ids.__getitem__)
     chosen = [located.rows[i] for i in order]
     numbers = [row + 2 for row in rows]  # as a spreadsheet counts: the header is row 1
@@ -139,6 +135,14 @@ def from_table(
         missing=located.missing,
         rows_without_image=understood.rows_without_image,
         joined_by_fallback=located.by_fallback,
+    )
+
+
+def _none_found(table: PathLike, understood: Understood, located: Located) -> InputError:
+    first = next(iter([*located.missing, *understood.rows_without_image]), "no row at all")
+    return InputError(
+        f"no image that '{table}' ({understood.format}) lists was found (first: '{first}'): "
+        + "; ".join([*located.notes, "name the folder that its paths begin in"])
     )
 
 
