@@ -1,4 +1,10 @@
-"""Which images there are, and what is known about each: plain data, and where it comes from."""
+"""Which images there are, and what is known about each: plain data, and where it comes from.
+
+Imports nothing but plain data; imported by every folder above. To read: `dataset` (what is found),
+`folders`, then tables: `table` (the steps), `filtering`, `public_collections` (recognised by their
+header), `label_table` (what labels are said), `joining` (rows to images), `repeated_rows`,
+`positive` (one class against the rest).
+"""
 
 from __future__ import annotations
 

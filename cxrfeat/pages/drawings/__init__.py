@@ -1,4 +1,6 @@
-"""One module a chart, or for charts of one kind: from the content of a page to a Vega-Lite spec.
+"""The charts, one file each or one for charts of a kind: from `content` to a Vega-Lite spec.
 
-Imports the content, the words and the look of the page; imported by `charts`.
+Imports `content`, `words` and `look` of the page; imported by `charts`, which says their order. To
+read, as on the page: `scores`, `differences`, `curves`, `confusion`, `reliability`,
+`decision_curve`, `learning_curve`, `embedding_map`.
 """
