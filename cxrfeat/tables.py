@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from cxrfeat.errors import InputError, MissingExtraError
+from cxrfeat.paths import PathLike
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".gz", ".parquet", ".pq")
 _PARQUET = (".parquet", ".pq")
 
 
-def read_table(path: Path | str) -> dict[str, list[str]]:
+def read_table(path: PathLike) -> dict[str, list[str]]:
     """Read a table with a header; every cell comes back as text, "" where it is blank.
 
     Parameters
@@ -45,7 +46,7 @@ def read_table(path: Path | str) -> dict[str, list[str]]:
     return _read_text(path)
 
 
-def write_table(path: Path | str, columns: Mapping[str, Sequence[Any]]) -> None:
+def write_table(path: PathLike, columns: Mapping[str, Sequence[Any]]) -> None:
     """Write columns of one length as CSV, TSV or Parquet, by the suffix of `path`.
 
     Raises

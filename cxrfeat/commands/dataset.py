@@ -6,17 +6,14 @@ import statistics
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from cxrfeat import defaults
-from cxrfeat import inputs as datasets
+from cxrfeat import defaults, inputs
 from cxrfeat.extraction.declared_columns import with_declared_columns
 from cxrfeat.extraction.reading_ahead import reader_count
 from cxrfeat.inputs import Dataset
-
-PathLike = str | Path
+from cxrfeat.paths import PathLike, several
 
 
 @dataclass(frozen=True)
@@ -113,7 +110,7 @@ def dataset(
     InputError
         Where something is ambiguous or missing; the message asks for it.
     """
-    found = datasets.find(
+    found = inputs.find(
         images,
         labels=labels,
         path_column=path_column,
@@ -176,6 +173,5 @@ def _counts(found: Dataset, column: str) -> dict[str, int]:
 
 
 def _without_row(found: Dataset, images: PathLike | Sequence[PathLike]) -> list[str]:
-    roots = [images] if isinstance(images, (str, Path)) else list(images)
     listed = set(found.ids)
-    return [name for name in datasets.image_ids(roots) if name not in listed]
+    return [name for name in inputs.image_ids(several(images)) if name not in listed]

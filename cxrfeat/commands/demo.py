@@ -13,6 +13,7 @@ from cxrfeat.commands.fit import fit
 from cxrfeat.errors import InputError, MissingExtraError
 from cxrfeat.extraction.drain import Progress
 from cxrfeat.images.drawing import phantom
+from cxrfeat.paths import PathLike
 from cxrfeat.reporting.run_folder import next_free
 from cxrfeat.results import FitResult
 
@@ -46,7 +47,7 @@ class DemoResult:
 
 
 def demo(
-    out: str | Path = defaults.DEMO,
+    out: PathLike = defaults.DEMO,
     *,
     patients: int = defaults.PATIENTS,
     seed: int = defaults.SEED,

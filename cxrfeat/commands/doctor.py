@@ -19,6 +19,7 @@ from cxrfeat import defaults
 from cxrfeat.cores import available_cores
 from cxrfeat.errors import CxrfeatError, WeightsError
 from cxrfeat.memory import usable_memory
+from cxrfeat.paths import PathLike
 
 if TYPE_CHECKING:
     from cxrfeat.features import WeightsChoice, WeightsFile
@@ -75,7 +76,7 @@ def doctor(
     backbone: Sequence[str] = defaults.BACKBONES,
     *,
     weights: Sequence[str] = (),
-    out: str | os.PathLike[str] = defaults.EMBEDDINGS,
+    out: PathLike = defaults.EMBEDDINGS,
     online: bool = False,
 ) -> Diagnosis:
     """Check Python, packages, folders, locks, memory, devices, extras and weights.

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import shutil
 import zipfile
 from collections.abc import Callable, Iterator
@@ -23,6 +22,7 @@ import numpy.typing as npt
 from cxrfeat import defaults, store, tables
 from cxrfeat.arrays import RowNumbers
 from cxrfeat.errors import InputError, StorageError, UnknownNameError
+from cxrfeat.paths import PathLike
 from cxrfeat.version import __version__
 
 _BLOCK_BYTES = 32 << 20
@@ -58,10 +58,10 @@ class Exported:
 
 
 def export(
-    file: str | os.PathLike[str],
+    file: PathLike,
     *,
     to: str = defaults.EXPORT,
-    out: str | os.PathLike[str] | None = None,
+    out: PathLike | None = None,
     include_gone: bool = False,
 ) -> Exported:
     """Write the embeddings of a file in another format.

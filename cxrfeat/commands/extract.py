@@ -10,8 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from cxrfeat import defaults, features, images, store
-from cxrfeat import inputs as datasets
+from cxrfeat import defaults, features, images, inputs, store
 from cxrfeat.errors import InputError
 from cxrfeat.extraction.bit_depth import decide_bits, kept_bits
 from cxrfeat.extraction.changed_images import current_hashes
@@ -27,10 +26,9 @@ from cxrfeat.extraction.result import ExtractedFile, ExtractResult, extracted_fi
 from cxrfeat.extraction.sources import sources_of
 from cxrfeat.images import ReadingOptions
 from cxrfeat.inputs import Dataset
+from cxrfeat.paths import PathLike
 
 __all__ = ["ExtractResult", "ExtractedFile", "extract"]
-
-PathLike = str | Path
 
 
 def extract(
@@ -161,7 +159,7 @@ def extract(
     with ExitStack() as stack:
         # Listing and hashing take hours where there are many images: a second writer hears it now.
         locks = [stack.enter_context(store.FileLock(file)) for file in files]
-        found = datasets.find(
+        found = inputs.find(
             images,
             labels=labels,
             path_column=path_column,

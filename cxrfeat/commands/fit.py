@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -27,12 +26,11 @@ from cxrfeat.evaluation.validation.calibration import find_method
 from cxrfeat.evaluation.validation.cross_validation import FoldDone, cross_validate
 from cxrfeat.evaluation.validation.side_by_side import in_threads
 from cxrfeat.evaluation.validation.tuning import Plan
+from cxrfeat.paths import PathLike, several
 from cxrfeat.reporting.run_files import MODEL, as_written, files_of, with_page, write_run
 from cxrfeat.reporting.run_folder import RunFolder, new_run
 from cxrfeat.reporting.used_files import used_files
 from cxrfeat.results import EmbeddingFile, FitResult, LearningCurve
-
-PathLike = str | os.PathLike[str]
 
 
 def fit(
@@ -159,9 +157,9 @@ def fit(
     """
     started = time.monotonic()
     options = as_written(
-        embeddings=[Path(path).as_posix() for path in _several(embeddings)],
+        embeddings=[Path(path).as_posix() for path in several(embeddings)],
         head=head, cv=cv, repeats=repeats, split=split, leave_out=leave_out, groups=groups,
-        splits=splits, test=None if test is None else _several(test), combine=combine or [],
+        splits=splits, test=None if test is None else several(test), combine=combine or [],
         include_gone=include_gone, refit=refit, calibrate=calibrate, class_weight=class_weight,
         metric=metric, rope=rope, specificity=specificity, threshold=threshold,
         prevalence=prevalence, learning_curve=learning_curve, seed=seed,
@@ -210,10 +208,6 @@ def fit(
         run.discard()
         raise
     return result
-
-
-def _several(paths: PathLike | Sequence[PathLike]) -> list[PathLike]:
-    return [paths] if isinstance(paths, str | os.PathLike) else list(paths)
 
 
 def _check_numbers(

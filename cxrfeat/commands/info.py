@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from cxrfeat import store
+from cxrfeat.paths import PathLike
 
 
-def info(file: str | os.PathLike[str]) -> store.FileInfo:
+def info(file: PathLike) -> store.FileInfo:
     """Describe an embedding file without reading its embeddings.
 
     Parameters

@@ -10,16 +10,15 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from cxrfeat import defaults
+from cxrfeat import defaults, inputs
 from cxrfeat import images as pictures
-from cxrfeat import inputs as datasets
 from cxrfeat.errors import ImageError, InputError
 from cxrfeat.extraction.bit_depth import decide_bits
 from cxrfeat.extraction.reading_ahead import read_in_order, reader_count
 from cxrfeat.images.checks import inverted_against_the_rest, picture_warnings
 from cxrfeat.images.drawing.contact_sheet import Tile, draw_sheet
+from cxrfeat.paths import PathLike
 
-PathLike = str | Path
 _COMPARED_SIDE = 32
 
 
@@ -119,7 +118,7 @@ def inspect(
     if image_size < 1 or sheet_images < 1:
         raise InputError("the image size and the images on the sheet must be 1 or more")
     options = pictures.ReadingOptions.asked_for(modality, frame, bits)
-    found = datasets.find(images)
+    found = inputs.find(images)
     threads = reader_count(workers)
     options, decided = decide_bits(found.paths, options, workers=threads)
     seen: list[InspectedImage] = []

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from cxrfeat import store
+from cxrfeat.paths import PathLike
 
 
-def merge(files: Sequence[str | os.PathLike[str]], *, out: str | os.PathLike[str]) -> store.Merged:
+def merge(files: Sequence[PathLike], *, out: PathLike) -> store.Merged:
     """Join embedding files of one fingerprint, such as shards that several machines computed.
 
     Parameters

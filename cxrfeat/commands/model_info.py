@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from cxrfeat.model import load as load_model
+from cxrfeat.paths import PathLike
 from cxrfeat.prediction.result import USE
 
 
@@ -64,7 +64,7 @@ class ModelInfo:
     use: str = USE
 
 
-def model_info(model: str | os.PathLike[str]) -> ModelInfo:
+def model_info(model: PathLike) -> ModelInfo:
     """Describe a model: head, classes, extractor, how it was trained, with which packages.
 
     Parameters

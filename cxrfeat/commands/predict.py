@@ -6,7 +6,6 @@ For research only, not for diagnosis.
 from __future__ import annotations
 
 import hashlib
-import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,12 +21,11 @@ from cxrfeat.extraction.drain import Progress
 from cxrfeat.extraction.reading_ahead import reader_count
 from cxrfeat.model import Model
 from cxrfeat.model import load as load_model
+from cxrfeat.paths import PathLike, several
 from cxrfeat.prediction.called_labels import called
 from cxrfeat.prediction.embedded import Embedded, from_files, from_images
 from cxrfeat.prediction.prediction_file import target_file, write_predictions
 from cxrfeat.prediction.result import Prediction, PredictResult
-
-PathLike = str | os.PathLike[str]
 
 
 def predict(
@@ -98,7 +96,7 @@ def predict(
     target = target_file(to, out)
     path = Path(model)
     loaded = load_model(path)
-    given = [Path(p) for p in ([images] if isinstance(images, str | os.PathLike) else images)]
+    given = [Path(one) for one in several(images)]
     if any(p.suffix.lower() == ".h5" for p in given):
         embedded = from_files(loaded, given)
     else:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 
+from cxrfeat.paths import PathLike
 from cxrfeat.reporting.run_page import ReportResult, write_page
-
-PathLike = str | os.PathLike[str]
 
 
 def report(

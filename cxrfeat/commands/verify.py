@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from cxrfeat import store
+from cxrfeat.paths import PathLike
 
 
-def verify(file: str | os.PathLike[str], *, repair: bool = False) -> store.Verification:
+def verify(file: PathLike, *, repair: bool = False) -> store.Verification:
     """Read every row of an embedding file and name the damaged ones.
 
     Parameters

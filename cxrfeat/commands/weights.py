@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from cxrfeat import defaults, features
+from cxrfeat.paths import PathLike
 
 
 def weights_list(
@@ -26,7 +27,7 @@ def weights_list(
 def weights_fetch(
     backbone: Sequence[str] = defaults.BACKBONES,
     *,
-    out: str | Path = defaults.WEIGHTS_FOLDER,
+    out: PathLike = defaults.WEIGHTS_FOLDER,
     weights: Sequence[str] = (),
     progress: Callable[[str, int, int], None] | None = None,
 ) -> list[features.WeightsFile]:
@@ -52,7 +53,7 @@ def weights_fetch(
 
 
 def weights_add(
-    file: str | Path,
+    file: PathLike,
     *,
     backbone: str,
     size: int | None = None,
@@ -80,7 +81,7 @@ def weights_add(
     return features.add_weights(Path(file), backbone, size, mean, std)
 
 
-def weights_check(file: str | Path) -> features.WeightsFile:
+def weights_check(file: PathLike) -> features.WeightsFile:
     """Load a file of weights strictly into the network its sidecar names.
 
     Raises

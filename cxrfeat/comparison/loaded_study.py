@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 
 from cxrfeat import store
 from cxrfeat.evaluation.study.alignment import align
 from cxrfeat.evaluation.study.study import Study
-
-PathLike = str | os.PathLike[str]
+from cxrfeat.paths import PathLike
 
 
 def load_study(embeddings: PathLike | Sequence[PathLike], *, include_gone: bool = False) -> Study:

@@ -1,4 +1,9 @@
-"""What the command line prints: progress on stderr, tables and sentences on stdout."""
+"""What the command line prints: progress on stderr, tables and sentences on stdout.
+
+The only folder that imports rich. Imports results of commands; imported by the command line. A
+file for the commands of one kind: `extraction`, `inputs`, `files`, `comparison`, `model`,
+`explanation`, `diagnosis`; `progress` while they run; `screen` is what they all draw on.
+"""
 
 from cxrfeat.display.comparison import comparison, demonstration, report
 from cxrfeat.display.diagnosis import diagnosis

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from cxrfeat.display.screen import console, table
 
 if TYPE_CHECKING:
-    from cxrfeat.commands.explain import ExplainResult
+    from cxrfeat.prediction.explanation_result import ExplainResult
 
 SHOWN_IMAGES = 40
 SHOWN_FAILURES = 10

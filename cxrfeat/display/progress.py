@@ -12,9 +12,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich.console import Console
 from rich.progress import (
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from cxrfeat.extraction.drain import Progress
 
 PLAIN_SECONDS = 10.0
+
+Event = TypeVar("Event")
 
 
 @contextmanager
@@ -61,15 +63,22 @@ def _lost_interrupts() -> Iterator[Callable[[], None]]:
 
 
 @contextmanager
-def extraction_progress() -> Iterator[Callable[[Progress], None]]:
-    """Show images done, rate and time left: a bar on a terminal, a line now and then elsewhere."""
-    with _lost_interrupts() as check, _extraction_bar() as show:
+def _interruptible(
+    bar: AbstractContextManager[Callable[[Event], None]],
+) -> Iterator[Callable[[Event], None]]:
+    """Show what comes, and notice a Ctrl-C that Python lost before it is shown."""
+    with _lost_interrupts() as check, bar as show:
 
-        def both(progress: Progress) -> None:
+        def both(event: Event) -> None:
             check()
-            show(progress)
+            show(event)
 
         yield both
+
+
+def extraction_progress() -> AbstractContextManager[Callable[[Progress], None]]:
+    """Show images done, rate and time left: a bar on a terminal, a line now and then elsewhere."""
+    return _interruptible(_extraction_bar())
 
 
 @contextmanager
@@ -140,16 +149,9 @@ def download_progress() -> Iterator[Callable[[str, int, int], None]]:
         yield show
 
 
-@contextmanager
-def fit_progress() -> Iterator[Callable[[FoldDone], None]]:
+def fit_progress() -> AbstractContextManager[Callable[[FoldDone], None]]:
     """Show folds done: a line that changes on a terminal, one per extractor elsewhere."""
-    with _lost_interrupts() as check, _fit_bar() as show:
-
-        def both(event: FoldDone) -> None:
-            check()
-            show(event)
-
-        yield both
+    return _interruptible(_fit_bar())
 
 
 @contextmanager

@@ -1,12 +1,11 @@
-"""Frozen feature extractors: the only package that imports torch.
+"""Frozen feature extractors: the only folder that imports torch.
 
-One story a file: `backbones` says which networks there are (`registry` knows torchvision's),
-`locating` finds their weights (`download` and `carrying` bring them), `preparing` says what an
-extractor is before it is opened (its `description` stands in the spec), and `extractor` is what the
-rest of cxrfeat runs. Opening one for the first time takes torch: `opening` goes from `building` the
-network, the `weights` put into it and `truncate`, which finds the layer that is pooled, to one of
-the `runtimes`; `pooling` turns maps into vectors. What is `kept` then opens again without torch.
-`maps` tells where in a picture the cells of a map lie.
+Imports plain data only; imported by what several commands share, and by commands. To read:
+`network` (what a backbone is), `weights` (where its tensors come from), `runtimes` (what runs it),
+then `description` (what an extractor is, as it stands in the spec), `devices`, `preparing` (an
+extractor before it is opened), `opening` (with torch, the first time) and `extractor` (what the
+rest of cxrfeat calls). torch is imported inside the functions that need it: what has been converted
+once opens without.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ from cxrfeat.features.network.pooling import POOLINGS
 from cxrfeat.features.preparing import Prepared, open_extractor, prepare_extractor
 from cxrfeat.features.runtimes import PRECISIONS, RUNTIMES
 from cxrfeat.features.weights.availability import can_download, examine_weights
+from cxrfeat.features.weights.choice import WeightsChoice, assign_each, assign_weights
 from cxrfeat.features.weights.files import (
     WeightsFile,
     add_weights,
@@ -26,7 +26,6 @@ from cxrfeat.features.weights.files import (
     fetch_weights,
     locate_weights,
 )
-from cxrfeat.features.weights.find import WeightsChoice, assign_each, assign_weights
 
 __all__ = [
     "BATCH",

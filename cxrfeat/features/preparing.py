@@ -24,7 +24,9 @@ from cxrfeat.features.network.pooling import POOLINGS
 from cxrfeat.features.runtimes import PRECISIONS, RUNTIMES, Recipe, ncnn_files
 from cxrfeat.features.runtimes.ncnn_runtime import Ncnn
 from cxrfeat.features.runtimes.processor import processor
-from cxrfeat.features.weights.find import Source, WeightsChoice, file_sha256, find
+from cxrfeat.features.weights.choice import WeightsChoice
+from cxrfeat.features.weights.find import Source, find
+from cxrfeat.features.weights.sidecar import file_sha256
 
 if TYPE_CHECKING:
     from cxrfeat.features.opening import Cut

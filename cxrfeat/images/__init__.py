@@ -1,6 +1,11 @@
 """Radiographs from files: one 2-D float32 array in [0, 1] with bone bright, whatever the format.
 
-The only place that imports Pillow and pydicom.
+The only folder that imports Pillow, pydicom and simplejpeg. Imports plain data only; imported by
+what several commands share, and by commands. To read: `radiograph` (recognises the format and
+calls its reader), `decoded` (what a reader is asked and hands back), the readers `raster` with
+`containers` and `jpeg`, and `dicom`; `depth` (how many bits are used), `resizing` (to what a
+network sees), `checks` (what a person should look at), `versions`, `quiet`; `drawing` makes
+pictures.
 """
 
 from cxrfeat.images.decoded import ReadingOptions

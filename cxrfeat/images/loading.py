@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
-from pathlib import Path
 
 from cxrfeat.errors import ImageError
 from cxrfeat.images.decoded import ReadingOptions
+from cxrfeat.paths import PathLike
 
 
-def load_file(path: Path | str, limit: int = ReadingOptions.max_bytes) -> bytes:
+def load_file(path: PathLike, limit: int = ReadingOptions.max_bytes) -> bytes:
     """Return the bytes of a file.
 
     Parameters

@@ -6,7 +6,6 @@ import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +14,7 @@ from cxrfeat.errors import ImageError
 from cxrfeat.images.decoded import Decoded, ReadingOptions, one_line
 from cxrfeat.images.loading import load_file
 from cxrfeat.images.raster import read_bmp, read_jpeg, read_png, read_tiff, read_webp
+from cxrfeat.paths import PathLike
 from cxrfeat.signatures import HEAD_BYTES, recognise
 
 
@@ -77,7 +77,7 @@ class Radiograph:
     meta: dict[str, str] = field(default_factory=dict)
 
 
-def read_image(source: Path | str | bytes, *, options: ReadingOptions | None = None) -> Radiograph:
+def read_image(source: PathLike | bytes, *, options: ReadingOptions | None = None) -> Radiograph:
     """Read one radiograph, of any known format, whole or not at all.
 
     The file is read once; the format is recognised by its content. Safe to call from threads.
@@ -133,7 +133,7 @@ def read_image(source: Path | str | bytes, *, options: ReadingOptions | None = N
     )
 
 
-def declared_columns(path: Path | str, *, options: ReadingOptions | None = None) -> dict[str, str]:
+def declared_columns(path: PathLike, *, options: ReadingOptions | None = None) -> dict[str, str]:
     """Return the columns that an image file declares, without decoding its pixels.
 
     Returns

@@ -1,4 +1,10 @@
-"""Which images there are, and what is known about each: plain data, and where it comes from."""
+"""Which images there are, and what is known about each: plain data, and where it comes from.
+
+Imports nothing but plain data; imported by every folder above. To read: `dataset` (what is found),
+`folders`, then tables: `table` (the steps), `filtering`, `public_collections` (recognised by their
+header), `label_table` (what labels are said), `joining` (rows to images), `repeated_rows`,
+`positive` (one class against the rest).
+"""
 
 from __future__ import annotations
 
@@ -11,6 +17,7 @@ from cxrfeat.inputs.dataset import Dataset, LabelKind, PatientKey
 from cxrfeat.inputs.folders import find_images, from_folders
 from cxrfeat.inputs.positive import against_the_rest, one_against_the_rest, overlap_note
 from cxrfeat.inputs.table import from_table
+from cxrfeat.paths import PathLike, several
 from cxrfeat.tables import TABLE_SUFFIXES
 
 __all__ = [
@@ -26,8 +33,8 @@ __all__ = [
 
 
 def find(
-    images: Path | str | Sequence[Path | str] = ".",
-    labels: Path | str | None = None,
+    images: PathLike | Sequence[PathLike] = ".",
+    labels: PathLike | None = None,
     *,
     path_column: str | None = None,
     label_column: str | Sequence[str] | None = None,
@@ -66,7 +73,7 @@ def find(
     InputError
         Nothing found, ids that are not unique, or a table without the columns asked for.
     """
-    roots = [Path(p) for p in ([images] if isinstance(images, (str, Path)) else images)]
+    roots = [Path(root) for root in several(images)]
     if labels is None and len(roots) == 1 and _is_table(roots[0]):
         labels, roots = roots[0], [roots[0].parent]
     if labels is None:
@@ -98,7 +105,7 @@ def find(
     return found
 
 
-def image_ids(roots: Sequence[Path | str]) -> list[str]:
+def image_ids(roots: Sequence[PathLike]) -> list[str]:
     """Return the ids of all images below some folders, in their order, whatever a table says."""
     return sorted(find_images([Path(root) for root in roots]).ids)
 

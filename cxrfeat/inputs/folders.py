@@ -13,6 +13,7 @@ import numpy as np
 from cxrfeat.errors import InputError
 from cxrfeat.inputs.dataset import Dataset
 from cxrfeat.inputs.label_table import one_hot, same_form
+from cxrfeat.paths import PathLike, several
 from cxrfeat.signatures import HEAD_BYTES, IMAGE_SUFFIXES, recognise
 
 SPLIT_NAMES = frozenset(
@@ -43,7 +44,7 @@ class Found:
         return [f"{count} {what}" for what, count in counts.items() if count]
 
 
-def from_folders(roots: Path | str | Sequence[Path | str]) -> Dataset:
+def from_folders(roots: PathLike | Sequence[PathLike]) -> Dataset:
     """Take every image below some folders, in the order of their ids.
 
     Labels come from ``<class>/<file>`` or ``<split>/<class>/<file>`` when every image lies so and
@@ -66,7 +67,7 @@ def from_folders(roots: Path | str | Sequence[Path | str]) -> Dataset:
     InputError
         A root that is missing, no image in any root, or the same id in two roots.
     """
-    listed = [Path(p) for p in ([roots] if isinstance(roots, (str, Path)) else roots)]
+    listed = [Path(root) for root in several(roots)]
     found = find_images(listed)
     if not found.ids:
         places = ", ".join(f"'{root}'" for root in listed) or "no folder at all"

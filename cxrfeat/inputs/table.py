@@ -23,6 +23,7 @@ from cxrfeat.inputs.label_table import (
 )
 from cxrfeat.inputs.public_collections import FORMATS, recognise_format, understand
 from cxrfeat.inputs.repeated_rows import Repeats, check_repeated_rows
+from cxrfeat.paths import PathLike, several
 from cxrfeat.tables import read_table
 
 # Compared without case, blanks and punctuation; for the path the first that is there is taken.
@@ -39,9 +40,9 @@ SPLIT_COLUMNS = ("split", "subset", "partition")
 
 
 def from_table(
-    table: Path | str,
+    table: PathLike,
     *,
-    images: Path | str | Sequence[Path | str],
+    images: PathLike | Sequence[PathLike],
     path_column: str | None = None,
     label_column: str | Sequence[str] | None = None,
     group_column: str | None = None,
@@ -57,7 +58,7 @@ def from_table(
         CSV, TSV or Parquet: one of the collections in ``docs/labels.md``, or any table with one
         row per image.
     images
-        The folder(s) that the paths are relative to; `locating.locate` says what else is tried.
+        The folder(s) that the paths are relative to; `joining.locate` says what else is tried.
     path_column
         The column with the path, recognised by name where not given.
     label_column
@@ -90,7 +91,7 @@ def from_table(
     check_uncertain(uncertain)
     check_repeated_rows(repeated_rows)
     every_row = read_table(table)
-    roots = [Path(p) for p in ([images] if isinstance(images, (str, Path)) else images)]
+    roots = [Path(root) for root in several(images)]
     known = recognise_format(every_row) if path_column is None else None
     rows, notes = _chosen_rows(every_row, known, where)
     columns = taken(every_row, rows)
@@ -102,11 +103,7 @@ def from_table(
 
     located = locate(understood.paths, roots)
     if not located.ids:
-        first = next(iter([*located.missing, *understood.rows_without_image]), "no row at all")
-        raise InputError(
-            f"no image that '{table}' ({understood.format}) lists was found (first: '{first}'): "
-            + "; ".join([*located.notes, "name the folder that its paths begin in"])
-        )
+        raise _none_found(table, understood, located)
     order = sorted(range(len(located.ids)), key=located.ids.__getitem__)
     chosen = [located.rows[i] for i in order]
     numbers = [row + 2 for row in rows]  # as a spreadsheet counts: the header is row 1
@@ -141,8 +138,16 @@ def from_table(
     )
 
 
+def _none_found(table: PathLike, understood: Understood, located: Located) -> InputError:
+    first = next(iter([*located.missing, *understood.rows_without_image]), "no row at all")
+    return InputError(
+        f"no image that '{table}' ({understood.format}) lists was found (first: '{first}'): "
+        + "; ".join([*located.notes, "name the folder that its paths begin in"])
+    )
+
+
 def _understand_any(
-    table: Path | str,
+    table: PathLike,
     columns: Columns,
     path_column: str | None,
     label_column: str | Sequence[str] | None,

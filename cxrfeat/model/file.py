@@ -23,6 +23,7 @@ from cxrfeat.errors import CxrfeatError, FileFormatError, InputError, StorageErr
 from cxrfeat.inputs import LabelKind
 from cxrfeat.model.archive import read_schema, text_of, with_types_moved
 from cxrfeat.model.bounds import check_bounds
+from cxrfeat.paths import PathLike
 from cxrfeat.spec import fingerprint as fingerprint_of
 
 FORMAT = "cxrfeat-model"
@@ -133,7 +134,7 @@ def installed_versions() -> dict[str, str]:
     return found
 
 
-def save(path: str | os.PathLike[str], model: Model) -> None:
+def save(path: PathLike, model: Model) -> None:
     """Write a model; the file appears whole or not at all.
 
     Raises
@@ -194,7 +195,7 @@ _ABOUT = {
 """What the plain part of a model file holds, and of which type."""
 
 
-def load(path: str | os.PathLike[str]) -> Model:
+def load(path: PathLike) -> Model:
     """Read a model without executing anything it holds.
 
     Returns

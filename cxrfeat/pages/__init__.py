@@ -1,7 +1,9 @@
 """One self-contained page about a run, and its figures. Plain data in, HTML, SVG and PNG out.
 
-The only place that imports the charting library (vl-convert: Vega-Lite) and Jinja2. Both come with
-the extra ``report``.
+The only folder that imports the charting library (vl-convert: Vega-Lite) and Jinja2; both come with
+the extra ``report``. Imports plain data only; imported by `reporting`. To read: `content` (what
+goes in), `words` and `tables` (what the page says), `charts` (which charts, in which order) with
+`drawings` and `look`, `vega` (the library), `page` (puts it together in ``page.html``).
 """
 
 from cxrfeat.pages.charts import Chart, charts

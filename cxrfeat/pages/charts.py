@@ -5,9 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from cxrfeat.pages import curves, embedding_map, scores
 from cxrfeat.pages.content import Content
-from cxrfeat.pages.vega import Spec
+from cxrfeat.pages.drawings import (
+    confusion,
+    curves,
+    decision_curve,
+    differences,
+    embedding_map,
+    learning_curve,
+    reliability,
+    scores,
+)
+from cxrfeat.pages.look import Spec
 
 
 @dataclass(frozen=True)
@@ -34,13 +43,13 @@ Drawing = Callable[[Content], tuple[Spec, str] | None]
 DRAWINGS: dict[str, Drawing] = {
     "extractors": scores.extractors,
     "ranking": scores.ranking,
-    "differences": scores.differences,
+    "differences": differences.differences,
     "roc": curves.roc,
     "precision-recall": curves.precision_recall,
-    "confusion": scores.confusion,
-    "reliability": curves.reliability,
-    "decision-curve": curves.decision_curve,
-    "learning-curve": scores.learning_curve,
+    "confusion": confusion.confusion,
+    "reliability": reliability.reliability,
+    "decision-curve": decision_curve.decision_curve,
+    "learning-curve": learning_curve.learning_curve,
     "map-class": embedding_map.by_class,
     "map-source": embedding_map.by_source,
     "map-error": embedding_map.by_error,

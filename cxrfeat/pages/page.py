@@ -9,9 +9,11 @@ from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any
 
-from cxrfeat.pages import embedding_map, tables, vega
+from cxrfeat.pages import tables, vega
 from cxrfeat.pages.charts import Chart
 from cxrfeat.pages.content import Content, Difficult, Plane
+from cxrfeat.pages.drawings import embedding_map
+from cxrfeat.pages.look import CONFIG
 from cxrfeat.pages.words import (
     FLOOR,
     answer,
@@ -265,7 +267,7 @@ def _data(content: Content, charts: Sequence[Chart]) -> str:
         if not chart.name.startswith("map-") or chart.name == "map-class"
     }
     document = {
-        "config": vega.CONFIG,
+        "config": CONFIG,
         "charts": drawn,
         "classWord": "labels" if content.results["kind"] == "multilabel" else "class",
         "sourceWord": content.source,

@@ -7,7 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from cxrfeat.pages.words import TITLES, drawn_unit, interval, metric_title, number, shown
+from cxrfeat.pages.words import (
+    TITLES,
+    drawn_unit,
+    interval,
+    metric_title,
+    number,
+    shown,
+    shown_names,
+)
 from cxrfeat.results.checklist import ChecklistItem
 
 IN_RANKING = ("auroc", "auprc", "balanced_accuracy", "accuracy", "f1", "mcc", "brier", "ece")
@@ -122,7 +130,7 @@ def ranking(results: Mapping[str, Any]) -> Table:
 
 def differences(results: Mapping[str, Any]) -> Table:
     """Every pair of extractors."""
-    named = {one["extractor"]: shown(one) for one in results["extractors"]}
+    names = shown_names(results)
     return Table(
         "table-differences",
         "Pairs of extractors: corrected resampled t-test, Holm's adjustment over the pairs,"
@@ -134,8 +142,8 @@ def differences(results: Mapping[str, Any]) -> Table:
         ),
         [
             [
-                _text(named[pair["first"]]),
-                _text(named[pair["second"]]),
+                _text(names[pair["first"]]),
+                _text(names[pair["second"]]),
                 _text(pair["verdict"]),
                 _number(pair["difference"]),
                 _interval(pair["interval"]),
@@ -149,7 +157,7 @@ def differences(results: Mapping[str, Any]) -> Table:
 
 def fixed_test_set(results: Mapping[str, Any]) -> Table:
     """DeLong's tests, where the run has a fixed test set with one image per patient."""
-    named = {one["extractor"]: shown(one) for one in results["extractors"]}
+    names = shown_names(results)
     return Table(
         "table-delong",
         "AUROC of pairs on the fixed test set: DeLong's test; p (Holm) is adjusted over all classes"
@@ -161,7 +169,7 @@ def fixed_test_set(results: Mapping[str, Any]) -> Table:
         ),
         [
             [
-                *(_text(text) for text in (named[pair["first"]], named[pair["second"]])),
+                *(_text(text) for text in (names[pair["first"]], names[pair["second"]])),
                 _text(test["class"]),
                 *(_number(test[name]) for name in ("first", "second", "difference", "p")),
                 _number(test.get("p_holm")),

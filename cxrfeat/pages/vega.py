@@ -3,62 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
 from functools import cache
 from html import escape
 from importlib.util import find_spec
-from typing import Any
 
 from cxrfeat.errors import MissingExtraError
-
-Spec = dict[str, Any]
-
-PALETTE = ("#0b63a8", "#b84a00", "#00755e", "#97337c", "#7a5b00", "#4a4fb0", "#a01c2c", "#4d4d4d")
-"""Told apart with any colour vision; at least 4.5 to 1 on white."""
-
-INK, FAINT = "#1f2933", "#6b7785"
-
-LEGEND: Spec = {
-    "orient": "bottom",
-    "title": None,
-    "columns": 1,
-    "symbolOpacity": 1,
-    "symbolStrokeWidth": 2,
-}
-
-UNIT: Spec = {"values": [0, 0.2, 0.4, 0.6, 0.8, 1], "format": ".1f"}
-"""Ticks of an axis from 0 to 1."""
-
-
-def coloured(names: Sequence[str], colours: Mapping[str, str]) -> Spec:
-    """Colour lines by extractor, each with the colour it has everywhere on the page."""
-    return {
-        "field": "extractor",
-        "type": "nominal",
-        "scale": {"domain": list(names), "range": [colours[name] for name in names]},
-        "legend": LEGEND,
-    }
-
-
-CONFIG: Spec = {
-    "background": "white",
-    "font": "Liberation Sans, Arial, Helvetica, sans-serif",
-    "axis": {
-        "labelColor": INK,
-        "titleColor": INK,
-        "labelFontSize": 12,
-        "titleFontSize": 12,
-        "titleFontWeight": "normal",
-        "gridColor": "#e4e7eb",
-        "domainColor": FAINT,
-        "tickColor": FAINT,
-        "labelLimit": 260,
-    },
-    "legend": {"labelFontSize": 12, "titleFontSize": 12, "labelColor": INK, "labelLimit": 260},
-    "header": {"labelFontSize": 13, "labelColor": INK, "labelFontWeight": "bold"},
-    "range": {"category": list(PALETTE)},
-    "view": {"stroke": "#cbd2d9"},
-}
+from cxrfeat.pages.look import CONFIG, Spec
 
 # What the page needs of the library: one function that draws a spec, without evaluating strings.
 _SNIPPET = "window.drawChart = (place, spec, options) => vegaEmbed(place, spec, options);"

@@ -49,6 +49,11 @@ def shown(entry: Mapping[str, Any]) -> str:
     return f"{entry['extractor']} (control)" if entry["control"] else str(entry["extractor"])
 
 
+def shown_names(results: Mapping[str, Any]) -> dict[str, str]:
+    """Return each extractor's name as the page shows it."""
+    return {one["extractor"]: shown(one) for one in results["extractors"]}
+
+
 def pretrained(results: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """List the best heads of the extractors that are no control, leaving guessing out."""
     return [one for one in results["reports"] if not one["control"] and one["head"] != FLOOR]

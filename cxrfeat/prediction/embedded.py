@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from cxrfeat import features, store
-from cxrfeat import inputs as datasets
+from cxrfeat import features, inputs, store
 from cxrfeat.arrays import Matrix32
 from cxrfeat.errors import InputError, SpecMismatchError
 from cxrfeat.extraction.drain import Progress, Target, drain
@@ -99,7 +98,7 @@ def from_images(
     ------
     InputError, WeightsError, SpecMismatchError
     """
-    found = datasets.find(given)
+    found = inputs.find(given)
     specs = parts_of(loaded)
     opened = reopen_all(specs, weights=weights, device=device)
     options = {name: reading_options(spec, modality) for name, spec in specs.items()}

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from cxrfeat import tables
 from cxrfeat.errors import InputError, StorageError, UnknownNameError
+from cxrfeat.paths import PathLike
 from cxrfeat.version import __version__
 
 if TYPE_CHECKING:
     from cxrfeat.prediction.result import PredictResult
 
 
-def target_file(to: str | None, out: str | os.PathLike[str] | None) -> Path | None:
+def target_file(to: str | None, out: PathLike | None) -> Path | None:
     """Decide which file is written, before any work is done; None for none.
 
     Raises

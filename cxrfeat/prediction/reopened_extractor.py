@@ -12,7 +12,8 @@ from typing import Any
 
 from cxrfeat import defaults, features, images
 from cxrfeat.errors import FileFormatError, SpecMismatchError, WeightsError
-from cxrfeat.features.weights.find import SUFFIXES, search_folders
+from cxrfeat.features.weights.find import search_folders
+from cxrfeat.features.weights.sidecar import SUFFIXES
 from cxrfeat.images import ReadingOptions
 from cxrfeat.spec import canonical_json, difference
 

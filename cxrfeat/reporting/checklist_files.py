@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from cxrfeat import model
 from cxrfeat.errors import CxrfeatError, FileFormatError, InputError
+from cxrfeat.paths import PathLike
 from cxrfeat.reporting.run_folder import RunFolder
 from cxrfeat.results import (
     ChecklistItem,
@@ -23,8 +23,6 @@ from cxrfeat.results import (
 )
 from cxrfeat.results.data import intervals_over
 from cxrfeat.store import FileInfo, describe
-
-PathLike = str | os.PathLike[str]
 
 
 def checklist(run: PathLike) -> list[ChecklistItem]:

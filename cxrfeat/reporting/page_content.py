@@ -82,19 +82,8 @@ def content_of(
         column, sources = _sources(files, saved)
         jpegs: dict[int, bytes] = {}
         if with_thumbnails:
-            known: dict[str, str] = {}
-            for file in reversed(files.values()):
-                known |= dict(zip(file.ids, file.sha256, strict=True))
-            places = images or find_folders(saved.ids, [file.path for file in files.values()])
             order = list(dict.fromkeys([*hard, *sure, *shown]))
-            jpegs, missing = thumbnails(
-                saved.ids,
-                order,
-                places,
-                known,
-                frame=_stated(results, "frame"),
-                bits=_stated(results, "bits"),
-            )
+            jpegs, missing = _jpegs(saved, files, order, images)
             notes += missing
         number = {row: place for place, row in enumerate(shown)}
         planes = _planes(saved, files, said, shown)
@@ -106,13 +95,6 @@ def content_of(
             f"the map shows {len(shown):,} of {len(saved.ids):,} images, drawn at random in their"
             " true shares by class, right and wrong"
         )
-
-    def difficult(rows: list[int]) -> list[Difficult]:
-        return [
-            Difficult(number[row], float(of_winner.agreement[row]), of_winner.predicted[row])
-            for row in rows
-        ]
-
     return Content(
         results=results,
         title=Path(results["run"]).name,
@@ -126,11 +108,16 @@ def content_of(
         ],
         source=column,
         planes=planes,
-        hardest=difficult(hard),
-        confidently_wrong=difficult(sure),
+        hardest=_difficult(hard, of_winner, number),
+        confidently_wrong=_difficult(sure, of_winner, number),
         command=command_line(results),
         notes=notes,
     )
+
+
+def _difficult(rows: list[int], said: Answers, number: dict[int, int]) -> list[Difficult]:
+    """Images of a gallery, by their number on the page, with what the winner said of each."""
+    return [Difficult(number[row], float(said.agreement[row]), said.predicted[row]) for row in rows]
 
 
 def _open_embeddings(
@@ -154,6 +141,24 @@ def _open_embeddings(
             continue
         found[key] = file
     return found, notes
+
+
+def _jpegs(
+    saved: SavedRun, files: dict[str, store.Embeddings], rows: list[int], images: list[Path] | None
+) -> tuple[dict[int, bytes], list[str]]:
+    """Make thumbnails of rows, the first ones first, and say what is missing."""
+    known: dict[str, str] = {}
+    for file in reversed(files.values()):
+        known |= dict(zip(file.ids, file.sha256, strict=True))
+    places = images or find_folders(saved.ids, [file.path for file in files.values()])
+    return thumbnails(
+        saved.ids,
+        rows,
+        places,
+        known,
+        frame=_stated(saved.results, "frame"),
+        bits=_stated(saved.results, "bits"),
+    )
 
 
 def _stated(results: dict[str, Any], name: str) -> int | None:

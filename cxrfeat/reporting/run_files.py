@@ -10,6 +10,7 @@ from typing import Any
 from cxrfeat.errors import CxrfeatError
 from cxrfeat.evaluation.outcome.compared_study import ComparedStudy
 from cxrfeat.evaluation.study import folds as folding
+from cxrfeat.paths import PathLike
 from cxrfeat.reporting.checklist_files import write_checklist_and_card
 from cxrfeat.reporting.run_folder import RunFolder
 from cxrfeat.reporting.run_page import write_page
@@ -21,8 +22,6 @@ from cxrfeat.results import (
     markdown_table,
     scores_csv,
 )
-
-PathLike = str | os.PathLike[str]
 
 MODEL = "model.skops"
 ALWAYS = (

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cxrfeat.errors import InputError, StorageError
+from cxrfeat.paths import PathLike
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class RunFolder:
         shutil.rmtree(self.partial, ignore_errors=True)
 
 
-def new_run(out: str | os.PathLike[str] | None) -> RunFolder:
+def new_run(out: PathLike | None) -> RunFolder:
     """Open a folder for results: `out`, or the next free ``runs/fit-001``.
 
     It is made before the work starts, so that a place that cannot be written costs no time.

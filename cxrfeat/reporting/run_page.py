@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,13 +11,12 @@ from cxrfeat import pages
 from cxrfeat.errors import StorageError
 from cxrfeat.evaluation.outcome.saved_run import read_results, read_run
 from cxrfeat.pages import Content
+from cxrfeat.paths import PathLike, several
 from cxrfeat.reporting.anonymous_page import anonymous
 from cxrfeat.reporting.checklist_files import checklist, run_facts
 from cxrfeat.reporting.command_line import command_line
 from cxrfeat.reporting.page_content import content_of
 from cxrfeat.results import ChecklistItem, fill_checklist
-
-PathLike = str | os.PathLike[str]
 
 
 @dataclass(frozen=True)
@@ -57,7 +55,7 @@ def write_page(
     pages.check_installed()
     folder = Path(run)
     saved = read_run(folder)
-    wanted = None if images is None else [Path(path) for path in _several(images)]
+    wanted = None if images is None else [Path(path) for path in several(images)]
     with_thumbnails = not no_images and not (hash_ids and wanted is None)
     content = content_of(folder, saved, wanted, with_thumbnails)
     page = Path(out) if out is not None else folder / "report.html"
@@ -83,10 +81,6 @@ def write_page(
         thumbnails=sum(picture.jpeg is not None for picture in content.pictures),
         notes=list(content.notes),
     )
-
-
-def _several(paths: PathLike | Sequence[PathLike]) -> list[PathLike]:
-    return [paths] if isinstance(paths, str | os.PathLike) else list(paths)
 
 
 def _write_figures(folder: Path, drawn: dict[str, str]) -> list[Path]:

@@ -1,4 +1,10 @@
-"""What `cxrfeat fit` found, as plain data that can be saved, read and shown again."""
+"""What `cxrfeat fit` found, as plain data that can be saved, read and shown again.
+
+Imports nothing but plain data; imported by every folder above. To read: `data`, `tables` (CSV,
+Markdown, LaTeX), `card` (the model card), `checklist` (answers to guidelines) with
+`checklist_rules` (how an item is answered), `checklist_parts` (sentences that they share) and the
+items of each: `checklist_claim`, `checklist_tripod`, `checklist_metrics`.
+"""
 
 from cxrfeat.results.card import model_card
 from cxrfeat.results.checklist import (

@@ -1,4 +1,11 @@
-"""The embedding file: format 1 of ``docs/format.md``, and the only place that imports h5py."""
+"""The embedding file: format 1 of ``docs/format.md``, and the only folder that imports h5py.
+
+Imports plain data only; imported by what several commands share, and by commands. To read:
+`format1` (what is in a file), `rows` (how one row is kept), `reader` with `validation` and
+`hdf5_guard` (a file may come from a stranger), `writer` with `lock` and `disk` (a kill loses a
+batch at most), `reconcile` and `rewrite` (other images than last time); then `description`,
+`verification` and `merging`, each of one command.
+"""
 
 from cxrfeat.store.description import FileInfo, describe
 from cxrfeat.store.format1 import DONE, FAILED, PENDING

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from cxrfeat.paths import PathLike
 from cxrfeat.store.format1 import FAILED, PENDING
 from cxrfeat.store.reader import Embeddings, Origin, load
 
@@ -80,7 +81,7 @@ class FileInfo:
     failures: dict[str, int]
 
 
-def describe(file: Path | str) -> FileInfo:
+def describe(file: PathLike) -> FileInfo:
     """Describe an embedding file without reading its embeddings.
 
     Raises

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from cxrfeat.errors import InputError
-
-PathLike = str | os.PathLike[str]
+from cxrfeat.paths import PathLike, several
 
 
 def embedding_files(paths: PathLike | Sequence[PathLike]) -> list[Path]:
@@ -20,7 +18,7 @@ def embedding_files(paths: PathLike | Sequence[PathLike]) -> list[Path]:
         A path that does not exist, or a folder without embedding files.
     """
     found: list[Path] = []
-    for item in [paths] if isinstance(paths, str | os.PathLike) else paths:
+    for item in several(paths):
         path = Path(item)
         if path.is_dir():
             inside = sorted(path.glob("*.h5"))

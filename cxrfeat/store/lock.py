@@ -21,6 +21,7 @@ from typing import Any, NoReturn, Self
 import filelock
 
 from cxrfeat.errors import LockedError, StorageError
+from cxrfeat.paths import PathLike
 
 _WAIT = 0.1  # seconds: an owner that is just ending is no reason to give up
 _RECORD_BYTES = 4096
@@ -55,7 +56,7 @@ class FileLock:
         If the folder cannot be written, or lies on a file system that has no locks.
     """
 
-    def __init__(self, path: Path | str) -> None:
+    def __init__(self, path: PathLike) -> None:
         shown = Path(path)
         self.target = shown.resolve()
         self.path = self.target.with_name(self.target.name + ".lock")

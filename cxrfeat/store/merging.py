@@ -15,6 +15,7 @@ import numpy.typing as npt
 from cxrfeat.arrays import RowNumbers
 from cxrfeat.errors import FileFormatError, InputError
 from cxrfeat.inputs import PatientKey
+from cxrfeat.paths import PathLike
 from cxrfeat.store.format1 import DONE, FAILED, PENDING, Header, Table
 from cxrfeat.store.lock import FileLock
 from cxrfeat.store.reader import Embeddings
@@ -56,7 +57,7 @@ class Merged:
     notes: list[str]
 
 
-def merge(paths: Sequence[Path | str], out: Path | str) -> Merged:
+def merge(paths: Sequence[PathLike], out: PathLike) -> Merged:
     """Join files of one fingerprint into a new one; rows are matched by id.
 
     Where several files have an id, they must agree on its sha256, embedding, labels and columns;

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from cxrfeat.errors import InputError
 from cxrfeat.inputs import LabelKind
+from cxrfeat.paths import PathLike
 from cxrfeat.store.format1 import DONE
 from cxrfeat.store.rows import read_rows
 from cxrfeat.store.validation import (
@@ -42,7 +43,7 @@ class Origin:
     environment: dict[str, Any] | None
 
 
-def known(path: Path | str) -> dict[str, KnownRow]:
+def known(path: PathLike) -> dict[str, KnownRow]:
     """Read what a file knows about its images, by id; nothing where there is no file.
 
     Size and modification time are -1 where they were not recorded.
@@ -66,7 +67,7 @@ def known(path: Path | str) -> dict[str, KnownRow]:
     }
 
 
-def load(path: Path | str) -> Embeddings:
+def load(path: PathLike) -> Embeddings:
     """Open an embedding file for reading; its rows are read when they are asked for.
 
     Raises

@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from cxrfeat.paths import PathLike
 from cxrfeat.store.format1 import DONE, FAILED, PENDING
 from cxrfeat.store.lock import FileLock
 from cxrfeat.store.rewrite import reset_rows
@@ -74,7 +75,7 @@ class Verification:
         return not self.damaged and not self.damaged_columns
 
 
-def verify(path: Path | str, *, repair: bool = False) -> Verification:
+def verify(path: PathLike, *, repair: bool = False) -> Verification:
     """Compare every embedding with its checksum, and every column with its own.
 
     Parameters

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from cxrfeat.errors import InputError, StorageError
 from cxrfeat.inputs import Dataset
+from cxrfeat.paths import PathLike
 from cxrfeat.spec import Spec
 from cxrfeat.store import format1
 from cxrfeat.store.disk import storage_errors, sync
@@ -30,7 +31,7 @@ _NOT_FINITE = "the embedding has NaN or infinity"
 
 
 def open_writer(
-    path: Path | str,
+    path: PathLike,
     *,
     spec: Spec,
     dataset: Dataset,

@@ -18,7 +18,7 @@ from cxrfeat.commands.doctor import Check, doctor
 from cxrfeat.errors import UnknownNameError
 from cxrfeat.features import WeightsChoice, locate_weights
 from cxrfeat.features.network.architecture import build
-from cxrfeat.features.weights.find import file_sha256
+from cxrfeat.features.weights.sidecar import file_sha256
 from cxrfeat.memory import usable_memory
 from tests.test_cli import run
 

@@ -6,6 +6,7 @@ import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 
 from cxrfeat import pages
 from cxrfeat.pages import Content, Picture, Plane
+from cxrfeat.pages.charts import DRAWINGS
 from cxrfeat.results import ChecklistItem, FitResult
 from cxrfeat.results.data import Finding
 
@@ -321,6 +323,14 @@ def test_a_chart_is_left_out_where_the_run_has_no_such_data(results: dict[str, A
     assert names == {"extractors", "ranking", "confusion", "reliability", "decision-curve"}
     text = made_page(small(results, curves=[], comparisons=[]))
     assert "Would more patients help?" not in text
+
+
+@pytest.mark.parametrize("name", DRAWINGS)
+def test_every_chart_has_a_place_on_the_page(name: str) -> None:
+    template = resources.files(pages).joinpath("page.html").read_text(encoding="utf-8")
+    # The map is one chart on the page; its other colours come with its data.
+    place = "map-class" if name.startswith("map-") else name
+    assert f'{{{{ chart("{place}"' in template or f'data-chart="{place}"' in template
 
 
 def test_every_figure_is_there_as_svg_and_png(run_with_pictures: FitResult) -> None:

@@ -1,10 +1,11 @@
 """What runs a truncated network: torch anywhere, ncnn on the CPU.
 
-A runtime takes grey images and gives embeddings. Which one runs decides the time, not the
-meaning: all of them stay within 1e-5 of torch in float32, so that none stands in the spec.
-`plain` is torch, `side_by_side` is ncnn, `conversion` makes and checks what ncnn runs and
-`converted` reads it back, `measuring` finds out which one is the fastest on this `processor`, and
-`choosing` decides.
+A runtime takes grey images and gives embeddings. Which one runs decides the time, not the meaning:
+all of them stay within 1e-5 of torch in float32, so that none stands in the spec. Imports `network`
+and `weights`; imported by what opens extractors. To read: `recipe` (what stands around the
+network), `torch_runtime` with its `arithmetic`, `ncnn_convert` (makes and checks what ncnn runs),
+`ncnn_files` (reads it back), `ncnn_runtime`, `benchmark` (which is the fastest on this
+`processor`), `select` (decides).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What ncnn runs, as `conversion` keeps it: a folder for each network, checked when it is read."""
+"""What ncnn runs, as `ncnn_convert` keeps it: a folder a network, checked when it is read."""
 
 from __future__ import annotations
 

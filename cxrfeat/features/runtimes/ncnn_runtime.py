@@ -34,7 +34,7 @@ class Ncnn:
     Parameters
     ----------
     folder : Path
-        With ``network.param`` and ``network.bin``, as `conversion` makes them.
+        With ``network.param`` and ``network.bin``, as `ncnn_convert` makes them.
     outputs : int
         How many maps it gives.
     recipe : Recipe

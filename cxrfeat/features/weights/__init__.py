@@ -1,4 +1,7 @@
-"""The weights of a backbone: found, downloaded, checked, and put into the network.
+"""The weights of a backbone: chosen, found, downloaded, checked, and put into the network.
 
-Imports `network`; imported by `runtimes` and what opens extractors.
+Imports `network`; imported by `runtimes` and what opens extractors. To read: `choice` (what
+``--weights`` means), `sidecar` (what says that a file is the right one), `download`, `find` (where
+the file is), `load` (into the network); then what ``cxrfeat weights`` and ``doctor`` ask for:
+`files` and `availability`.
 """

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from cxrfeat.features.network.backbones import PACKAGED
+from cxrfeat.features.weights.choice import WeightsChoice
 from cxrfeat.features.weights.download import connect
 from cxrfeat.features.weights.files import WeightsFile, locate_weights
-from cxrfeat.features.weights.find import WeightsChoice, check_hash, named_url, read_sidecar
+from cxrfeat.features.weights.find import named_url
+from cxrfeat.features.weights.sidecar import check_hash, read_sidecar
 
 
 def examine_weights(backbone: str, choice: WeightsChoice) -> WeightsFile:

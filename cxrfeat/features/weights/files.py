@@ -9,18 +9,10 @@ from pathlib import Path
 
 from cxrfeat.errors import InputError, WeightsError
 from cxrfeat.features.network.backbones import PACKAGED, check_name, expected_input
+from cxrfeat.features.weights.choice import WeightsChoice
 from cxrfeat.features.weights.download import download
-from cxrfeat.features.weights.find import (
-    SUFFIXES,
-    WeightsChoice,
-    check_hash,
-    file_sha256,
-    find,
-    local_file,
-    named_url,
-    read_sidecar,
-    search_folders,
-)
+from cxrfeat.features.weights.find import find, local_file, named_url, search_folders
+from cxrfeat.features.weights.sidecar import SUFFIXES, check_hash, file_sha256, read_sidecar
 
 
 @dataclass(frozen=True)

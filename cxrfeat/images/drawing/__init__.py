@@ -1,4 +1,5 @@
-"""Pictures that are made: thumbnails, contact sheets, overlays, synthetic radiographs.
+"""Pictures that are made: synthetic radiographs, thumbnails, contact sheets, overlays.
 
-Imported by `commands` and `reporting`.
+Imports `images`; imported by commands, `prediction` and `reporting`. One file each: `phantom`,
+`thumbnails`, `contact_sheet`, `overlay`.
 """

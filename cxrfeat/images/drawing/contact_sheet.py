@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from cxrfeat.errors import StorageError
+from cxrfeat.paths import PathLike
 
 _GAP, _LINE, _FONT = 8, 13, 11
 _Font = ImageFont.ImageFont | ImageFont.FreeTypeFont
@@ -36,9 +36,7 @@ class Tile:
     warnings: tuple[str, ...] = ()
 
 
-def draw_sheet(
-    tiles: Sequence[Tile], path: Path | str, *, side: int = 224, title: str = ""
-) -> None:
+def draw_sheet(tiles: Sequence[Tile], path: PathLike, *, side: int = 224, title: str = "") -> None:
     """Draw tiles in rows and write them as one picture, in the format of the suffix.
 
     Parameters

@@ -19,6 +19,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from cxrfeat import defaults
+from cxrfeat.paths import PathLike
 from cxrfeat.tables import write_table
 
 CLASSES = ("clear", "diffuse_opacity", "focal_opacity")
@@ -99,7 +100,7 @@ def draw_phantom(
 
 
 def write_phantoms(
-    folder: Path | str,
+    folder: PathLike,
     *,
     patients: int = defaults.PATIENTS,
     images_per_patient: int = 2,

@@ -15,8 +15,9 @@ from cxrfeat.errors import InputError, UnknownNameError, WeightsError
 from cxrfeat.features import WeightsChoice, assign_weights, open_extractor
 from cxrfeat.features.network.architecture import build
 from cxrfeat.features.network.backbones import named_weights
-from cxrfeat.features.weights.find import find, read_sidecar
+from cxrfeat.features.weights.find import find
 from cxrfeat.features.weights.load import load, tensors_sha256
+from cxrfeat.features.weights.sidecar import read_sidecar
 
 # Small and quick to build; its tensors stand in for a real download.
 NAME = "squeezenet1_1"

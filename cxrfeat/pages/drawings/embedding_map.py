@@ -5,14 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from cxrfeat.pages.content import Content, Plane
-from cxrfeat.pages.scores import panels
-from cxrfeat.pages.vega import PALETTE, Spec
+from cxrfeat.pages.look import PALETTE, SHAPES, Spec, panels
 from cxrfeat.pages.words import shown
 
 COLOURS = {"label": "class", "source": "source", "error": "error"}
 """What points can be coloured by: the field, and what it is called."""
-
-_SHAPES = ["circle", "square", "triangle-up", "diamond", "cross", "triangle-down"]
 
 
 def points(content: Content, plane: Plane) -> list[dict[str, Any]]:
@@ -141,7 +138,7 @@ def colouring(rows: list[dict[str, Any]], colour: str, what: str) -> Spec:
     """Colour and shape by one field; errors stand out, everything else by the palette."""
     values = sorted({row[colour] for row in rows})
     range_ = [PALETTE[k % len(PALETTE)] for k in range(len(values))]
-    shapes = [_SHAPES[k % len(_SHAPES)] for k in range(len(values))]
+    shapes = [SHAPES[k % len(SHAPES)] for k in range(len(values))]
     if colour == "error":
         values = [one for one in ("right", "wrong", "not tested") if one in values]
         looks = {"right": "#8796a5", "wrong": "#b3001b", "not tested": "#d9c98a"}

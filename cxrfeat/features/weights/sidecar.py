@@ -1,0 +1,85 @@
+"""What says that a file of weights is the right one: its sidecar ``.json``, and its hash."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from cxrfeat.errors import WeightsError
+
+SUFFIXES = (".pth", ".pt", ".safetensors")
+
+
+def read_sidecar(path: Path) -> dict[str, Any]:
+    """Read and check the ``.json`` beside a weights file.
+
+    Raises
+    ------
+    WeightsError
+        If it is missing, has no usable preprocessing, or names another sha256 than the file's.
+    """
+    sidecar = path.with_suffix(".json")
+    if not sidecar.is_file():
+        raise WeightsError(
+            f"{path} has no sidecar {sidecar.name} that says how to preprocess for it: "
+            f"'cxrfeat weights add {path} --backbone NAME' writes one"
+        )
+    try:
+        content = json.loads(sidecar.read_text(encoding="utf-8"))
+        given = content["input"]
+        usable = (
+            isinstance(content["backbone"], str)
+            and int(given["size"]) > 0
+            and len([float(v) for v in given["mean"]]) == 3
+            and all(float(v) > 0 for v in given["std"])
+            and len(given["std"]) == 3
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise WeightsError(_sidecar_needs(sidecar)) from error
+    if not usable:
+        raise WeightsError(_sidecar_needs(sidecar))
+    if "sha256" in content and file_sha256(path) != content["sha256"]:
+        raise WeightsError(
+            f"{path} is not the file its sidecar describes (another sha256): copy it again, or "
+            f"mend {sidecar.name}"
+        )
+    return dict(content)
+
+
+def _sidecar_needs(sidecar: Path) -> str:
+    return (
+        f'{sidecar} must hold "backbone" and "input" with "size", "mean" (3 numbers) and '
+        '"std" (3 numbers above 0), for pixels scaled to 0..1'
+    )
+
+
+def check_hash(path: Path) -> None:
+    """Compare a file with the hash in its own name, as torchvision names them.
+
+    Raises
+    ------
+    WeightsError
+        If they differ: the file is damaged or another one.
+    """
+    match = re.search(r"-([0-9a-f]{8,64})\.", path.name)
+    if match and not file_sha256(path).startswith(match[1]):
+        raise WeightsError(
+            f"{path} is damaged (its sha256 does not begin with {match[1]}): remove it and fetch "
+            "it again"
+        )
+
+
+def file_sha256(path: Path) -> str:
+    """Return the sha256 of a file's bytes as 64 hexadecimal digits."""
+    stat = path.stat()
+    return _sha256(path, stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(maxsize=64)  # half a gigabyte for VGG, asked for by more than one check
+def _sha256(path: Path, size: int, changed: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
