@@ -73,9 +73,7 @@ def _spread(mean: float | None, sd: float | None) -> Cell:
 
 def _shuffled(results: Mapping[str, Any], extractor: str) -> Cell:
     area = results["permuted"].get(extractor)
-    if area is None and not results["patients"]:
-        return Cell("cannot be tested")
-    return _number(area)
+    return Cell("cannot be tested") if area is None else _number(area)
 
 
 def _columns(*names: str, words: int) -> list[Column]:

@@ -304,7 +304,7 @@ class FitResult:
         Every pair of extractors.
     permuted : dict of str to float
         Per extractor, the AUROC on labels shuffled among patients: chance is 0.5. NaN where no
-        patients are known, so that this cannot be tested.
+        patient is known to have several images, so that this cannot be tested.
     curves : list of LearningCurve
     winner : dict
         ``extractor``, ``head``, ``settings`` (one, or one per label), ``thresholds`` (per class)

@@ -17,6 +17,7 @@ from cxrfeat.evaluation.statistics.paired_tests import corrected_t, size_ratio
 from cxrfeat.evaluation.study.folds import Fold
 from cxrfeat.evaluation.study.scorable_labels import NOT_LEARNED, learnable, scorable
 from cxrfeat.evaluation.study.study import Study
+from cxrfeat.evaluation.validation.label_shuffling import can_be_shuffled
 from cxrfeat.results import Comparison, ExtractorScore, Finding, Score
 
 PATIENTS_ACROSS = "patients-across-folds"
@@ -122,10 +123,11 @@ def near_duplicates_across_folds(
     names = ", ".join(found)
     searched = min(of.searched for of in found.values())
     notes = []
-    if patients is None:
+    if not can_be_shuffled(patients):
         notes.append(
-            "labels shuffled among patients cannot be tested, as patients are not known; instead"
-            f" near copies across folds were looked for in the embeddings ({names})"
+            "labels shuffled among patients cannot be tested, as no patient is known to have"
+            " several images; instead near copies across folds were looked for in the embeddings"
+            f" ({names})"
         )
     if searched < len(first):
         notes.append(

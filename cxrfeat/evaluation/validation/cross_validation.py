@@ -12,7 +12,11 @@ from cxrfeat.arrays import Groups, Matrix
 from cxrfeat.evaluation.heads.standardised_fold import SharedFold
 from cxrfeat.evaluation.study.folds import Fold
 from cxrfeat.evaluation.study.study import Extractor
-from cxrfeat.evaluation.validation.label_shuffling import permuted_auroc, shuffled_labels
+from cxrfeat.evaluation.validation.label_shuffling import (
+    can_be_shuffled,
+    permuted_auroc,
+    shuffled_labels,
+)
 from cxrfeat.evaluation.validation.retrained import Retrained, retrain
 from cxrfeat.evaluation.validation.side_by_side import Run, in_threads
 from cxrfeat.evaluation.validation.tuning import Outcome, Plan, score_fold
@@ -65,7 +69,7 @@ class Common:
     folds : list of Fold
     plan : Plan
     shuffled : ndarray, shape (N, PERMUTATIONS, K), or None
-        Labels dealt out anew among patients; None where none are known.
+        Labels dealt out anew among patients; None where none is known to have several images.
     """
 
     labels: Matrix
@@ -132,10 +136,10 @@ def cross_validate(
         Where the folds are worked on; in threads, one per core, when left out.
     patients
         Patients as far as they are known, also where the folds do not keep them together: labels
-        are shuffled among them. Where none are known they cannot be: see `permuted`.
+        are shuffled among them. Where none has several images they cannot be: see `permuted`.
     """
     among = groups if patients is None else patients
-    shuffled = None if among is None else shuffled_labels(labels, among, plan.seed)
+    shuffled = shuffled_labels(labels, among, plan.seed) if can_be_shuffled(among) else None
     common = Common(labels, groups, folds, plan, shuffled)
     tasks = [(extractor, number) for extractor in extractors for number in range(len(folds))]
     done: dict[int, FoldScores] = {}

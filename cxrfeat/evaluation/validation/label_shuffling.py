@@ -7,11 +7,13 @@ are shuffled image by image give two copies of one image labels of their own, an
 
 from __future__ import annotations
 
+from typing import TypeGuard
+
 import numpy as np
 import numpy.typing as npt
 from scipy.linalg import cho_factor, cho_solve
 
-from cxrfeat.arrays import Matrix
+from cxrfeat.arrays import Groups, Matrix
 from cxrfeat.evaluation.heads.standardised_fold import SharedFold
 from cxrfeat.evaluation.statistics.metrics.curve_areas import per_class_auroc
 from cxrfeat.evaluation.study.folds import Fold
@@ -19,6 +21,15 @@ from cxrfeat.evaluation.study.folds import Fold
 PERMUTATIONS = 20
 RIDGE = 0.1
 """Penalty as a share of the number of training rows: light, so that a copy is recognised."""
+
+
+def can_be_shuffled(patients: Groups) -> TypeGuard[npt.NDArray[np.str_]]:
+    """Whether some patient is known to have several images.
+
+    Where every image has a patient of its own, dealing out labels by patient is dealing them out by
+    image, which finds nothing.
+    """
+    return patients is not None and len(np.unique(patients)) < len(patients)
 
 
 def shuffled_labels(labels: Matrix, patients: npt.NDArray[np.str_], seed: int) -> Matrix:

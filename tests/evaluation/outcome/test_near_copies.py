@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -148,10 +148,10 @@ def test_a_handful_of_images_or_equal_ones_break_nothing(n: int) -> None:
     assert not len(search(X, one_class(X), None).pairs)
 
 
-def written(folder: Path, groups: bool = False, **more: object) -> Path:
+def written(folder: Path, groups: Iterable[int] | None = None, **more: object) -> Path:
     X, patient = copied(12, 0.05)
     y = np.random.default_rng(1).permutation(np.arange(PATIENTS) % 2)[patient]
-    meta = {"group": [f"p{number}" for number in patient]} if groups else {}
+    meta = {} if groups is None else {"group": [f"p{number}" for number in groups]}
     split = {"split": ["val" if row % COPIES == 0 else "train" for row in range(len(X))]}
     return write_file(
         folder / "copies.h5", X, y, classes=["a", "b"], meta={**meta, **split}, **more  # type: ignore[arg-type]
@@ -181,10 +181,25 @@ def test_without_patients_the_control_is_not_tested_and_the_copies_are_found(
     assert "--group-column" in found.message
 
 
+def test_where_every_image_has_a_patient_of_its_own_the_control_is_not_tested(
+    tmp_path: Path,
+) -> None:
+    file = written(tmp_path, groups=range(PATIENTS * COPIES))
+    result = fit(file, head=["dummy"], out=tmp_path / "run", report=False)
+    assert np.isnan(result.permuted["copies"])
+    assert any("no patient is known to have several images" in one for one in result.notes)
+    assert near(result).detail["share_of_tested"] > 0.9
+
+
 def test_with_patients_kept_together_the_control_stands_and_nothing_is_found(
     tmp_path: Path,
 ) -> None:
-    result = fit(written(tmp_path, groups=True), head=["dummy"], out=tmp_path / "run", report=False)
+    result = fit(
+        written(tmp_path, groups=np.arange(PATIENTS).repeat(COPIES)),
+        head=["dummy"],
+        out=tmp_path / "run",
+        report=False,
+    )
     assert result.permuted["copies"] == pytest.approx(0.5, abs=0.05)
     assert findings.NEAR_DUPLICATES_ACROSS not in codes(result)
     assert not any("shuffled" in note for note in result.notes)
