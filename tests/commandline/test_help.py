@@ -37,7 +37,7 @@ def shown() -> dict[str, dict]:
         text=True,
         check=True,
         timeout=60,
-        env={**os.environ, "COLUMNS": "80", "PYTHONIOENCODING": "utf-8"},
+        env={**os.environ, "COLUMNS": "80", "TERM": "dumb", "PYTHONIOENCODING": "utf-8"},
     )
     return json.loads(done.stdout)
 
