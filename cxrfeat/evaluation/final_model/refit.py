@@ -110,7 +110,7 @@ def _fitted(
 ) -> Any:
     n_classes = int(problem.y.max()) + 1
     estimator = head.estimator(found.setting, len(problem.rows), seed, widths, n_classes)
-    estimator = fit_estimator(estimator, X, problem.rows, problem.y)
+    estimator = fit_estimator(head, estimator, X, problem.rows, problem.y)
     calibration = found.calibration
     if calibration is None and head.gives == "decisions":
         calibration = unfitted_link(n_classes)

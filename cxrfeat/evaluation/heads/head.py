@@ -78,6 +78,9 @@ class Head:
         by which heads are chosen are then those of the fewest that any head of a run has.
     weighs : bool
         Whether estimator and path read ``class_weight`` in a setting: None or ``"balanced"``.
+    own_scaling : bool
+        Whether the path fits the estimator with its scaling, on the rows to learn from alone; the
+        others are scaled once for the fold.
     """
 
     name: str
@@ -88,6 +91,7 @@ class Head:
     gives: Literal["probabilities", "decisions"] = "probabilities"
     inner: int = 3
     weighs: bool = False
+    own_scaling: bool = False
 
 
 def scaled(widths: Sequence[int], classifier: Any) -> Pipeline:
@@ -96,12 +100,15 @@ def scaled(widths: Sequence[int], classifier: Any) -> Pipeline:
     return make_pipeline(StandardScaler(), *blocks, classifier)
 
 
-def fit_estimator(estimator: Any, X: Matrix32, known: RowNumbers, y: npt.NDArray[np.intp]) -> Any:
-    """Fit what a head's factory made: scaled by all rows, taught on those of known label.
+def fit_estimator(
+    head: Head, estimator: Any, X: Matrix32, known: RowNumbers, y: npt.NDArray[np.intp]
+) -> Any:
+    """Fit what a head's factory made as its path does: what is saved is what was scored.
 
-    A scale needs no label. The paths scale a fold once, by all its training rows, whichever of
-    them know this or that label; scaled by the known rows alone, the classifier that is saved
-    would be another than the one that was scored.
+    A scale needs no label. So the paths scale a fold once, by all its training rows, whichever of
+    them know this or that label, and learn from the known ones; scaled by these alone, the saved
+    classifier would be another than the scored one. A head with a scaling of its own is fitted on
+    the known rows in both places.
 
     Parameters
     ----------
@@ -117,7 +124,7 @@ def fit_estimator(estimator: Any, X: Matrix32, known: RowNumbers, y: npt.NDArray
     -------
     The estimator, fitted.
     """
-    if not isinstance(estimator, Pipeline):
+    if head.own_scaling or not isinstance(estimator, Pipeline):
         return estimator.fit(X[known], y[known])
     *steps, (_, classifier) = estimator.steps
     Z: Any = X

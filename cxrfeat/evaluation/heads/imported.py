@@ -14,7 +14,7 @@ from sklearn.base import clone, is_classifier
 from cxrfeat.arrays import Matrix, RowNumbers
 from cxrfeat.errors import InputError
 from cxrfeat.estimators import raw_scores
-from cxrfeat.evaluation.heads.head import Head, Setting, fit_estimator, scaled, weight_of
+from cxrfeat.evaluation.heads.head import Head, Setting, scaled, weight_of
 from cxrfeat.evaluation.heads.standardised_fold import SharedFold
 
 
@@ -57,8 +57,8 @@ class _Imported:
         """Fit anew for every pair; a `Path`."""
         results = []
         for fit, val in pairs:
-            unfitted = self.estimator(settings[0], len(fit), seed, fold.widths)
-            fitted = fit_estimator(unfitted, fold.raw[fold.train], fit, y)
+            fitted = self.estimator(settings[0], len(fit), seed, fold.widths)
+            fitted.fit(fold.raw[fit], y[fit])
             results.append(raw_scores(fitted, self.gives, fold.raw[val])[None])
         return results
 
@@ -104,4 +104,6 @@ def imported(path: str) -> Head:
     found = _Imported(example, gives)
     what = f"{name} with its {'default' if isinstance(kind, type) else 'own'} setting"
     weighs = bool(found.parameters("class_weight"))
-    return Head(path, what, ({},), found.estimator, found.path, gives, weighs=weighs)
+    return Head(
+        path, what, ({},), found.estimator, found.path, gives, weighs=weighs, own_scaling=True
+    )
