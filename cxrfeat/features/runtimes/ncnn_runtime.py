@@ -6,11 +6,13 @@ is what makes it fast for VGG. An image goes through alone, so that a row cannot
 
 from __future__ import annotations
 
+import atexit
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 
@@ -19,13 +21,26 @@ from cxrfeat.cores import available_cores
 from cxrfeat.features.network.pooling import pool
 from cxrfeat.features.runtimes.recipe import Maps, Recipe
 
+_in_use: WeakSet[Ncnn] = WeakSet()
+
 
 @cache
 def _allocators() -> tuple[Any, Any]:
     """Share working memory among all networks of the process; each would keep its own."""
     import ncnn
 
+    atexit.register(_free_all)
     return ncnn.PoolAllocator(), ncnn.PoolAllocator()
+
+
+def _free_all() -> None:
+    """Give memory back while its allocators exist.
+
+    When Python ends it drops what modules hold in any order. Memory of a network that outlives its
+    allocator, because somebody keeps the network, ends the process with a signal.
+    """
+    for network in list(_in_use):
+        network.free()
 
 
 class Ncnn:
@@ -62,6 +77,11 @@ class Ncnn:
             raise RuntimeError("ncnn does not know a layer of this network")
         if self._net.load_model(str(folder / "network.bin")):
             raise RuntimeError("ncnn cannot load the tensors of this network")
+        _in_use.add(self)
+
+    def free(self) -> None:
+        """Give its memory back; it runs no more."""
+        self._net.clear()
 
     @cached_property
     def _cores(self) -> ThreadPoolExecutor:

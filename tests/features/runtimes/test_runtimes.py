@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -296,3 +297,20 @@ def test_a_small_lead_is_noise(timed) -> None:
 def test_the_first_runtime_is_taken_where_nothing_can_be_kept(timed, cache) -> None:
     cache.write_text("in the way")
     assert timed(ncnn=2.0, NCHW=1.0) == "ncnn"
+
+
+def test_a_network_that_is_kept_to_the_end_does_not_end_the_process_with_a_signal() -> None:
+    """`predict` keeps its extractors; ncnn's allocators were gone before their networks."""
+    script = (
+        "import numpy as np\n"
+        "from cxrfeat import features, images\n"
+        "from cxrfeat.prediction.reopened_extractor import reopen_extractor\n"
+        "ready = features.prepare_extractor('efficientnet_lite0', runtime='ncnn')\n"
+        "image = images.reading_spec(ready.description.image_size)\n"
+        "kept = reopen_extractor({**ready.description.spec, 'image': image})\n"
+        "kept(np.zeros((1, kept.image_size, kept.image_size), np.float32))\n"
+        "print(kept.environment()['runtime'])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout.startswith("ncnn")
+    assert (done.returncode, done.stderr) == (0, "")
