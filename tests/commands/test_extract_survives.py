@@ -86,7 +86,7 @@ def test_a_second_extract_hears_of_the_first_before_the_long_part(
         raise AssertionError("the lock comes first")
 
     draw(tmp_path / "images", 0, 2)
-    monkeypatch.setattr("cxrfeat.commands.extract.datasets.find", too_late)
+    monkeypatch.setattr("cxrfeat.commands.extract.inputs.find", too_late)
     monkeypatch.setattr("cxrfeat.commands.extract.current_hashes", too_late)
     monkeypatch.setattr("cxrfeat.features.open_extractor", too_late)
     small = {"backbone": ["squeezenet1_0", "squeezenet1_1"], "weights": ["random"]}
