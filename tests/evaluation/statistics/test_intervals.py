@@ -214,7 +214,7 @@ def test_one_of_eleven_extractors_is_better_on_one_test_set(tmp_path: Path) -> N
 
 
 def coverage() -> ModuleType:
-    path = Path(__file__).parents[2] / "benchmarks/coverage.py"
+    path = Path(__file__).parents[3] / "benchmarks/coverage.py"
     spec = importlib.util.spec_from_file_location("coverage_of_intervals", path)
     assert spec is not None
     assert spec.loader is not None
