@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import random
 import resource
@@ -14,11 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 import cxrfeat
-from cxrfeat.images.drawing.phantom import Anatomy, draw_phantom
 from cxrfeat.tables import read_table
+from tests.benchmark import benchmark
 
 SMALL = {"backbone": ["squeezenet1_1"], "weights": ["random"], "image_size": 64, "device": "cpu"}
 CODES = {
@@ -27,41 +25,7 @@ CODES = {
     "decoder_missing",
 }
 DAMAGED = 1_000
-
-
-def phantom(seed: int, format: str, size: int = 96) -> bytes:
-    rng = np.random.default_rng(seed)
-    pixels = draw_phantom(Anatomy.random(rng), "clear", rng, size)
-    buffer = io.BytesIO()
-    Image.fromarray(np.round(pixels * 255).astype(np.uint8)).save(buffer, format)
-    return buffer.getvalue()
-
-
-def sources(radiographs: Path | None, dicom: Path | None) -> list[bytes]:
-    """Return phantoms in every raster format, and real files where they are at hand."""
-    made = [phantom(i, name) for i, name in enumerate(("PNG", "TIFF", "BMP", "WebP", "JPEG"))]
-    if radiographs is not None:
-        made += [p.read_bytes() for p in sorted(radiographs.rglob("*.jp*g"))[::40]]
-        made += [p.read_bytes() for p in sorted(radiographs.rglob("*.png"))[:2]]
-    if dicom is not None:
-        made.append((dicom / "RG3_J2KI.dcm").read_bytes())
-    return made
-
-
-def damaged(data: bytes, how: str, rng: random.Random) -> bytes:
-    changed = bytearray(data)
-    if how == "cut":
-        return bytes(changed[: rng.randrange(1, int(0.95 * len(data)))])
-    if how == "flip":
-        for _ in range(rng.randrange(1, 60)):
-            changed[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
-    elif how == "header":
-        for _ in range(rng.randrange(1, 10)):
-            changed[rng.randrange(min(200, len(data)))] = rng.randrange(256)
-    else:
-        start = rng.randrange(len(data))
-        changed[start : start + 400] = bytes(len(changed[start : start + 400]))
-    return bytes(changed)
+damage = benchmark("damaged")
 
 
 def png_bomb() -> bytes:
@@ -78,21 +42,21 @@ def png_bomb() -> bytes:
 
 
 def jpeg_bomb() -> bytes:
-    data = bytearray(phantom(9, "JPEG"))
+    data = bytearray(damage.phantom(9, "JPEG"))
     place = data.index(b"\xff\xc0") + 5
     data[place : place + 4] = struct.pack(">HH", 60_000, 60_000)
     return bytes(data)
 
 
 def bmp_bomb() -> bytes:
-    data = bytearray(phantom(9, "BMP"))
+    data = bytearray(damage.phantom(9, "BMP"))
     data[18:26] = struct.pack("<ii", 60_000, 60_000)
     return bytes(data)
 
 
 def tiff_bomb() -> bytes:
     return (
-        phantom(9, "TIFF")
+        damage.phantom(9, "TIFF")
         .replace(struct.pack("<HHIHH", 256, 3, 1, 96, 0), b"")
         .replace(struct.pack("<HHII", 256, 4, 1, 96), struct.pack("<HHII", 256, 4, 1, 60_000))
         .replace(struct.pack("<HHII", 257, 4, 1, 96), struct.pack("<HHII", 257, 4, 1, 60_000))
@@ -132,7 +96,7 @@ def put_special_files(folder: Path) -> dict[str, str]:
         "latin\\xe9.png": "unrecognised",
     }
     if os.geteuid() != 0:  # root reads everything
-        (folder / "closed.png").write_bytes(phantom(0, "PNG"))
+        (folder / "closed.png").write_bytes(damage.phantom(0, "PNG"))
         (folder / "closed.png").chmod(0)
         expected["closed.png"] = "unreadable"
     return expected
@@ -150,17 +114,20 @@ def test_a_thousand_damaged_files_cost_no_good_one(
     folder.mkdir()
     expected = put_special_files(folder)
     rng = random.Random(4)
-    originals = sources(optional(request, "covid19-317"), optional(request, "dicom"))
+    dicom = optional(request, "dicom")
+    originals = damage.originals(
+        optional(request, "covid19-317"), None if dicom is None else dicom / "RG3_J2KI.dcm"
+    )
     kinds: dict[str, tuple[str, bool]] = {}
     for number in range(DAMAGED - len(expected)):
-        how = ("cut", "flip", "header", "zeros")[number % 4]
+        how = damage.KINDS[number % 4]
         original = originals[number // 4 % len(originals)]
         name = f"d{number:04d}.{('png', 'jpg', 'dcm', 'tif')[number % 3]}"
-        (folder / name).write_bytes(damaged(original, how, rng))
+        (folder / name).write_bytes(damage.damaged(original, how, rng))
         png, jpeg = original.startswith(b"\x89PNG"), original.startswith(b"\xff\xd8")
         kinds[name] = (how, png or how == "cut" or (jpeg and how == "zeros"))
     for number in range(12):
-        (folder / f"good{number}.png").write_bytes(phantom(100 + number, "PNG"))
+        (folder / f"good{number}.png").write_bytes(damage.phantom(100 + number, "PNG"))
 
     result = cxrfeat.extract(folder, out=tmp_path / "e", **SMALL)
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from functools import partial
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -17,6 +14,7 @@ from cxrfeat.evaluation.statistics.metrics import METRICS
 from cxrfeat.evaluation.statistics.paired_tests import delong
 from cxrfeat.evaluation.statistics.patient_influence import TestPatients
 from cxrfeat.evaluation.study.folds import Fold
+from tests.benchmark import benchmark
 from tests.evaluation.made import blobs, write_file
 
 AUROC = METRICS["auroc"]
@@ -213,22 +211,11 @@ def test_one_of_eleven_extractors_is_better_on_one_test_set(tmp_path: Path) -> N
 # How often it is right
 
 
-def coverage() -> ModuleType:
-    path = Path(__file__).parents[3] / "benchmarks/coverage.py"
-    spec = importlib.util.spec_from_file_location("coverage_of_intervals", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("most_images", [1, 3])
 def test_an_interval_of_95_percent_covers_95_percent(most_images: int) -> None:
     """100 patients; 500 data sets know a coverage of 0.95 to 0.01 (one standard deviation)."""
-    simulation = coverage()
+    simulation = benchmark("coverage")
     for line in simulation.row(simulation.Scene(100, most_images, 16, 1.4657), 500)[:2]:
         *_, old, tested, new, _ = (float(cell) for cell in line.split("|")[5:-1])
         assert 92.5 <= new <= 98
