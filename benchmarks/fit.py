@@ -31,6 +31,7 @@ from cxrfeat.estimators import raw_scores
 from cxrfeat.evaluation.heads.head import Head
 from cxrfeat.evaluation.heads.registry import FLOOR, HEADS
 from cxrfeat.evaluation.heads.standardised_fold import SharedFold
+from cxrfeat.evaluation.heads.task import Classes
 from cxrfeat.evaluation.statistics.metrics import METRICS
 from cxrfeat.evaluation.study.folds import Fold, cross_validation, inner_folds
 from cxrfeat.evaluation.study.study import Extractor
@@ -110,9 +111,9 @@ def _raw(head: Head, X: np.ndarray, y: np.ndarray, fold: Fold, setting: dict[str
 
     Plain grid search has no calibration, and a softmax over classes changes their AUROC.
     """
-    shared = SharedFold(X[fold.train], X[fold.test])
+    shared = SharedFold(X, fold.train, fold.test)
     pair = (shared.train, shared.test)
-    (scores,) = head.path(shared, y[fold.train], [pair], [setting], 0)
+    (scores,) = head.path(shared, Classes(y[fold.train]), [pair], [[setting]], 0)
     return AUROC(np.eye(3)[y[fold.test]], scores[0], True)
 
 

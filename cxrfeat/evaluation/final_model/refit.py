@@ -14,15 +14,8 @@ from cxrfeat.evaluation.heads.head import Head, fit_estimator
 from cxrfeat.evaluation.heads.standardised_fold import SharedFold
 from cxrfeat.evaluation.statistics.calling import fallback
 from cxrfeat.evaluation.statistics.metrics import CUT
-from cxrfeat.evaluation.validation.tuning import (
-    Plan,
-    Problem,
-    Tuned,
-    inner_pairs,
-    problems,
-    tune,
-    unfitted_link,
-)
+from cxrfeat.evaluation.validation.problems import Problem, problems
+from cxrfeat.evaluation.validation.tuning import Plan, Tuned, tune, unfitted_link
 
 SMALL = 2_000_000
 
@@ -64,14 +57,13 @@ def _refit(
     plan: Plan,
     widths: Sequence[int],
 ) -> tuple[RowByRow, list[Tuned]]:
-    fold = SharedFold(X, X[:0], widths)
-    fitted, tuned = [], []
-    for problem in problems(labels, plan.exclusive):
-        if problem is None:
-            raise AssertionError("labels that cannot be learned are left out before")
-        found = tune(head, fold, problem, inner_pairs(problem, groups, plan.seed), plan)
-        tuned.append(found)
-        fitted.append(_fitted(head, X, problem, found, plan.seed, widths))
+    fold = SharedFold(X, np.arange(len(X)), np.arange(0), widths)
+    found = problems(labels, groups, plan.exclusive, plan.seed)
+    tuned = tune(head, fold, found, plan)
+    fitted = [
+        _fitted(head, X, problem, one, plan.seed, widths)
+        for problem, one in zip(found.each, tuned, strict=True)
+    ]
     return RowByRow(fitted[0] if plan.exclusive else PerLabel(fitted)), tuned
 
 

@@ -12,7 +12,7 @@ from cxrfeat.arrays import Groups, Matrix
 from cxrfeat.estimators import RowByRow
 from cxrfeat.evaluation.final_model import refit as refitting
 from cxrfeat.evaluation.final_model.training_distance import Reference, reference
-from cxrfeat.evaluation.heads.head import Setting
+from cxrfeat.evaluation.heads.task import Setting
 from cxrfeat.evaluation.study.design import Design, rows_to_refit
 from cxrfeat.evaluation.study.study import Extractor, Study
 from cxrfeat.evaluation.validation.tuning import Plan

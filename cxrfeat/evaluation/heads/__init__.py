@@ -1,6 +1,6 @@
 """The classifiers: a registry, each with a fast way along its grid.
 
-In reading order: `standardised_fold` (what heads share), `head` (what one is), the ways along the
-grids (`linear`, `kernels`, `boosting`), `imported`, `registry`. Imports `study` and `statistics`;
-imported by `validation`, `outcome` and `final_model`.
+In reading order: `standardised_fold` (what heads share), `task` (what they are asked), `head` (what
+one is), the ways along the grids (`linear`, `kernels`, `boosting`), `imported`, `registry`. Imports
+`study` and `statistics`; imported by `validation`, `outcome` and `final_model`.
 """

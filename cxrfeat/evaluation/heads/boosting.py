@@ -8,19 +8,20 @@ import numpy as np
 import numpy.typing as npt
 import xgboost
 
-from cxrfeat.arrays import Matrix, RowNumbers
+from cxrfeat.arrays import Matrix
 from cxrfeat.estimators import balanced_weights, boosting_parameters, two_columns
-from cxrfeat.evaluation.heads.head import Setting
 from cxrfeat.evaluation.heads.standardised_fold import SharedFold
+from cxrfeat.evaluation.heads.task import Pairs, Setting, label_by_label
 
 PATIENCE = 20
 """Rounds without a better log-loss on the held-out part before training stops."""
 
 
+@label_by_label
 def boosting_path(
     fold: SharedFold,
     y: npt.NDArray[np.intp],
-    pairs: Sequence[tuple[RowNumbers, RowNumbers]],
+    pairs: Pairs,
     settings: Sequence[Setting],
     seed: int,
 ) -> list[Matrix]:
@@ -39,9 +40,9 @@ def boosting_path(
             of_fit = balanced_weights(y[fit])
             weight[: len(of_fit)] = of_fit
         train = xgboost.QuantileDMatrix(
-            fold.raw[fit], label=y[fit], weight=weight[y[fit]] if weighs else None, max_bin=64
+            fold.raw(fit), label=y[fit], weight=weight[y[fit]] if weighs else None, max_bin=64
         )
-        held_out = xgboost.QuantileDMatrix(fold.raw[val], ref=train, max_bin=64)
+        held_out = xgboost.QuantileDMatrix(fold.raw(val), ref=train, max_bin=64)
         stop = None
         if len(settings) > 1:
             held_out.set_label(y[val])

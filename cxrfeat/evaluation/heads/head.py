@@ -17,29 +17,10 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from cxrfeat.arrays import Matrix, Matrix32, RowNumbers
+from cxrfeat.arrays import Matrix32, RowNumbers
 from cxrfeat.estimators import BlockScaler
-from cxrfeat.evaluation.heads.standardised_fold import SharedFold, gaussian_width
-
-Setting = dict[str, Any]
-
-
-class Path(Protocol):
-    """A fast way along the grid of a head."""
-
-    def __call__(
-        self,
-        fold: SharedFold,
-        y: npt.NDArray[np.intp],
-        pairs: Sequence[tuple[RowNumbers, RowNumbers]],
-        settings: Sequence[Setting],
-        seed: int,
-    ) -> list[Matrix]:
-        """Score held-out rows for every setting, from a fold's shared work.
-
-        For each pair of rows to fit and rows to score, an array of shape (settings, rows, K).
-        """
-        ...
+from cxrfeat.evaluation.heads.standardised_fold import gaussian_width
+from cxrfeat.evaluation.heads.task import Path, Setting
 
 
 class Factory(Protocol):

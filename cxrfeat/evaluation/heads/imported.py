@@ -11,11 +11,12 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import clone, is_classifier
 
-from cxrfeat.arrays import Matrix, RowNumbers
+from cxrfeat.arrays import Matrix
 from cxrfeat.errors import InputError
 from cxrfeat.estimators import raw_scores
-from cxrfeat.evaluation.heads.head import Head, Setting, scaled, weight_of
+from cxrfeat.evaluation.heads.head import Head, scaled, weight_of
 from cxrfeat.evaluation.heads.standardised_fold import SharedFold
+from cxrfeat.evaluation.heads.task import Pairs, Setting, Task, label_by_label
 
 
 @dataclass(frozen=True)
@@ -49,17 +50,27 @@ class _Imported:
     def path(
         self,
         fold: SharedFold,
+        task: Task,
+        pairs: Pairs,
+        settings: Sequence[Sequence[Setting]],
+        seed: int,
+    ) -> list[Matrix]:
+        """Fit anew for every pair and label; a `Path`."""
+        return label_by_label(self._fitted_anew)(fold, task, pairs, settings, seed)
+
+    def _fitted_anew(
+        self,
+        fold: SharedFold,
         y: npt.NDArray[np.intp],
-        pairs: Sequence[tuple[RowNumbers, RowNumbers]],
+        pairs: Pairs,
         settings: Sequence[Setting],
         seed: int,
     ) -> list[Matrix]:
-        """Fit anew for every pair; a `Path`."""
         results = []
         for fit, val in pairs:
             fitted = self.estimator(settings[0], len(fit), seed, fold.widths)
-            fitted.fit(fold.raw[fit], y[fit])
-            results.append(raw_scores(fitted, self.gives, fold.raw[val])[None])
+            fitted.fit(fold.raw(fit), y[fit])
+            results.append(raw_scores(fitted, self.gives, fold.raw(val))[None])
         return results
 
 

@@ -8,15 +8,16 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.svm import SVC
 
-from cxrfeat.arrays import Matrix, RowNumbers
-from cxrfeat.evaluation.heads.head import Setting
+from cxrfeat.arrays import Matrix
 from cxrfeat.evaluation.heads.standardised_fold import SharedFold
+from cxrfeat.evaluation.heads.task import Pairs, Setting, label_by_label
 
 
+@label_by_label
 def knn_path(
     fold: SharedFold,
     y: npt.NDArray[np.intp],
-    pairs: Sequence[tuple[RowNumbers, RowNumbers]],
+    pairs: Pairs,
     settings: Sequence[Setting],
     seed: int,
 ) -> list[Matrix]:
@@ -40,10 +41,11 @@ def knn_path(
     return results
 
 
+@label_by_label
 def svm_rbf_path(
     fold: SharedFold,
     y: npt.NDArray[np.intp],
-    pairs: Sequence[tuple[RowNumbers, RowNumbers]],
+    pairs: Pairs,
     settings: Sequence[Setting],
     seed: int,
 ) -> list[Matrix]:

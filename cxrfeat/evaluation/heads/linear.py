@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy.linalg import cho_factor, cho_solve
 
-from cxrfeat.arrays import Matrix, Matrix32, RowNumbers
+from cxrfeat.arrays import Matrix, Matrix32
 from cxrfeat.estimators import balanced_weights, softmax
-from cxrfeat.evaluation.heads.head import Setting
 from cxrfeat.evaluation.heads.linear_solver import Loss, Penalised, minimise
 from cxrfeat.evaluation.heads.standardised_fold import SharedFold
+from cxrfeat.evaluation.heads.task import Pairs, Setting, label_by_label
 
 
 def _row_weights(y: npt.NDArray[np.intp], settings: Sequence[Setting]) -> Matrix | None:
@@ -37,10 +37,11 @@ def _hinge_weights(y: npt.NDArray[np.intp], settings: Sequence[Setting]) -> Matr
     return np.where(np.eye(int(y.max()) + 1)[y] == 1, weight[:, None], 1.0)
 
 
+@label_by_label
 def logistic_path(
     fold: SharedFold,
     y: npt.NDArray[np.intp],
-    pairs: Sequence[tuple[RowNumbers, RowNumbers]],
+    pairs: Pairs,
     settings: Sequence[Setting],
     seed: int,
 ) -> list[Matrix]:
@@ -52,10 +53,11 @@ def logistic_path(
     return [binary_probabilities(s[..., 0]) if binary else softmax(s) for s in scores]
 
 
+@label_by_label
 def linear_svm_path(
     fold: SharedFold,
     y: npt.NDArray[np.intp],
-    pairs: Sequence[tuple[RowNumbers, RowNumbers]],
+    pairs: Pairs,
     settings: Sequence[Setting],
     seed: int,
 ) -> list[Matrix]:
@@ -67,10 +69,11 @@ def linear_svm_path(
     return [np.concatenate([-s, s], axis=-1) if s.shape[-1] == 1 else s for s in scores]
 
 
+@label_by_label
 def lda_path(
     fold: SharedFold,
     y: npt.NDArray[np.intp],
-    pairs: Sequence[tuple[RowNumbers, RowNumbers]],
+    pairs: Pairs,
     settings: Sequence[Setting],
     seed: int,
 ) -> list[Matrix]:
@@ -121,7 +124,7 @@ def binary_probabilities(score: Matrix) -> Matrix:
 def _penalised_path(
     fold: SharedFold,
     y: npt.NDArray[np.intp],
-    pairs: Sequence[tuple[RowNumbers, RowNumbers]],
+    pairs: Pairs,
     settings: Sequence[Setting],
     loss: Loss,
     curvature: float,

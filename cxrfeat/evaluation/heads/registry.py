@@ -14,21 +14,23 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import SVC, LinearSVC
 
-from cxrfeat.arrays import Matrix, RowNumbers
+from cxrfeat.arrays import Matrix
 from cxrfeat.errors import InputError, UnknownNameError
 from cxrfeat.estimators import BoostedTrees
 from cxrfeat.evaluation.heads.boosting import boosting_path
-from cxrfeat.evaluation.heads.head import Head, Setting, scaled, weight_of
+from cxrfeat.evaluation.heads.head import Head, scaled, weight_of
 from cxrfeat.evaluation.heads.imported import imported
 from cxrfeat.evaluation.heads.kernels import knn_path, svm_rbf_path
 from cxrfeat.evaluation.heads.linear import lda_path, linear_svm_path, logistic_path
 from cxrfeat.evaluation.heads.standardised_fold import SharedFold
+from cxrfeat.evaluation.heads.task import Pairs, Setting, label_by_label
 
 
+@label_by_label
 def dummy_path(
     fold: SharedFold,
     y: npt.NDArray[np.intp],
-    pairs: Sequence[tuple[RowNumbers, RowNumbers]],
+    pairs: Pairs,
     settings: Sequence[Setting],
     seed: int,
 ) -> list[Matrix]:

@@ -16,49 +16,82 @@ from scipy.linalg import eigh
 from cxrfeat.arrays import Matrix32, RowNumbers
 from cxrfeat.estimators import block_factors
 
+BLOCK = 4096
+"""Rows that are scaled at a time."""
+
 
 class SharedFold:
     """The embeddings of one fold, standardised by its training rows alone.
 
+    Positions count the training rows first, then the test rows.
+
     Parameters
     ----------
-    X_train, X_test : ndarray of float32, shapes (n, D) and (m, D)
+    source : ndarray of float32, shape (N, D)
+        All embeddings, not copied; they may be mapped from a file.
+    train, test : ndarray of int, lengths n and m
+        Rows of the fold.
     widths
         Dimensions of the extractors that stand side by side, if there are several.
 
     Attributes
     ----------
-    X : ndarray of float32, shape (n + m, D)
-        Standardised; the training rows first.
-    raw : ndarray of float32, shape (n + m, D)
-        As given, for trees, which do not care, and for estimators that bring their own scaling
-        and that of blocks of different `widths`.
+    rows : ndarray of int, shape (n + m,)
+        Where each position stands in `source`.
     n_train : int
     train, test : ndarray of int
-        Positions in `X`.
+        Positions.
     widths : sequence of int
         As given.
     """
 
-    def __init__(self, X_train: Matrix32, X_test: Matrix32, widths: Sequence[int] = ()) -> None:
-        self.raw = np.concatenate([X_train, X_test])
+    def __init__(
+        self, source: Matrix32, train: RowNumbers, test: RowNumbers, widths: Sequence[int] = ()
+    ) -> None:
+        self.source = source
+        self.rows: RowNumbers = np.concatenate([train, test])
         self.widths = widths
-        self.n_train = len(X_train)
+        self.n_train = len(train)
         self.train: RowNumbers = np.arange(self.n_train)
-        self.test: RowNumbers = np.arange(self.n_train, len(self.raw))
-        mean = X_train.mean(axis=0, dtype=np.float64)
-        scale = X_train.std(axis=0, dtype=np.float64)
+        self.test: RowNumbers = np.arange(self.n_train, len(self.rows))
+
+    def raw(self, positions: RowNumbers) -> Matrix32:
+        """Embeddings as given, shape (len(positions), D).
+
+        For trees, which do not care, and for estimators that bring their own scaling and that of
+        blocks of different `widths`.
+        """
+        return self.source[self.rows[positions]]
+
+    @cached_property
+    def scaling(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """What is subtracted from each channel and what it is divided by, shape (D,) each."""
+        blocks = np.array_split(self.rows[: self.n_train], -(-self.n_train // BLOCK))
+        mean = sum(self.source[rows].sum(axis=0, dtype=np.float64) for rows in blocks)
+        mean = mean / self.n_train
+        square = sum(((self.source[rows] - mean) ** 2).sum(axis=0) for rows in blocks)
+        scale = np.sqrt(square / self.n_train)
         # A channel that is constant but for rounding is left unscaled, as StandardScaler does.
         constant = scale <= 1e-6 * np.maximum(np.abs(mean), 1e-12)
         scale[constant] = 1.0
-        if len(widths) > 1:
-            scale /= block_factors(widths)
-        self.X: Matrix32 = ((self.raw - mean) / scale).astype(np.float32)
+        if len(self.widths) > 1:
+            scale /= block_factors(self.widths)
+        return mean, scale
+
+    @cached_property
+    def X(self) -> Matrix32:  # noqa: N802 - what everybody calls it
+        """All rows, standardised, shape (n + m, D)."""
+        mean, scale = self.scaling
+        standardised = np.empty((len(self.rows), self.dimension), np.float32)
+        for start in range(0, len(standardised), BLOCK):
+            block = slice(start, start + BLOCK)
+            standardised[block] = (self.source[self.rows[block]] - mean) / scale
+        return standardised
 
     @property
     def dimension(self) -> int:
         """D, the length of an embedding."""
-        return int(self.X.shape[1])
+        return int(self.source.shape[1])
 
     @cached_property
     def gram(self) -> Matrix32:

@@ -9,7 +9,7 @@ import numpy as np
 
 from cxrfeat.arrays import Groups
 from cxrfeat.evaluation.heads.registry import FLOOR
-from cxrfeat.evaluation.outcome.fold_scores import fold_row, metric_names
+from cxrfeat.evaluation.outcome.fold_scores import fold_metrics, metric_names
 from cxrfeat.evaluation.outcome.out_of_fold import OutOfFold
 from cxrfeat.evaluation.outcome.score_intervals import (
     contributions,
@@ -23,7 +23,7 @@ from cxrfeat.evaluation.statistics.extractor_comparison import (
     on_fixed_test_set,
 )
 from cxrfeat.evaluation.statistics.metrics.undefined import mean_of_known, sd_of_known
-from cxrfeat.evaluation.validation.tuning import Outcome
+from cxrfeat.evaluation.validation.tuning import Outcome, gains
 from cxrfeat.results import Comparison, ExtractorScore
 
 
@@ -36,11 +36,8 @@ def chosen(found: OutOfFold, extractor: str) -> tuple[list[str], list[Outcome]]:
     } or {FLOOR: found.outcomes[extractor, FLOOR]}
     heads, outcomes = [], []
     for number in range(len(found.folds)):
-        gains = {
-            head: np.nan_to_num(of_folds[number].gain, nan=-np.inf)
-            for head, of_folds in candidates.items()
-        }
-        head = max(gains, key=lambda name: gains[name])
+        gained = gains({head: of_folds[number] for head, of_folds in candidates.items()})
+        head = max(candidates, key=lambda name: np.nan_to_num(gained.get(name, 0.0), nan=-np.inf))
         heads.append(head)
         outcomes.append(candidates[head][number])
     return heads, outcomes
@@ -54,7 +51,7 @@ def nested_means(found: OutOfFold, extractor: str) -> dict[str, float]:
     """
     _, outcomes = chosen(found, extractor)
     rows = [
-        fold_row(found, fold, outcome)["metrics"]
+        fold_metrics(found, fold, outcome)
         for fold, outcome in zip(found.folds, outcomes, strict=True)
     ]
     return {name: mean_of_known(np.array([row[name] for row in rows])) for name in metric_names()}

@@ -15,7 +15,7 @@ from cxrfeat.evaluation.statistics.metrics import METRICS
 from cxrfeat.evaluation.statistics.metrics.decisions import counts
 from cxrfeat.evaluation.statistics.metrics.undefined import known_truth, mean_of_known, sd_of_known
 from cxrfeat.evaluation.study.folds import Fold
-from cxrfeat.evaluation.validation.tuning import Outcome
+from cxrfeat.evaluation.validation.tuning import Outcome, gains
 from cxrfeat.results import Score
 
 AT_SPECIFICITY = "sensitivity_at_specificity"
@@ -30,10 +30,13 @@ def metric_names() -> list[str]:
 def rank(found: OutOfFold) -> list[Score]:
     """Score every extractor and head fold by fold; the best mean first."""
     scores = []
+    gained = _gains(found)
     for (extractor, head), of_folds in found.outcomes.items():
         rows = [
-            fold_row(found, fold, outcome)
-            for fold, outcome in zip(found.folds, of_folds, strict=True)
+            _fold_row(found, fold, outcome, of_heads.get(head, float("nan")))
+            for fold, outcome, of_heads in zip(
+                found.folds, of_folds, gained[extractor], strict=True
+            )
         ]
         table = {name: np.array([row["metrics"][name] for row in rows]) for name in metric_names()}
         again = retrained_of(found, extractor, [head] * len(found.folds))
@@ -72,8 +75,8 @@ def best_of_each(ranked: Sequence[Score]) -> dict[str, Score]:
     return best
 
 
-def fold_row(found: OutOfFold, fold: Fold, outcome: Outcome) -> dict[str, Any]:
-    """Score one fold in every metric, as `results.json` holds it."""
+def fold_metrics(found: OutOfFold, fold: Fold, outcome: Outcome) -> dict[str, float]:
+    """Score one fold in every metric."""
     truth = found.truth[fold.test]
     metrics = {
         name: metric(truth, outcome.probability, found.exclusive, outcome.cuts)
@@ -83,15 +86,37 @@ def fold_row(found: OutOfFold, fold: Fold, outcome: Outcome) -> dict[str, Any]:
     once = np.ones((1, len(truth)))
     decided = where_called(truth, outcome)
     metrics[AT_SPECIFICITY] = mean_of_known(counts(decided, called, once).sensitivity[0])
+    return metrics
+
+
+def _gains(found: OutOfFold) -> dict[str, list[dict[str, float]]]:
+    """Per extractor and fold, the gain of each head that learns."""
+    return {
+        extractor.name: [
+            gains(
+                {
+                    head: of_folds[number]
+                    for (name, head), of_folds in found.outcomes.items()
+                    if name == extractor.name
+                }
+            )
+            for number in range(len(found.folds))
+        ]
+        for extractor in found.study.extractors
+    }
+
+
+def _fold_row(found: OutOfFold, fold: Fold, outcome: Outcome, gain: float) -> dict[str, Any]:
+    """Say of one fold what `results.json` holds."""
     return {
         "name": fold.name,
         "repeat": fold.repeat,
         "train": len(fold.train),
         "test": len(fold.test),
         "tuned": [{"setting": one.setting, "tried": one.tried} for one in outcome.tuned],
-        "gain": outcome.gain,
+        "gain": gain,
         "thresholds": [] if found.exclusive else outcome.cuts.tolist(),
-        "metrics": metrics,
+        "metrics": fold_metrics(found, fold, outcome),
     }
 
 

@@ -104,7 +104,7 @@ def score_extractor(common: Common, extractor: Extractor, number: int) -> FoldSc
     It depends on its arguments alone, and they and the result can be pickled: it runs anywhere.
     """
     fold, labels = common.folds[number], common.labels
-    shared = SharedFold(extractor.X[fold.train], extractor.X[fold.test], extractor.widths)
+    shared = SharedFold(extractor.X, fold.train, fold.test, extractor.widths)
     known = None if common.groups is None else common.groups[fold.train]
     outcomes = score_fold(shared, labels[fold.train], known, common.plan)
     return FoldScores(

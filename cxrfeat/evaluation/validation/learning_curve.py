@@ -84,7 +84,7 @@ def score_share(
     """
     fold, labels, groups, plan = common.folds[number], common.labels, common.groups, common.plan
     train = _fewer(fold.train, labels, groups, share, plan.seed + fold.repeat)
-    shared = SharedFold(extractor.X[train], extractor.X[fold.test], extractor.widths)
+    shared = SharedFold(extractor.X, train, fold.test, extractor.widths)
     known = None if groups is None else groups[train]
     outcome = score_fold(shared, labels[train], known, replace(plan, heads=[head]))[head.name]
     truth, p = labels[fold.test], outcome.probability

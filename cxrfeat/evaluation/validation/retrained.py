@@ -12,13 +12,16 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from cxrfeat.arrays import Matrix
+from cxrfeat.arrays import Matrix, RowNumbers
+from cxrfeat.evaluation.heads.head import Head
 from cxrfeat.evaluation.heads.standardised_fold import SharedFold
+from cxrfeat.evaluation.heads.task import Classes
 from cxrfeat.evaluation.statistics.intervals import FEWEST
 from cxrfeat.evaluation.statistics.metrics import METRICS
 from cxrfeat.evaluation.statistics.metrics.curve_areas import per_class_auroc
 from cxrfeat.evaluation.study.folds import Fold
-from cxrfeat.evaluation.validation.tuning import Outcome, Plan, as_probabilities, problems
+from cxrfeat.evaluation.validation.problems import Problems, both_sides, problems
+from cxrfeat.evaluation.validation.tuning import Outcome, Plan, as_probabilities
 
 
 @dataclass(frozen=True)
@@ -69,30 +72,68 @@ def retrain(
     if fold.repeat > 0 or len(others) < FEWEST:
         return {}
     left = [np.isin(fold.train, one.test) for one in others]
-    parts = problems(labels[fold.train], plan.exclusive)
-    truth = labels[fold.test]
-    found = {}
-    for head in plan.heads:
-        p = np.full((len(others), *truth.shape), np.nan)
-        for problem, tuned in zip(parts, outcomes[head.name].tuned, strict=True):
-            if problem is None:
+    found = problems(labels[fold.train], None, plan.exclusive, plan.seed)
+    return {
+        head.name: retrain_head(
+            head, shared, found, labels[fold.test], left, plan, outcomes[head.name]
+        )
+        for head in plan.heads
+    }
+
+
+def retrain_head(
+    head: Head,
+    shared: SharedFold,
+    found: Problems,
+    truth: Matrix,
+    left: Sequence[npt.NDArray[np.bool_]],
+    plan: Plan,
+    outcome: Outcome,
+) -> Retrained:
+    """Fit one head again without each other fold's test rows.
+
+    Parameters
+    ----------
+    truth : ndarray, shape (m, K)
+        Of the test rows.
+    left
+        For each fold, which of the training rows are left out.
+    """
+    p = np.full((len(left), *truth.shape), np.nan)
+    kept = [np.flatnonzero(~out) for out in left]
+    taught = np.stack([_taught(found, rows, out) for rows, out in zip(kept, left, strict=True)])
+    folds = np.flatnonzero(taught.any(axis=1))
+    tuned = [outcome.tuned[0 if plan.exclusive else int(one.columns[0])] for one in found.each]
+    scores = head.path(
+        shared,
+        found.task,
+        [(kept[number], shared.test) for number in folds],
+        [[one.setting] for one in tuned],
+        plan.seed,
+    )
+    for number, of_fold in zip(folds, scores, strict=True):
+        for place, (problem, one) in enumerate(zip(found.each, tuned, strict=True)):
+            if not taught[number, place]:
                 continue
-            kept = [problem.rows[~out[problem.rows]] for out in left]
-            taught = [
-                number
-                for number, rows in enumerate(kept)
-                if 0 < len(rows) < len(problem.rows)
-                and len(np.unique(problem.y[rows])) == len(np.unique(problem.y[problem.rows]))
-            ]
-            pairs = [(kept[number], shared.test) for number in taught]
-            scores = head.path(shared, problem.y, pairs, [tuned.setting], plan.seed)
-            for number, of_setting in zip(taught, scores, strict=True):
-                shown = as_probabilities(head, of_setting[0], tuned.calibration)
-                p[number][:, problem.columns] = shown[:, problem.shown]
-                if plan.exclusive:
-                    p[number][np.isnan(p[number])] = 0.0
-        found[head.name] = _scored(p, truth, left, plan.exclusive, outcomes[head.name].cuts)
-    return found
+            raw = of_fold[0]
+            if not problem.exclusive:
+                raw = both_sides(raw[:, place], head.gives)
+            shown = as_probabilities(head, raw, one.calibration)
+            p[number][:, problem.columns] = shown[:, problem.shown]
+        if plan.exclusive:
+            p[number][np.isnan(p[number])] = 0.0
+    return _scored(p, truth, left, plan.exclusive, outcome.cuts)
+
+
+def _taught(
+    found: Problems, kept: RowNumbers, left: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.bool_]:
+    """Whether the rest still teaches each problem, and has lost some of what did."""
+    if isinstance(found.task, Classes):
+        whole = len(np.unique(found.task.y[kept])) == found.task.n_classes
+        return np.array([whole and bool(left.any())])
+    lost = np.array([bool(left[problem.rows].any()) for problem in found.each])
+    return found.task.taught(kept) & lost
 
 
 def _scored(

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from cxrfeat.arrays import Groups, Matrix, RowNumbers
+from cxrfeat.arrays import Groups, Matrix
 from cxrfeat.estimators import Calibrated, Method
-from cxrfeat.evaluation.heads.head import Head, Setting
+from cxrfeat.evaluation.heads.head import Head
 from cxrfeat.evaluation.heads.registry import FLOOR
 from cxrfeat.evaluation.heads.standardised_fold import SharedFold
+from cxrfeat.evaluation.heads.task import Pairs, Setting
 from cxrfeat.evaluation.statistics import calling
 from cxrfeat.evaluation.statistics.metrics import CUT, METRICS, Metric
 from cxrfeat.evaluation.statistics.metrics.decisions import threshold_at_specificity
-from cxrfeat.evaluation.study.folds import inner_folds
 from cxrfeat.evaluation.validation.calibration import fit_calibration
-
-Pairs = Sequence[tuple[RowNumbers, RowNumbers]]
+from cxrfeat.evaluation.validation.problems import (
+    Problem,
+    Problems,
+    both_sides,
+    of_problem,
+    problems,
+)
 
 LARGE = 2000
 """Training rows beyond which one inner fold tells as much as three, for heads that ask for one."""
@@ -73,10 +77,9 @@ class Tuned:
     tried : list of dict
         Each setting with its mean ``score`` over the inner folds; empty where the training set
         is too small to be divided.
-    gain : float
+    gains : ndarray, shape (inner folds,)
         Of the held-out training rows with the chosen setting, in the primary metric, turned so
-        that larger is better; NaN where none could be held out. Calibrated on other rows, and on
-        the same inner folds for every head of the plan.
+        that larger is better; empty where none could be held out. Calibrated on other rows.
     calibration : Calibrated or None
     thresholds : ndarray, shape (K,)
         Per class the score above which the wanted share of negatives does not lie.
@@ -87,7 +90,7 @@ class Tuned:
 
     setting: Setting
     tried: list[dict[str, Any]] = field(default_factory=list)
-    gain: float = float("nan")
+    gains: Matrix = field(default_factory=lambda: np.zeros(0))
     calibration: Calibrated | None = None
     thresholds: Matrix = field(default_factory=lambda: np.zeros(0))
     cuts: Matrix = field(default_factory=lambda: np.zeros(0))
@@ -100,12 +103,12 @@ class Outcome:
     Attributes
     ----------
     tuned : list of Tuned
-        One for multi-class, one per label for multi-label labels.
+        One for multi-class, one per label for multi-label labels; without a setting for a label
+        that could not be learned from the training rows.
     probability : ndarray, shape (m, K)
         Of the test rows; NaN for a label that could not be learned from the training rows.
     thresholds : ndarray, shape (K,)
         For the wanted specificity; NaN where there are none.
-    gain : float
     cuts : ndarray, shape (K,)
         The probability above which each label is called.
     """
@@ -113,7 +116,6 @@ class Outcome:
     tuned: list[Tuned]
     probability: Matrix
     thresholds: Matrix
-    gain: float
     cuts: Matrix
 
 
@@ -129,109 +131,101 @@ def score_fold(fold: SharedFold, labels: Matrix, groups: Groups, plan: Plan) -> 
     groups : ndarray of str, shape (n,), or None
         Patients of the training rows.
     """
-    parts = problems(labels, plan.exclusive)
-    inner = [inner_pairs(problem, groups, plan.seed) for problem in parts]
-    outcomes = {}
-    for head in plan.heads:
-        probability = np.full((len(fold.test), labels.shape[1]), np.nan)
-        thresholds = np.full(labels.shape[1], np.nan)
-        cuts = np.full(labels.shape[1], calling.fallback(plan.threshold))
-        tuned = []
-        for problem, pairs in zip(parts, inner, strict=True):
-            if problem is None:
-                tuned.append(Tuned({}))
-                continue
-            found = tune(head, fold, problem, pairs, plan)
-            (scores,) = head.path(
-                fold, problem.y, [(problem.rows, fold.test)], [found.setting], plan.seed
-            )
-            p = as_probabilities(head, scores[0], found.calibration)
-            probability[:, problem.columns] = p[:, problem.shown]
-            if found.thresholds.size:
-                thresholds[problem.columns] = found.thresholds[problem.shown]
-            if found.cuts.size:
-                cuts[problem.columns] = found.cuts
-            tuned.append(found)
-        if plan.exclusive:
-            # A class that the training rows lack is never predicted.
-            probability[np.isnan(probability)] = 0.0
-        gains = np.array([one.gain for one in tuned])
-        gain = float(np.nanmean(gains)) if np.isfinite(gains).any() else float("nan")
-        outcomes[head.name] = Outcome(tuned, probability, thresholds, gain, cuts)
-    return outcomes
+    found = problems(labels, groups, plan.exclusive, plan.seed)
+    return {head.name: score_head(head, fold, found, labels.shape[1], plan) for head in plan.heads}
 
 
-@dataclass(frozen=True)
-class Problem:
-    """Classes to tell apart among the training rows where they are known.
+def score_head(
+    head: Head, fold: SharedFold, found: Problems, n_columns: int, plan: Plan
+) -> Outcome:
+    """Tune one head and give probabilities for the test rows.
 
-    Attributes
+    Parameters
     ----------
-    y : ndarray of int, shape (n,)
-        Classes 0 to K' - 1 of all training rows; those outside `rows` mean nothing.
-    rows : ndarray of int
-        Training rows to learn from.
-    columns
-        Where the probabilities go among all classes.
-    shown
-        Which of the K' probabilities go there: all, or only the positive one of a label.
+    n_columns
+        Classes or labels of the study, K; some may not be there to be learned.
     """
-
-    y: npt.NDArray[np.intp]
-    rows: RowNumbers
-    columns: npt.NDArray[np.intp]
-    shown: slice
-
-    @property
-    def exclusive(self) -> bool:
-        """Whether all classes are shown."""
-        return self.shown == slice(None)
-
-    def truth(self, rows: RowNumbers) -> Matrix:
-        """Ones and zeros for the shown classes of some rows, shape (len(rows), shown)."""
-        return np.eye(int(self.y.max()) + 1)[self.y[rows]][:, self.shown]
-
-
-def problems(labels: Matrix, exclusive: bool) -> list[Problem | None]:
-    """Divide labels of shape (n, K) into problems; None for a label that is all one value."""
-    if exclusive:
-        present, y = np.unique(labels.argmax(axis=1), return_inverse=True)
-        return [Problem(y, np.arange(len(y)), present, slice(None))]
-    parts: list[Problem | None] = []
-    for k, column in enumerate(labels.T):
-        rows = np.flatnonzero(np.isfinite(column))
-        y = (column == 1).astype(np.intp)
-        both = len(np.unique(y[rows])) == 2
-        parts.append(Problem(y, rows, np.array([k]), slice(1, 2)) if both else None)
-    return parts
+    probability = np.full((len(fold.test), n_columns), np.nan)
+    thresholds = np.full(n_columns, np.nan)
+    cuts = np.full(n_columns, calling.fallback(plan.threshold))
+    tuned = [Tuned({}) for _ in range(1 if plan.exclusive else n_columns)]
+    chosen = tune(head, fold, found, plan)
+    if chosen:
+        everything = [(fold.train, fold.test)]
+        settings = [[one.setting] for one in chosen]
+        (scores,) = head.path(fold, found.task, everything, settings, plan.seed)
+        for number, (problem, one) in enumerate(zip(found.each, chosen, strict=True)):
+            raw = scores[0] if problem.exclusive else both_sides(scores[0, :, number], head.gives)
+            p = as_probabilities(head, raw, one.calibration)
+            probability[:, problem.columns] = p[:, problem.shown]
+            if one.thresholds.size:
+                thresholds[problem.columns] = one.thresholds[problem.shown]
+            if one.cuts.size:
+                cuts[problem.columns] = one.cuts
+            tuned[0 if problem.exclusive else int(problem.columns[0])] = one
+    if plan.exclusive:
+        # A class that the training rows lack is never predicted.
+        probability[np.isnan(probability)] = 0.0
+    return Outcome(tuned, probability, thresholds, cuts)
 
 
-def inner_pairs(problem: Problem | None, groups: Groups, seed: int) -> Pairs:
-    """Divide a problem's training rows for tuning, patients kept together."""
-    if problem is None:
-        return []
-    rows = problem.rows
-    known = None if groups is None else groups[rows]
-    return [(rows[fit], rows[val]) for fit, val in inner_folds(problem.y[rows], known, seed)]
+def gains(outcomes: Mapping[str, Outcome]) -> dict[str, float]:
+    """Give each head that learns the gain by which heads of a fold are chosen; the floor has none.
 
-
-def tune(head: Head, fold: SharedFold, problem: Problem, pairs: Pairs, plan: Plan) -> Tuned:
-    """Choose the setting with the best mean score over the inner folds.
-
-    The held-out rows of the inner folds then also give the calibration, the thresholds and the
-    gain by which heads are compared, all from training rows alone.
+    Mean over labels and over the inner folds that every head was tuned on; NaN where there are
+    none.
     """
+    learning = {name: outcome for name, outcome in outcomes.items() if name != FLOOR}
+    found = {}
+    for name, outcome in learning.items():
+        of_labels = []
+        for number, one in enumerate(outcome.tuned):
+            fewest = min(len(other.tuned[number].gains) for other in learning.values())
+            of_labels.append(float(_mean_of_known(one.gains[:fewest])))
+        found[name] = float(_mean_of_known(np.array(of_labels)))
+    return found
+
+
+def tune(head: Head, fold: SharedFold, found: Problems, plan: Plan) -> list[Tuned]:
+    """Choose for each problem the setting with the best mean score over the inner folds."""
+    pairs = found.inner
     if head.name == FLOOR or not pairs:
-        cuts = _cuts_of_floor(problem, plan) if head.name == FLOOR else np.zeros(0)
-        return Tuned(dict(head.grid[len(head.grid) // 2]), cuts=cuts)
-    method = plan.calibrate or ("sigmoid" if head.gives == "decisions" else None)
-    compared = len(pairs)
-    if len(problem.rows) > LARGE:
+        return [_untuned(head, problem, plan) for problem in found.each]
+    if len(fold.train) > LARGE:
         # One more than is tuned on, for a calibration or thresholds that one of them has not seen.
-        held_to = method or (plan.metric.decides and not problem.exclusive and plan.by_rule)
+        held_to = _method(head, plan) or (
+            plan.metric.decides and not plan.exclusive and plan.by_rule
+        )
         pairs = pairs[: max(head.inner, 2 if held_to else 1)]
-        compared = min(one.inner for one in [head, *plan.heads])
-    scores = head.path(fold, problem.y, pairs, head.grid, plan.seed)
+    scores = head.path(fold, found.task, pairs, [head.grid] * len(found.each), plan.seed)
+    tuned = []
+    for number, problem in enumerate(found.each):
+        of_pairs, of_scores = of_problem(found, number, pairs, scores, head.gives)
+        tuned.append(
+            _decided(head, of_scores, of_pairs, problem, plan)
+            if of_pairs
+            else _untuned(head, problem, plan)
+        )
+    return tuned
+
+
+def _method(head: Head, plan: Plan) -> Method | None:
+    return plan.calibrate or ("sigmoid" if head.gives == "decisions" else None)
+
+
+def _untuned(head: Head, problem: Problem, plan: Plan) -> Tuned:
+    cuts = _cuts_of_floor(problem, plan) if head.name == FLOOR else np.zeros(0)
+    return Tuned(dict(head.grid[len(head.grid) // 2]), cuts=cuts)
+
+
+def _decided(
+    head: Head, scores: Sequence[Matrix], pairs: Pairs, problem: Problem, plan: Plan
+) -> Tuned:
+    """Decide by held-out rows, which also give calibration, thresholds and gain.
+
+    The gain is what heads are compared by. All of it comes from training rows alone.
+    """
+    method = _method(head, plan)
     best, mean = _choose(head, scores, pairs, problem, plan)
     held_out = np.concatenate([val for _, val in pairs])
     raw = np.concatenate([of_pair[best] for of_pair in scores])
@@ -239,7 +233,7 @@ def tune(head: Head, fold: SharedFold, problem: Problem, pairs: Pairs, plan: Pla
     if method is not None:
         calibration = fit_calibration(head.gives, method, raw, problem.y[held_out])
     gains = []
-    for number in range(min(compared, len(pairs))):
+    for number in range(len(pairs)):
         unseen = _fitted_without(number, pairs, scores, best, problem, calibration)
         held = [as_probabilities(head, one[best], unseen)[:, problem.shown] for one in scores]
         gains.append(_judged(plan.metric, number, held, pairs, problem, plan))
@@ -251,8 +245,7 @@ def tune(head: Head, fold: SharedFold, problem: Problem, pairs: Pairs, plan: Pla
             {**setting, "score": float(score)}
             for setting, score in zip(head.grid, mean, strict=True)
         ],
-        gain=float(_mean_of_known(np.array(gains)))
-        * (1.0 if plan.metric.larger_is_better else -1.0),
+        gains=np.array(gains) * (1.0 if plan.metric.larger_is_better else -1.0),
         calibration=calibration,
         thresholds=np.array(
             [

@@ -16,10 +16,11 @@ from cxrfeat.evaluation.final_model.refit import refit
 from cxrfeat.evaluation.heads.head import Head
 from cxrfeat.evaluation.heads.registry import FLOOR, HEADS, find_heads, weighted
 from cxrfeat.evaluation.heads.standardised_fold import SharedFold
+from cxrfeat.evaluation.heads.task import Classes
 from cxrfeat.evaluation.statistics.metrics import METRICS
 from cxrfeat.evaluation.validation.tuning import Plan, score_fold
 from tests.evaluation.heads.test_linear_solver import minimised, objective
-from tests.evaluation.made import blobs
+from tests.evaluation.made import blobs, first_rows
 
 WEIGHING = [name for name, head in HEADS.items() if head.weighs]
 TRAIN = 150
@@ -61,8 +62,8 @@ def test_the_heads_that_weigh_are_those_whose_loss_can() -> None:
 @pytest.mark.parametrize("name", ["logreg", "linear_svm", "svm_rbf", "lda"])
 def test_scores_are_those_of_scikit_learn_balanced(name: str, dimension: int) -> None:
     X, y = rare(dimension, 3)
-    fold, head = SharedFold(X[:TRAIN], X[TRAIN:]), balanced(name)
-    (scores,) = head.path(fold, y[:TRAIN], [(fold.train, fold.test)], head.grid, 0)
+    fold, head = first_rows(X, TRAIN), balanced(name)
+    (scores,) = head.path(fold, Classes(y[:TRAIN]), [(fold.train, fold.test)], [head.grid], 0)
     for found, setting in zip(scores, head.grid, strict=True):
         fitted = exact(name, setting).fit(fold.X[:TRAIN].astype(float), y[:TRAIN])
         theirs = raw_scores(fitted, head.gives, fold.X[TRAIN:].astype(float))
@@ -77,7 +78,7 @@ def test_the_solver_comes_to_the_balanced_objective(
 ) -> None:
     X, y = rare(20, n_classes)
     X, y = X[:TRAIN], y[:TRAIN]
-    fold = SharedFold(X, X)
+    fold = SharedFold(X, np.arange(len(X)), np.arange(len(X)))
     monkeypatch.setitem(HEADS, "logreg", balanced("logreg"))
     W, _ = minimised("logreg", fold, y, monkeypatch)
     weights = len(y) / (n_classes * np.bincount(y))
@@ -101,7 +102,7 @@ def test_what_is_saved_is_what_was_scored(name: str, exclusive: bool) -> None:
     X, y = rare(20, 3)
     labels = np.eye(3)[y] if exclusive else np.stack([y == 0, y == 2], axis=1).astype(float)
     plan = Plan([balanced(name)], METRICS["auroc"], exclusive)
-    scored = score_fold(SharedFold(X[:TRAIN], X[TRAIN:]), labels[:TRAIN], None, plan)[name]
+    scored = score_fold(first_rows(X, TRAIN), labels[:TRAIN], None, plan)[name]
     estimator, tuned = refit(plan.heads[0], X[:TRAIN], labels[:TRAIN], None, plan)
     assert all(one.setting["class_weight"] == "balanced" for one in tuned)
     assert [one.setting for one in tuned] == [one.setting for one in scored.tuned]
@@ -111,7 +112,7 @@ def test_what_is_saved_is_what_was_scored(name: str, exclusive: bool) -> None:
 @pytest.mark.parametrize("name", ["logreg", "lda", "xgboost"])
 def test_a_rare_class_gets_more_than_without(name: str) -> None:
     X, y = rare(20, 3, distance=1)
-    fold, labels = SharedFold(X[:TRAIN], X[TRAIN:]), np.eye(3)[y[:TRAIN]]
+    fold, labels = first_rows(X, TRAIN), np.eye(3)[y[:TRAIN]]
     plain, more = (
         score_fold(fold, labels, None, Plan([head], METRICS["auroc"]))[name]
         .probability[:, 2]
@@ -126,9 +127,9 @@ def test_a_rare_class_gets_more_than_without(name: str) -> None:
 def test_where_classes_are_equally_common_weights_change_nothing(name: str) -> None:
     X, y = blobs(120, 20, distance=2)
     y[:90] = np.arange(90) % 3
-    fold = SharedFold(X[:90], X[90:])
+    fold = first_rows(X, 90)
     plain, more = (
-        head.path(fold, y[:90], [(fold.train, fold.test)], head.grid[2:3], 0)[0]
+        head.path(fold, Classes(y[:90]), [(fold.train, fold.test)], [head.grid[2:3]], 0)[0]
         for head in (HEADS[name], balanced(name))
     )
     np.testing.assert_allclose(more, plain, atol=1e-4)

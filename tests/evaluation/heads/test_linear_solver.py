@@ -11,7 +11,8 @@ from cxrfeat.estimators import raw_scores
 from cxrfeat.evaluation.heads import linear
 from cxrfeat.evaluation.heads.registry import HEADS
 from cxrfeat.evaluation.heads.standardised_fold import SharedFold
-from tests.evaluation.made import blobs
+from cxrfeat.evaluation.heads.task import Classes
+from tests.evaluation.made import blobs, first_rows
 
 TRAIN = 120
 
@@ -50,7 +51,7 @@ def minimised(
 
     monkeypatch.setattr(linear, "minimise", watched)
     head = HEADS[name]
-    (scores,) = head.path(fold, y, [(fold.train, fold.test)], head.grid, 0)
+    (scores,) = head.path(fold, Classes(y), [(fold.train, fold.test)], [head.grid], 0)
     return found[0].astype(np.float64), scores
 
 
@@ -61,7 +62,7 @@ def test_the_solver_comes_to_scikit_learns_objective_and_scores(
     name: str, dimension: int, n_classes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     X, y = blobs(TRAIN + 40, dimension, distance=3, n_classes=n_classes)
-    fold = SharedFold(X[:TRAIN], X[TRAIN:])
+    fold = first_rows(X, TRAIN)
     W, scores = minimised(name, fold, y[:TRAIN], monkeypatch)
     for number, setting in enumerate(HEADS[name].grid):
         exact = (

@@ -11,16 +11,11 @@ from hypothesis import strategies as st
 from sklearn.metrics import f1_score, roc_curve
 
 from cxrfeat.evaluation.heads.registry import HEADS
-from cxrfeat.evaluation.heads.standardised_fold import SharedFold
 from cxrfeat.evaluation.statistics.calling import NEAR, fallback, threshold, thresholds
 from cxrfeat.evaluation.statistics.metrics import METRICS
-from cxrfeat.evaluation.validation.tuning import (
-    Plan,
-    as_probabilities,
-    inner_pairs,
-    problems,
-    score_fold,
-)
+from cxrfeat.evaluation.validation.problems import of_problem, problems
+from cxrfeat.evaluation.validation.tuning import Plan, as_probabilities, score_fold
+from tests.evaluation.made import first_rows
 
 seeds = st.integers(0, 10_000)
 
@@ -121,13 +116,13 @@ def test_settings_and_gain_are_judged_at_thresholds_from_the_other_inner_folds(
     random = np.random.default_rng(0)
     X = random.normal(size=(200, 8)).astype(np.float32)
     labels = (X[:, :1] + X[:, 1:2] + random.normal(size=(200, 1)) > 2).astype(float)
-    head, metric, fold = HEADS[name], METRICS["f1"], SharedFold(X[:150], X[150:])
+    head, metric, fold = HEADS[name], METRICS["f1"], first_rows(X, 150)
     plan = Plan([head], metric, False, threshold=rule)
     tuned = score_fold(fold, labels[:150], None, plan)[name].tuned[0]
-    (problem,) = problems(labels[:150], False)
-    assert problem is not None
-    pairs = inner_pairs(problem, None, 0)
-    scores = head.path(fold, problem.y, pairs, head.grid, 0)
+    found = problems(labels[:150], None, False, 0)
+    (problem,), pairs = found.each, found.inner
+    scores = head.path(fold, found.task, pairs, [head.grid], 0)
+    _, scores = of_problem(found, 0, pairs, scores, head.gives)
 
     def by_hand(place: int, p: list[np.ndarray]) -> float:
         others = [number for number in range(3) if number != place]
@@ -139,7 +134,7 @@ def test_settings_and_gain_are_judged_at_thresholds_from_the_other_inner_folds(
         held = [of_pair[number][:, 1] for of_pair in scores]
         assert row["score"] == pytest.approx(np.mean([by_hand(k, held) for k in range(3)]))
     held = [of_pair[head.grid.index(tuned.setting)][:, 1] for of_pair in scores]
-    assert tuned.gain == pytest.approx(np.mean([by_hand(k, held) for k in range(3)]))
+    assert tuned.gains.mean() == pytest.approx(np.mean([by_hand(k, held) for k in range(3)]))
     final = [as_probabilities(head, of[head.grid.index(tuned.setting)], tuned.calibration)[:, 1]
              for of in scores]  # fmt: skip
     y = np.concatenate([problem.y[val] for _, val in pairs])
@@ -152,14 +147,14 @@ def test_a_head_tuned_on_one_inner_fold_takes_its_thresholds_from_another(
     random = np.random.default_rng(1)
     X = random.normal(size=(200, 8)).astype(np.float32)
     labels = (X[:, :1] + random.normal(size=(200, 1)) > 1.5).astype(float)
-    head, fold = replace(HEADS["lda"], inner=1), SharedFold(X[:150], X[150:])
+    head, fold = replace(HEADS["lda"], inner=1), first_rows(X, 150)
     monkeypatch.setattr("cxrfeat.evaluation.validation.tuning.LARGE", 50)
     plan = Plan([head], METRICS["f1"], False, threshold="f1")
     tuned = score_fold(fold, labels[:150], None, plan)["lda"].tuned[0]
-    (problem,) = problems(labels[:150], False)
-    pairs = inner_pairs(problem, None, 0)[:2]
-    assert problem is not None
-    scores = head.path(fold, problem.y, pairs, head.grid, 0)
+    found = problems(labels[:150], None, False, 0)
+    (problem,), pairs = found.each, found.inner[:2]
+    scores = head.path(fold, found.task, pairs, [head.grid], 0)
+    _, scores = of_problem(found, 0, pairs, scores, head.gives)
     first, second = (of_pair[head.grid.index(tuned.setting)][:, 1] for of_pair in scores)
     cut = threshold("f1", problem.y[pairs[1][1]], second, 0.9)
-    assert tuned.gain == pytest.approx(f1_score(problem.y[pairs[0][1]], first > cut))
+    assert tuned.gains[0] == pytest.approx(f1_score(problem.y[pairs[0][1]], first > cut))
