@@ -57,6 +57,7 @@ class UnknownNameError(InputError, LookupError):
         The name that was not found.
     known
         Every valid name; the message holds them all where they are few, else the nearest ones.
+        None where the hint says what was meant.
     hint
         A last sentence, e.g. the command that lists the names.
     """
@@ -67,7 +68,7 @@ class UnknownNameError(InputError, LookupError):
         mend = []
         if self.nearest:
             mend.append("did you mean " + " or ".join(self.nearest) + "?")
-        if len(known) <= 8 or not self.nearest:
+        if known and (len(known) <= 8 or not self.nearest):
             more = ", ..." if len(known) > 12 else ""
             mend.append("valid names: " + ", ".join(known[:12]) + more + (";" if hint else ""))
         if hint:

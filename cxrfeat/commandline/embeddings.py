@@ -24,7 +24,7 @@ def extract(
     modality: options.Modality = [*defaults.MODALITIES],
     frame: options.Frame = None,
     bits: options.Bits = None,
-    backbone: options.Backbones = [*defaults.BACKBONES],
+    backbone: options.Backbones = [],
     weights: options.Weights = [],
     pool: Annotated[
         str,
@@ -71,7 +71,7 @@ def extract(
     with display.extraction_progress() as progress:
         result = verb(
             images,
-            backbone=backbone,
+            backbone=backbone or None,
             out=out,
             weights=weights,
             name=name,

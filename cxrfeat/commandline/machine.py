@@ -24,7 +24,7 @@ def backbones(
 
 
 def doctor(
-    backbone: options.Backbones = [*defaults.BACKBONES],
+    backbone: options.Backbones = [],
     weights: options.Weights = [],
     out: Annotated[
         str, panels.output(help="Where embeddings are to be written.")
@@ -34,25 +34,28 @@ def doctor(
     ] = False,
     json: options.Json = False,
 ) -> None:
-    """Check that this machine has what is needed, and say how to get what is missing."""
+    """Check that this machine has what is needed, and say how to get what is missing.
+
+    Exit code 0 means that something can be extracted, even where some weights are missing.
+    """
     from cxrfeat.commands.doctor import doctor as verb
 
-    found = verb(backbone, weights=weights, out=out, online=online)
+    found = verb(backbone or None, weights=weights, out=out, online=online)
     show(found, json, display.diagnosis)
-    if not found.healthy:
-        say(f"error: {found.to_do}")
+    if not found.usable:
+        say("error: nothing can be extracted yet: do what the table's last column says")
         raise typer.Exit(EXIT_WRONG_INPUT)
 
 
 def weights_list(
-    backbone: options.Backbones = [*defaults.BACKBONES],
+    backbone: options.Backbones = [],
     weights: options.Weights = [],
     json: options.Json = False,
 ) -> None:
     """Say which file each backbone's weights are in, and where it lies."""
     from cxrfeat.commands.weights import weights_list as verb
 
-    show(verb(backbone, weights=weights), json, display.weights)
+    show(verb(backbone or None, weights=weights), json, display.weights)
 
 
 def weights_fetch(

@@ -76,7 +76,10 @@ Bits = Annotated[
 Backbones = Annotated[
     list[str],
     panels.networks(
-        "--backbone", "-b", help="A network; several times for several. See: backbones"
+        "--backbone",
+        "-b",
+        help="A network; several times for several. See: backbones.  [default: those that "
+        f"--weights is of, else {', '.join(defaults.BACKBONES)}]",
     ),
 ]
 Weights = Annotated[

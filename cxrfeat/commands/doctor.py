@@ -62,18 +62,24 @@ class Diagnosis:
     ----------
     healthy : bool
         Everything needed is there.
+    usable : bool
+        Something can be extracted: all is there but the weights of some backbones.
+    missing : list of str
+        What was looked at and is not there.
     to_do : str
         What to do, in one line; empty when healthy.
     checks : list of Check
     """
 
     healthy: bool
+    usable: bool
+    missing: list[str]
     to_do: str
     checks: list[Check]
 
 
 def doctor(
-    backbone: Sequence[str] = defaults.BACKBONES,
+    backbone: Sequence[str] | None = None,
     *,
     weights: Sequence[str] = (),
     out: PathLike = defaults.EMBEDDINGS,
@@ -100,11 +106,17 @@ def doctor(
     packages = _packages()
     checks = [_python(), *packages, *_extras(), _memory()]
     # The other checks import what is being checked: without it they would only fail.
+    of_weights: list[Check] = []
     if all(check.state == GOOD for check in packages):
-        checks += [_cores(), _devices(), *_folder(Path(out)), *_weights(backbone, weights, online)]
+        checks += [_cores(), _devices(), *_folder(Path(out))]
+        of_weights = _weights(backbone, weights, online)
+    usable = all(check.state != BAD for check in checks) and any(
+        check.state != BAD for check in of_weights
+    )
+    checks += of_weights
     bad = [check for check in checks if check.state == BAD]
     to_do = "; ".join(dict.fromkeys(f"{check.what}: {check.mend}" for check in bad))
-    return Diagnosis(not bad, to_do, checks)
+    return Diagnosis(not bad, usable, [check.what for check in bad], to_do, checks)
 
 
 def _python() -> Check:
@@ -223,11 +235,12 @@ def _memory() -> Check:
     return Check("memory", GOOD, f"{_gigabytes(free)} free")
 
 
-def _weights(backbone: Sequence[str], weights: Sequence[str], online: bool) -> list[Check]:
+def _weights(backbone: Sequence[str] | None, weights: Sequence[str], online: bool) -> list[Check]:
     from cxrfeat import features
 
     checks = []
-    for name, choice in features.assign_each(backbone, weights):
+    names = backbone or features.named_backbones(weights) or defaults.BACKBONES
+    for name, choice in features.assign_each(names, weights):
         what = f"weights of {name}"
         try:
             found = features.examine_weights(name, choice)

@@ -34,7 +34,7 @@ __all__ = ["ExtractResult", "ExtractedFile", "extract"]
 def extract(
     images: PathLike | Sequence[PathLike] = defaults.IMAGES,
     *,
-    backbone: Sequence[str] = defaults.BACKBONES,
+    backbone: Sequence[str] | None = None,
     out: PathLike = defaults.EMBEDDINGS,
     weights: Sequence[str] = (),
     name: str | Sequence[str] = (),
@@ -68,8 +68,9 @@ def extract(
     ----------
     images : path or sequence of paths
         Folders of radiographs (or files); with `labels`, where the table's paths begin.
-    backbone : sequence of str
-        torchvision classification networks, or ``efficientnet_lite0``.
+    backbone : sequence of str, optional
+        torchvision classification networks, or ``efficientnet_lite0``. Default: those that
+        `weights` is of, by name or by the sidecar of a file; else VGG16, VGG19 and ResNet50.
     out : path
         Folder for one ``<name>.h5`` per extractor.
     weights : sequence of str
@@ -141,7 +142,7 @@ def extract(
         Nothing that was computed before is lost by any of them.
     """
     start = time.monotonic()
-    asked = features.assign_each(_names(backbone), weights)
+    asked = features.assign_each(_names(backbone, weights), weights)
     given = [name] if isinstance(name, str) else list(name)
     check_names(given, [one for one, _ in asked])
     _check_numbers(batch_size, workers, max_failures)
@@ -233,7 +234,9 @@ def extract(
     )
 
 
-def _names(backbone: Sequence[str]) -> list[str]:
+def _names(backbone: Sequence[str] | None, weights: Sequence[str]) -> list[str]:
+    if backbone is None:
+        return features.named_backbones(weights) or list(defaults.BACKBONES)
     names = [backbone] if isinstance(backbone, str) else list(backbone)
     if not names:
         raise InputError("no backbone: name at least one, e.g. --backbone vgg16")

@@ -10,17 +10,17 @@ from cxrfeat.paths import PathLike
 
 
 def weights_list(
-    backbone: Sequence[str] = defaults.BACKBONES, *, weights: Sequence[str] = ()
+    backbone: Sequence[str] | None = None, *, weights: Sequence[str] = ()
 ) -> list[features.WeightsFile]:
     """Say for each backbone which file its default weights are, and where it lies.
 
     Parameters
     ----------
-    backbone : sequence of str
-    weights : sequence of str
+    backbone, weights : sequence of str
         As for `extract`.
     """
-    choices = features.assign_each(backbone, weights)
+    names = backbone or features.named_backbones(weights) or defaults.BACKBONES
+    choices = features.assign_each(names, weights)
     return [features.locate_weights(name, choice) for name, choice in choices]
 
 

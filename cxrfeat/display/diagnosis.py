@@ -21,3 +21,5 @@ def diagnosis(found: Diagnosis) -> None:
     screen.print(shown)
     if found.healthy:
         screen.print("Everything needed is there.")
+    elif found.usable:
+        screen.print(f"The rest can be run; not there yet: {', '.join(found.missing)}.")

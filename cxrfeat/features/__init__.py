@@ -18,7 +18,12 @@ from cxrfeat.features.network.pooling import POOLINGS
 from cxrfeat.features.preparing import Prepared, open_extractor, prepare_extractor
 from cxrfeat.features.runtimes import PRECISIONS, RUNTIMES
 from cxrfeat.features.weights.availability import can_download, examine_weights
-from cxrfeat.features.weights.choice import WeightsChoice, assign_each, assign_weights
+from cxrfeat.features.weights.choice import (
+    WeightsChoice,
+    assign_each,
+    assign_weights,
+    named_backbones,
+)
 from cxrfeat.features.weights.files import (
     WeightsFile,
     add_weights,
@@ -50,6 +55,7 @@ __all__ = [
     "examine_weights",
     "fetch_weights",
     "locate_weights",
+    "named_backbones",
     "open_extractor",
     "prepare_extractor",
 ]

@@ -172,15 +172,30 @@ def test_a_container_s_memory_limit_counts(tmp_path: Path) -> None:
     assert usable_memory(tmp_path / "none", tmp_path / "none") is None
 
 
-def test_the_command_exits_with_2_and_one_line_when_something_is_missing(tmp_path: Path) -> None:
+def test_the_command_exits_with_2_and_one_line_when_nothing_can_be_run(tmp_path: Path) -> None:
     nowhere = {"TORCH_HOME": str(tmp_path), "CXRFEAT_WEIGHTS": ""}
     done = run("doctor", "--backbone", NAME, "--json", cwd=tmp_path, **nowhere)
     assert done.returncode == 2
-    assert done.stderr.startswith(f"error: weights of {NAME}: cxrfeat weights fetch")
+    assert done.stderr.startswith("error: nothing can be extracted yet")
     assert done.stderr.count("\n") == 1
-    assert json.loads(done.stdout)["healthy"] is False
+    found = json.loads(done.stdout)
+    assert found["healthy"] is found["usable"] is False
+    assert f"cxrfeat weights fetch {NAME}" in found["to_do"]
     done = run("doctor", "--backbone", NAME, "--weights", "random", cwd=tmp_path, **nowhere)
     assert done.returncode == 0
     assert "Everything needed is there." in done.stdout
     assert cxrfeat.doctor is doctor
     assert torch.__version__.partition("+")[0] in done.stdout
+
+
+def test_what_can_be_run_is_enough_and_what_cannot_is_named(tmp_path: Path) -> None:
+    nowhere = {"TORCH_HOME": str(tmp_path), "CXRFEAT_WEIGHTS": ""}
+    networks = ["--backbone", NAME, "--backbone", "resnet18"]
+    done = run("doctor", *networks, "--weights", f"{NAME}=random", cwd=tmp_path, **nowhere)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split("not there yet: ")[1].split(".")[0] == "weights of resnet18"
+
+
+def test_weights_alone_say_which_networks_are_looked_at(tmp_path: Path) -> None:
+    whats = [check.what for check in doctor(weights=[f"{NAME}=random"], out=tmp_path).checks]
+    assert [what for what in whats if what.startswith("weights")] == [f"weights of {NAME}"]

@@ -115,9 +115,27 @@ def backbone_names() -> list[str]:
 
 
 def check_name(name: str) -> None:
-    """Raise `UnknownNameError` with the nearest names unless `name` is a backbone."""
-    if name not in backbone_names():
-        raise UnknownNameError("backbone", name, backbone_names(), "(see: cxrfeat backbones)")
+    """Raise `UnknownNameError` with what was probably meant unless `name` is a backbone."""
+    names = backbone_names()
+    if name in names:
+        return
+    several = [part.strip() for part in name.split(",")]
+    first, _, source = name.partition("=")
+    spelled = {_letters(known): known for known in names}.get(_letters(name))
+    if len(several) > 1 and set(several) <= set(names):
+        meant = "each by itself: " + " ".join(f"--backbone {part}" for part in several)
+    elif source and first in names:
+        meant = f"say which weights beside it: --backbone {first} --weights {name}"
+    elif spelled is not None:
+        meant = f"did you mean {spelled}?"
+    else:
+        raise UnknownNameError("backbone", name, names, "(see: cxrfeat backbones)")
+    raise UnknownNameError("backbone", name, [], f"{meant} (see: cxrfeat backbones)")
+
+
+def _letters(name: str) -> str:
+    """Spell a name without what people put between its parts: ``VGG-16`` is ``vgg16``."""
+    return "".join(letter for letter in name.lower() if letter.isalnum())
 
 
 def named_weights(name: str) -> dict[str, Pretrained]:

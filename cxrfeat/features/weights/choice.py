@@ -49,6 +49,24 @@ class WeightsChoice:
         return Path(self.name).stem if self.kind == "file" else self.name
 
 
+def named_backbones(sources: Sequence[str]) -> list[str]:
+    """List the backbones that some ``--weights`` are of, by name or by the sidecar of a file.
+
+    Raises
+    ------
+    UnknownNameError, WeightsError
+        As `assign_each`.
+    """
+    named = []
+    for source in sources:
+        target, value = _split(source)
+        if not target and not Path(value).is_dir() and _parse(value).kind == "file":
+            target = str(read_sidecar(Path(value))["backbone"])
+        if target:
+            named.append(target)
+    return list(dict.fromkeys(named))
+
+
 def assign_each(
     backbones: Sequence[str], sources: Sequence[str] = ()
 ) -> list[tuple[str, WeightsChoice]]:

@@ -12,9 +12,14 @@ from safetensors.torch import load_file, save_file
 
 from cxrfeat import features
 from cxrfeat.errors import InputError, UnknownNameError, WeightsError
-from cxrfeat.features import WeightsChoice, assign_weights, open_extractor
+from cxrfeat.features import (
+    WeightsChoice,
+    assign_weights,
+    named_backbones,
+    open_extractor,
+)
 from cxrfeat.features.network.architecture import build
-from cxrfeat.features.network.backbones import named_weights
+from cxrfeat.features.network.backbones import check_name, named_weights
 from cxrfeat.features.weights.find import find
 from cxrfeat.features.weights.load import load, tensors_sha256
 from cxrfeat.features.weights.sidecar import read_sidecar
@@ -288,3 +293,27 @@ def test_bf16_stays_near_fp32() -> None:
     rough = open_extractor(NAME, weights=choice, device="cpu", precision="bf16")(images)
     error = np.linalg.norm(rough - exact) / np.linalg.norm(exact)
     assert 0 < error < 1e-2
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("VGG-16", "did you mean vgg16"),
+        ("ResNet 50", "did you mean resnet50"),
+        ("vgg16,vgg19", "--backbone vgg16 --backbone vgg19"),
+        ("vgg19=random", "--backbone vgg19 --weights vgg19=random"),
+        ("vg16", "did you mean vgg16"),
+    ],
+)
+def test_a_backbone_in_other_words_is_told_what_to_type(name: str, meant: str) -> None:
+    with pytest.raises(UnknownNameError) as error:
+        check_name(name)
+    assert meant in str(error.value)
+    assert "valid names" not in str(error.value)
+
+
+def test_weights_say_which_backbones_they_are_of(tmp_path) -> None:
+    path = write_weights(tmp_path)
+    named = named_backbones([str(path), "resnet50=random", str(tmp_path), "resnet50=random:1"])
+    assert named == [NAME, "resnet50"]
+    assert named_backbones(["random"]) == []
