@@ -29,6 +29,13 @@ LabelColumn = Annotated[
     panels.images_and_labels(help="Its column of labels; or several, joined by commas."),
 ]
 GroupColumn = Annotated[str | None, panels.images_and_labels(help="Its column of patients.")]
+KeepColumn = Annotated[
+    list[str],
+    panels.images_and_labels(
+        help="A column to keep of a recognised collection; several times for several. Of any "
+        "other table all are."
+    ),
+]
 Uncertain = Annotated[
     str | None,
     panels.images_and_labels(help="What a label of -1 counts as: ignore, zeros or ones."),

@@ -44,6 +44,7 @@ def extract(
     path_column: str | None = None,
     label_column: str | None = None,
     group_column: str | None = None,
+    keep_column: Sequence[str] = (),
     uncertain: str | None = None,
     positive: str | None = None,
     where: Sequence[str] = (),
@@ -89,6 +90,8 @@ def extract(
         A CSV, TSV or Parquet table; default: labels from class folders.
     path_column, label_column, group_column : str, optional
         Columns of the table; default: recognised by their usual names.
+    keep_column : sequence of str
+        Further columns to keep of a recognised collection; of any other table all are.
     uncertain : str, optional
         What a label of -1 counts as: "ignore" (unknown), "zeros" or "ones".
     positive : str, optional
@@ -166,6 +169,7 @@ def extract(
             path_column=path_column,
             label_column=label_column,
             group_column=group_column,
+            keep_column=keep_column,
             uncertain=uncertain,
             positive=positive,
             where=where,

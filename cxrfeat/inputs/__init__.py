@@ -39,6 +39,7 @@ def find(
     path_column: str | None = None,
     label_column: str | Sequence[str] | None = None,
     group_column: str | None = None,
+    keep_column: Sequence[str] = (),
     uncertain: str | None = None,
     positive: str | None = None,
     where: Sequence[str] = (),
@@ -54,6 +55,8 @@ def find(
         A table that lists images; only these are taken.
     path_column, label_column, group_column
         Columns of the table; recognised by name where not given.
+    keep_column
+        Further columns to keep of a recognised collection; of any other table all are.
     uncertain
         What a label of -1 counts as: "ignore" (unknown), "zeros" or "ones".
     positive
@@ -81,6 +84,7 @@ def find(
             "--path-column": path_column,
             "--label-column": label_column,
             "--group-column": group_column,
+            "--keep-column": keep_column,
             "--where": where,
         }
         without_table = [option for option, column in asked.items() if column]
@@ -94,6 +98,7 @@ def find(
             path_column=path_column,
             label_column=label_column,
             group_column=group_column,
+            keep_column=keep_column,
             uncertain=uncertain,
             where=where,
             repeated_rows=repeated_rows,

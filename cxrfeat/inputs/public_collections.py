@@ -250,8 +250,12 @@ def _ieee8023(cells: Columns, _: Columns, __: Sequence[Path]) -> Understood:
         format="covid-chestxray-dataset (ieee8023)",
         paths=cells["filename"],
         classes=["" if is_unknown(cell) else cell for cell in cells["finding"]],
-        meta=_meta(cells, group=cells["patientid"]),
+        meta=_meta(cells, group=cells["patientid"], **_there(cells, "location")),
     )
+
+
+def _there(cells: Columns, name: str) -> Columns:
+    return {name: cells[name]} if name in cells else {}
 
 
 def _covid_radiography(cells: Columns, _: Columns, __: Sequence[Path]) -> Understood:

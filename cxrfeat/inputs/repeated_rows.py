@@ -52,8 +52,15 @@ class Repeats:
         ends = [*self.firsts[1:], len(self.ids)]
         return [range(a, b) for a, b in zip(self.firsts, ends, strict=True) if b - a > 1]
 
-    def refuse(self, table: str) -> None:
-        """Raise InputError naming the rows, if there are any."""
+    def refuse(self, table: str, columns: Columns) -> None:
+        """Raise InputError naming the rows, if there are any.
+
+        Parameters
+        ----------
+        columns
+            Of each row; two patients or two splits of one image are said before all else.
+        """
+        self._refuse_two_values(columns)
         groups = self.groups()
         if groups:
             shown = "; ".join(f"'{self.ids[g[0]]}' in {self._rows(g)}" for g in groups[:3])
@@ -93,19 +100,31 @@ class Repeats:
         InputError
             Two patients or two splits for one image.
         """
+        self._refuse_two_values(columns)
         joined = {name: [cells[row] for row in self.firsts] for name, cells in columns.items()}
         position = {first: i for i, first in enumerate(self.firsts)}
         for group in self.groups():
             for name, cells in columns.items():
-                known = dict.fromkeys(cells[row] for row in group if not is_unknown(cells[row]))
-                if name in _ONE_FOR_ALL and len(known) > 1:
-                    raise InputError(
-                        f"'{self.ids[group[0]]}' has several values of {_ONE_FOR_ALL[name]} "
-                        f"({', '.join(known)}) in {self._rows(group)}: mend the table"
-                    )
+                known = [cells[row] for row in group if not is_unknown(cells[row])]
                 if known:
-                    joined[name][position[group[0]]] = next(iter(known))
+                    joined[name][position[group[0]]] = known[0]
         return joined
+
+    def _refuse_two_values(self, columns: Columns) -> None:
+        for name in [name for name in _ONE_FOR_ALL if name in columns]:
+            cells = columns[name]
+            several = [
+                (group, known)
+                for group in self.groups()
+                if len(known := {cells[row]: 0 for row in group if not is_unknown(cells[row])}) > 1
+            ]
+            if several:
+                group, known = several[0]
+                more = f", and so have {len(several) - 1} more image(s)" if several[1:] else ""
+                raise InputError(
+                    f"'{self.ids[group[0]]}' has several values of {_ONE_FOR_ALL[name]} "
+                    f"({', '.join(known)}) in {self._rows(group)}{more}: mend the table"
+                )
 
     def _rows(self, rows: Sequence[int]) -> str:
         names = [self.names[row] for row in rows]

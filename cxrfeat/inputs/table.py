@@ -46,6 +46,7 @@ def from_table(
     path_column: str | None = None,
     label_column: str | Sequence[str] | None = None,
     group_column: str | None = None,
+    keep_column: Sequence[str] = (),
     uncertain: str | None = None,
     where: Sequence[str] = (),
     repeated_rows: str = "error",
@@ -66,6 +67,8 @@ def from_table(
         ``,``): one column per finding of 1, 0, -1 (uncertain), blank where unknown.
     group_column
         The column with the patient.
+    keep_column
+        Further columns to keep of a collection in ``docs/labels.md``; of any other table all are.
     uncertain
         What a label of -1 counts as: "ignore" (unknown), "zeros" or "ones".
     where
@@ -92,14 +95,15 @@ def from_table(
     check_repeated_rows(repeated_rows)
     every_row = read_table(table)
     roots = [Path(root) for root in several(images)]
-    known = recognise_format(every_row) if path_column is None else None
+    known = recognise_format(every_row)
     rows, notes = _chosen_rows(every_row, known, where)
     columns = taken(every_row, rows)
     if known is None:
         understood = _understand_any(table, columns, path_column, label_column, group_column)
     else:
         understood = understand(known, columns, roots)
-        _override(understood, columns, label_column, group_column)
+        _override(understood, columns, path_column, label_column, group_column)
+    _keep(understood, columns, keep_column)
 
     located = locate(understood.paths, roots)
     if not located.ids:
@@ -112,7 +116,7 @@ def from_table(
     )
     notes = [*_notes(understood, located), *notes]
     if repeated_rows == "error":
-        repeats.refuse(str(table))
+        repeats.refuse(str(table), _rows(understood, chosen).meta)
     if repeated_rows != "join":
         chosen = [chosen[first] for first in repeats.firsts]
     data = _rows(understood, chosen)
@@ -188,22 +192,51 @@ def _understand_any(
 def _override(
     understood: Understood,
     columns: Columns,
+    path_column: str | None,
     label_column: str | Sequence[str] | None,
     group_column: str | None,
 ) -> None:
     """Let columns that were asked for take the place of those a known format would use."""
-    rows = len(next(iter(columns.values())))
-    usable = dict(understood.findings)
-    if understood.rows:
-        usable = {**taken(columns, understood.rows), **usable}
-    elif len(understood.paths) == rows:  # one row per image, as in the table
-        usable = {**columns, **usable}
+    usable = _usable(understood, columns)
+    if path_column is not None:
+        name = _column(columns, path_column, (), "path") or ""
+        if understood.rows or name not in usable:
+            raise InputError(
+                f"--path-column {path_column}: the rows of this table ({understood.format}) are not"
+                " one for each image, so that the images cannot be named by it: leave it out"
+            )
+        understood.paths = usable[name]
+        understood.notes.append(f"images from column '{name}'")
+    usable |= understood.findings
     names = _label_names(usable, label_column)
     if names:
         _set_labels(understood, {name: usable[name] for name in names})
     if group_column is not None:
         name = _column(usable, group_column, (), "group") or ""
         understood.meta["group"] = usable[name]
+
+
+def _usable(understood: Understood, columns: Columns) -> Columns:
+    """Return the columns of the table by the rows that were understood; none where those differ."""
+    if understood.rows:
+        return taken(columns, understood.rows)
+    one_each = len(understood.paths) == len(next(iter(columns.values())))
+    return dict(columns) if one_each else {}
+
+
+def _keep(understood: Understood, columns: Columns, asked: Sequence[str]) -> None:
+    """Keep further columns beside the embeddings."""
+    usable = _usable(understood, columns)
+    for one in asked:
+        name = _column(columns, one, (), "kept") or ""
+        if name not in usable:
+            raise InputError(
+                f"--keep-column {one}: several rows of this table ({understood.format}) make one"
+                " image's, and none of them decides"
+            )
+        understood.meta.setdefault(name, usable[name])
+    if asked:
+        understood.notes.append(f"kept beside the embeddings: {_quoted(asked)}")
 
 
 def _label_names(columns: Columns, asked: str | Sequence[str] | None) -> list[str]:

@@ -100,7 +100,7 @@ def test_the_covid_collection_is_one_command_away_from_honest_folds(
         patients = [id_.split("/")[1].split("-")[0] for id_ in embeddings.ids]
         assert embeddings.groups is not None
         assert embeddings.groups.tolist() == patients
-        assert set(embeddings.meta) == {"group", "view", "age", "sex"}
+        assert set(embeddings.meta) == {"group", "view", "age", "sex", "location"}
 
     fitted = run(
         *("fit", tmp_path / "e", "--head", "lda", "--cv", 2, "--no-report"),

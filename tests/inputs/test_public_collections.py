@@ -74,6 +74,47 @@ def test_chestxray14(folder: Path, header: str, end: str) -> None:
     assert dataset.missing == ["00000003_000.png"]
 
 
+def test_what_the_user_does_not_say_is_still_recognised(folder: Path) -> None:
+    """A path column of their own leaves patients, labels and the choice of rows as they are."""
+    put(folder, "a.png", "b.png", "c.png")
+    table = write(
+        folder,
+        "patientid,offset,finding,modality,folder,filename,ours,location,clinical_notes\n"
+        "1,0,COVID-19,X-ray,images,x.png,a.png,Rome,private\n"
+        "1,3,COVID-19,CT,volumes,y.png,b.png,Rome,private\n"
+        "2,0,Pneumonia,X-ray,images,z.png,c.png,Hanover,private\n",
+    )
+    dataset = find(folder, table, path_column="ours", keep_column=["offset"])
+    assert dataset.ids == ["a.png", "c.png"]
+    assert dataset.classes == ["COVID-19", "Pneumonia"]
+    assert {name: column.tolist() for name, column in dataset.meta.items()} == {
+        "group": ["1", "2"],
+        "location": ["Rome", "Hanover"],
+        "offset": ["0", "0"],
+    }
+    assert "images from column 'ours'" in dataset.notes
+    assert any("row(s) of another modality than X-ray left out" in note for note in dataset.notes)
+    with pytest.raises(UnknownNameError, match=r"kept column 'ofset'.*offset"):
+        find(folder, table, path_column="ours", keep_column=["ofset"])
+
+
+def test_columns_that_cannot_be_of_one_image_are_refused(folder: Path) -> None:
+    put(folder, "i1.png")
+    table = write(folder, "image_id,rad_id,class_name,x_min\ni1,R1,Nodule,3\ni1,R2,Nodule,4\n")
+    with pytest.raises(InputError, match="--keep-column x_min: several rows"):
+        find(folder, table, keep_column=["x_min"])
+    with pytest.raises(InputError, match="--path-column class_name: the rows"):
+        find(folder, table, path_column="class_name")
+
+
+@pytest.mark.parametrize("way", ["error", "join"])
+def test_an_image_of_two_patients_is_said_as_that(folder: Path, way: str) -> None:
+    put(folder, "a.png", "b.png")
+    table = write(folder, "image,label,patient\na.png,x,1\na.png,x,2\nb.png,y,3\n")
+    with pytest.raises(InputError, match=r"several values of patient \(1, 2\) in rows 2 and 3"):
+        find(folder, table, repeated_rows=way)
+
+
 CHEXPERT = """
 Path,Sex,Age,Frontal/Lateral,AP/PA,No Finding,Cardiomegaly,Edema
 CheXpert-v1.0-small/train/patient00001/study1/view1_frontal.jpg,F,68,Frontal,AP,1.0,,
@@ -304,11 +345,12 @@ def test_a_table_with_two_columns_of_labels_is_asked_about(folder: Path) -> None
     assert find(folder, table, label_column="diagnosis").classes == ["y"]
 
 
-def test_a_named_path_column_turns_recognition_off(folder: Path) -> None:
+def test_naming_the_path_column_that_is_recognised_changes_nothing(folder: Path) -> None:
     put(folder, *CHEXPERT_IDS)
-    dataset = find(folder, write(folder, CHEXPERT), path_column="Path")
-    assert "CheXpert" not in dataset.notes
-    assert dataset.labels is None
+    table = write(folder, CHEXPERT)
+    named = find(folder, table, path_column="Path", uncertain="ones")
+    assert findings(named) == findings(find(folder, table, uncertain="ones"))
+    assert named.meta["group"].tolist() == ["patient00001", "patient00002", "patient64541"]
 
 
 def test_formats_do_not_shadow_each_other(folder: Path) -> None:
