@@ -65,9 +65,13 @@ def test_every_command_is_a_public_function_of_the_same_name_and_no_other_is() -
     assert names == {function_of(name).__name__ for name in commands()}
 
 
+SHOWING = {"json", "full", "help"}
+"""Options that say how a result is shown, and are none of the function that makes it."""
+
+
 @pytest.mark.parametrize("name", commands())
 def test_a_command_and_its_function_have_the_same_options_and_defaults(name) -> None:
-    parameters = {p.name: p for p in commands()[name].params if p.name not in ("json", "help")}
+    parameters = {p.name: p for p in commands()[name].params if p.name not in SHOWING}
     signature = inspect.signature(function_of(name)).parameters
     callbacks = [n for n in signature if n.endswith("progress") or n == "warn"]
     function = {n: p for n, p in signature.items() if n not in callbacks}

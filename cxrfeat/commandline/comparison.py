@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -96,6 +97,9 @@ def fit(
         bool, panels.output(help="Write report.html and figures, too.")
     ] = defaults.REPORT,
     images: options.PageImages = None,
+    full: Annotated[
+        bool, panels.output("--full", help="Print every row, class and finding, not the best ten.")
+    ] = False,
     seed: options.Seed = defaults.SEED,
     jobs: Annotated[
         int | None, panels.running(help="Folds worked on at a time.  [default: one per core]")
@@ -139,7 +143,7 @@ def fit(
             progress=progress,
             warn=say,
         )
-    show(result.as_json() if json else result, json, display.comparison)
+    show(result.as_json() if json else result, json, partial(display.comparison, full=full))
 
 
 def report(

@@ -19,13 +19,19 @@ R = TypeVar("R")
 
 
 def with_exit_codes(function: Callable[P, R]) -> Callable[P, R]:
-    """Turn what the library raises into one line on stderr and an exit code."""
+    """Turn what the library raises into one line on stderr and an exit code.
+
+    Where JSON was asked for, the error is also on stdout, as JSON.
+    """
 
     @functools.wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        display.write_what_can_be_written()
         try:
             return function(*args, **kwargs)
         except CxrfeatError as error:
+            if kwargs.get("json"):
+                typer.echo(display.to_json(_described(error)))
             say(f"error: {error}")
             if isinstance(error, SpecMismatchError):
                 for line in error.difference:
@@ -39,6 +45,11 @@ def with_exit_codes(function: Callable[P, R]) -> Callable[P, R]:
             raise typer.Exit(EXIT_DONE) from None
 
     return run
+
+
+def _described(error: CxrfeatError) -> dict[str, Any]:
+    difference = error.difference if isinstance(error, SpecMismatchError) else []
+    return {"error": {"kind": type(error).__name__, "message": str(error), "lines": difference}}
 
 
 def say(line: str) -> None:

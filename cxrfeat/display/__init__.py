@@ -13,7 +13,7 @@ from cxrfeat.display.files import exported, file_info, merged, verification
 from cxrfeat.display.inputs import dataset_summary, inspection
 from cxrfeat.display.model import model_info, predictions
 from cxrfeat.display.progress import download_progress, extraction_progress, fit_progress
-from cxrfeat.display.screen import to_json
+from cxrfeat.display.screen import to_json, write_what_can_be_written
 
 __all__ = [
     "backbones",
@@ -36,4 +36,5 @@ __all__ = [
     "to_json",
     "verification",
     "weights",
+    "write_what_can_be_written",
 ]

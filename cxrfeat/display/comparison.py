@@ -16,19 +16,28 @@ if TYPE_CHECKING:
     from cxrfeat.results import FitResult, HeadReport, Interval
 
 
-def comparison(result: FitResult) -> None:
-    """Print the ranking, and the best head of each extractor class by class."""
+BEST_ROWS = 10
+"""Rows of the ranking that are shown unless all are asked for."""
+
+
+def comparison(result: FitResult, *, full: bool = False) -> None:
+    """Print the answer first: the extractors, then the best heads, then what to know of both.
+
+    Parameters
+    ----------
+    full
+        Print every row of the ranking and every finding, and each extractor class by class.
+    """
     screen = console()
-    for note in result.notes:
-        screen.print(note)
-    _ranking(result, screen)
-    for report in result.reports:
+    _extractors(result, screen)
+    _ranking(result, screen, full=full)
+    for report in result.reports if full else result.reports[:1]:
         _report(report, screen)
-    _pairs(result, screen)
     for curve in result.curves:
         screen.print(f"{curve.extractor} with {curve.head}: {curve.sentence}")
-    for finding in result.findings:
-        screen.print(f"[{finding.code}] {finding.message}")
+    _findings(result, screen, full=full)
+    for note in result.notes:
+        screen.print(note)
     winner = result.winner
     saved = result.files.get("model.skops")
     kept = f"; refitted on {winner['fitted_on']}, as {saved}" if saved else ""
@@ -39,7 +48,7 @@ def comparison(result: FitResult) -> None:
     screen.print("For research only, not for diagnosis.")
 
 
-def _ranking(result: FitResult, screen: Console) -> None:
+def _ranking(result: FitResult, screen: Console, *, full: bool) -> None:
     metrics = {
         "auroc": "macro AUROC",
         "balanced_accuracy": "balanced accuracy",
@@ -47,22 +56,36 @@ def _ranking(result: FitResult, screen: Console) -> None:
         "f1": "macro F1",
     }
     shown = table("extractor", "head", *metrics.values(), right=2)
-    for score in result.ranking:
+    rows = result.ranking if full else result.ranking[:BEST_ROWS]
+    for score in rows:
         shown.add_row(
             f"{score.extractor} (control)" if score.control else score.extractor,
             score.head,
             *(_with_spread(score.mean[name], score.sd[name]) for name in metrics),
         )
     screen.print(shown)
+    if more := len(result.ranking) - len(rows):
+        screen.print(f"... and {more} more (--full shows them, as does the page)")
     screen.print(f"mean ± standard deviation over: {result.folds}")
     if result.kind == "multilabel":
         screen.print(f"called is {result.decisions}")
 
 
-def _pairs(result: FitResult, screen: Console) -> None:
+def _findings(result: FitResult, screen: Console, *, full: bool) -> None:
+    """Print findings; several of one kind in one line unless all are asked for."""
+    by_code: dict[str, list[str]] = {}
+    for finding in result.findings:
+        by_code.setdefault(finding.code, []).append(finding.message)
+    for code, messages in by_code.items():
+        for message in messages if full else messages[:1]:
+            more = 0 if full else len(messages) - 1
+            screen.print(
+                f"[{code}] {message}" + (f" (and {more} more of this kind: --full)" if more else "")
+            )
+
+
+def _extractors(result: FitResult, screen: Console) -> None:
     """Print each extractor with the head its training rows chose, and each pair in a sentence."""
-    if len(result.extractors) < 2:
-        return
     shown = table("extractor", result.metric, "95 % interval", "AUROC, labels shuffled", right=1)
     for score in result.extractors:
         shown.add_row(
@@ -71,7 +94,7 @@ def _pairs(result: FitResult, screen: Console) -> None:
             _limits(score.interval),
             _shuffled(result.permuted[score.extractor]),
         )
-    screen.print("\nExtractors, the head chosen inside the training images of each fold:")
+    screen.print("Extractors, the head chosen inside the training images of each fold:")
     screen.print(shown)
     screen.print(f"95 % intervals are {result.intervals}")
     for pair in result.comparisons:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
 import dataclasses
+import io
 import json
 import math
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,17 +17,40 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+PIPED_WIDTH = 120
+"""Columns of a line that goes to no terminal, unless ``COLUMNS`` says how many."""
+
+_IN_ASCII = {"±": "+-", "–": "-", "…": "...", "→": "->", "≥": ">=", "≤": "<=", "×": "x", "·": "-"}
+
 
 def console() -> Console:
     """Return a console for stdout; a pipe gets lines wide enough for a table."""
+    asked = os.environ.get("COLUMNS", "")
+    piped = int(asked) if asked.isdigit() and int(asked) > 0 else PIPED_WIDTH
     return Console(
-        width=None if sys.stdout.isatty() else 120, highlight=False, markup=False, emoji=False
+        width=None if sys.stdout.isatty() else piped, highlight=False, markup=False, emoji=False
     )
+
+
+def write_what_can_be_written() -> None:
+    """Let stdout and stderr replace what their encoding has not, as under ``LC_ALL=C``."""
+    codecs.register_error("in_other_signs", _in_other_signs)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="in_other_signs")
+
+
+def _in_other_signs(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    lacking = error.object[error.start : error.end]
+    return "".join(_IN_ASCII.get(sign, "?") for sign in lacking), error.end
 
 
 def to_json(result: Any) -> str:
     """Write a verb's result as JSON."""
-    return json.dumps(_plain(result), indent=2, ensure_ascii=False)
+    anything = codecs.lookup(sys.stdout.encoding or "ascii").name == "utf-8"
+    return json.dumps(_plain(result), indent=2, ensure_ascii=not anything)
 
 
 def _plain(value: Any) -> Any:
