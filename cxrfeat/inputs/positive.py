@@ -45,7 +45,7 @@ def against_the_rest(
     """
     columns = [i for i, name in enumerate(classes) if holds(name, positive)]
     if not columns:
-        raise UnknownNameError("class", positive, _names(classes))
+        raise UnknownNameError("class", positive, names_said(classes))
     chosen = labels[:, columns]
     truth = np.where((chosen == 1).any(axis=1), 1.0, chosen.sum(axis=1))  # NaN where any is
     return [f"not {positive}", positive], np.stack([1 - truth, truth], axis=1).astype(np.float32)
@@ -57,15 +57,25 @@ def holds(label: str, name: str) -> bool:
     ``Pneumonia/Viral/COVID-19`` says ``COVID-19``, ``Viral``, ``Viral/COVID-19`` and so on; the
     list ``COVID-19, ARDS`` (or with ``|`` or ``;``) says both of its parts.
     """
+    return depth(label, name) > 0
+
+
+def depth(label: str, name: str) -> int:
+    """Return at which level a label says `name`, from 1; 0 where it does not say it."""
     label, name = same_form(label), same_form(name)
     wanted = _levels(name)
-    return label == name or (
-        any(wanted)
-        and any(
-            levels[start : start + len(wanted)] == wanted
+    if label == name:
+        return len(wanted)
+    if not any(wanted):
+        return 0
+    return max(
+        (
+            start + len(wanted)
             for levels in map(_levels, _listed(label))
             for start in range(len(levels))
-        )
+            if levels[start : start + len(wanted)] == wanted
+        ),
+        default=0,
     )
 
 
@@ -136,7 +146,7 @@ def _levels(name: str) -> list[str]:
     return [level.strip() for level in name.split("/")]
 
 
-def _names(classes: Sequence[str]) -> list[str]:
+def names_said(classes: Sequence[str]) -> list[str]:
     """Return the classes and everything that they say, the classes first."""
     parts = (level for name in classes for part in _listed(name) for level in _levels(part))
     return list(dict.fromkeys((*classes, *(part for part in parts if part))))
