@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from cxrfeat.arrays import RowNumbers
 
@@ -21,12 +22,17 @@ class Cell:
     ----------
     rows : ndarray of int
         Ascending.
-    fits : ndarray of int
-        Which of the fits.
+    member : ndarray of bool, shape (P,)
+        Which of the fits do.
     """
 
     rows: RowNumbers
-    fits: RowNumbers
+    member: npt.NDArray[np.bool_]
+
+    @property
+    def fits(self) -> RowNumbers:
+        """Numbers of the fits."""
+        return np.flatnonzero(self.member)
 
 
 def cells_of(fits: Sequence[RowNumbers]) -> list[Cell]:
@@ -42,7 +48,7 @@ def cells_of(fits: Sequence[RowNumbers]) -> list[Cell]:
     which = which.ravel()
     first = [int(np.argmax(which == number)) for number in range(len(patterns))]
     return [
-        Cell(rows[which == number], np.flatnonzero(member[first[number]]))
+        Cell(rows[which == number], member[first[number]])
         for number in range(len(patterns))
     ]
 

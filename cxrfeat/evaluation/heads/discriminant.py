@@ -86,7 +86,7 @@ class Moments:
 
     def __init__(self, Z: Matrix32, cells: Sequence[Cell], members: npt.NDArray[np.bool_]) -> None:
         self.Z, self.cells, self.members = Z, cells, members
-        self.n_fits = 1 + max(int(cell.fits.max()) for cell in cells)
+        self.n_fits = len(cells[0].member)
         r = Z.shape[1]
         self.counts = np.zeros((self.n_fits, members.shape[1]))
         self.sums = np.zeros((self.n_fits, members.shape[1], r))

@@ -22,7 +22,7 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from cxrfeat.arrays import Matrix, Matrix32, RowNumbers, Vector
+from cxrfeat.arrays import Matrix, Matrix32, RowNumbers, Vector, Vector32
 from cxrfeat.evaluation.heads.cells import Cell, blocks, cells_of
 from cxrfeat.evaluation.heads.standardised_fold import Spectrum
 
@@ -169,7 +169,7 @@ class _Objective:
         value = np.zeros(len(columns) // self.width)
         gradient = np.zeros_like(W)
         for cell in self.cells:
-            here = np.flatnonzero(np.isin(self.fit[columns], cell.fits))
+            here = np.flatnonzero(cell.member[self.fit[columns]])
             if not len(here):
                 continue
             V = W[here]
@@ -232,17 +232,32 @@ class _Metric:
     penalty: Vector
     intercept_share: float
 
-    def solve(self, gradient: Matrix32, columns: RowNumbers) -> Matrix32:
-        """Directions for some columns, shape (C, r + 1)."""
-        curvature, penalty = self.curvature[columns], self.penalty[columns]
+    def solve(self, gradient: Matrix32, columns: RowNumbers, scale: Vector) -> Matrix32:
+        """Directions for some columns, shape (C, r + 1), each times a scale."""
+        along, across, intercept = self._factors(columns)
         solved = np.empty_like(gradient)
-        within = np.outer(curvature, self.spectrum.values) + penalty[:, None]
-        solved[:, :-1] = self.spectrum.scaled(
-            gradient[:, :-1], (1.0 / within).astype(np.float32),
-            (1.0 / (curvature * self.spectrum.rest + penalty)).astype(np.float32),
-        )  # fmt: skip
-        solved[:, -1] = gradient[:, -1] / (curvature + penalty * self.intercept_share)
+        solved[:, :-1] = self.spectrum.scaled(gradient[:, :-1], along, across)
+        solved[:, -1] = gradient[:, -1] * intercept
+        solved *= scale[:, None].astype(np.float32)
         return solved
+
+    def squares(self, change: Matrix32, columns: RowNumbers) -> Vector:
+        """Squared lengths of changes of the gradient by this metric, shape (C,)."""
+        along, across, intercept = self._factors(columns)
+        squares = self.spectrum.squares(change[:, :-1], along, across)
+        return squares + intercept.astype(np.float64) * change[:, -1] ** 2
+
+    def _factors(self, columns: RowNumbers) -> tuple[Matrix32, Vector32, Vector32]:
+        """By what to multiply along the directions, across them, and the intercept."""
+        curvature, penalty = self.curvature[columns], self.penalty[columns]
+        along = np.outer(curvature, self.spectrum.values) + penalty[:, None]
+        across = curvature * self.spectrum.rest + penalty
+        intercept = curvature + penalty * self.intercept_share
+        return (
+            (1.0 / along).astype(np.float32),
+            (1.0 / across).astype(np.float32),
+            (1.0 / intercept).astype(np.float32),
+        )
 
 
 def _lbfgs(objective: _Objective, metric: _Metric, found: Matrix32, live: RowNumbers) -> None:
@@ -251,26 +266,30 @@ def _lbfgs(objective: _Objective, metric: _Metric, found: Matrix32, live: RowNum
     W = found[live]
     value, gradient = objective(W, live)
     memory: deque[tuple[Matrix32, Matrix32, Vector]] = deque(maxlen=MEMORY)
-    quiet = np.zeros(len(value), dtype=int)
+    quiet, scale = np.zeros(len(value), dtype=int), np.ones(len(value))
     for _ in range(STEPS):
         if not len(live):
             return
-        direction = _two_loops(gradient, memory, partial(metric.solve, columns=live), width)
-        np.negative(direction, out=direction)
+        solve = partial(metric.solve, columns=live, scale=np.repeat(scale, width))
+        direction = -_two_loops(gradient, memory, solve, width)
         step, new_value, new_gradient = _step(objective, live, W, value, gradient, direction)
         moved = direction * _each(step, width)
         change = new_gradient - gradient
         product = _dots(moved, change, width)
         # A pair without positive curvature would spoil the metric; its weight is set to nothing.
-        inverse = np.divide(1.0, product, out=np.zeros_like(product), where=product > 1e-12)
+        curved = product > 1e-12
+        inverse = np.divide(1.0, product, out=np.zeros_like(product), where=curved)
         memory.append((moved, change, inverse))
+        bent = metric.squares(change, live).reshape(-1, width).sum(axis=1)
+        np.divide(product, bent, out=scale, where=curved)
         small = value - new_value <= TOLERANCE * np.maximum(np.abs(value), 1e-8)
         W, value, gradient = W + moved, new_value, new_gradient
         quiet = np.where(small, quiet + 1, 0)
         going = (quiet < PATIENCE) & (step > 0)
         if not going.all():
             found[live] = W
-            value, quiet, wide = value[going], quiet[going], np.repeat(going, width)
+            value, quiet, scale = value[going], quiet[going], scale[going]
+            wide = np.repeat(going, width)
             live, W, gradient = live[wide], W[wide], gradient[wide]
             memory = deque(((s[wide], c[wide], i[going]) for s, c, i in memory), maxlen=MEMORY)
     found[live] = W
@@ -282,6 +301,7 @@ def _two_loops(
     metric: Callable[[Matrix32], Matrix32],
     width: int,
 ) -> Matrix32:
+    """Multiply gradients with the metric, corrected by the last steps."""
     q = gradient.copy()
     factors = []
     for moved, change, inverse in reversed(memory):
@@ -317,20 +337,24 @@ def _step(
         kept = np.repeat(enough, width)
         new_value[trying[enough]] = tried[enough]
         new_gradient[wide[kept]] = tried_gradient[kept]
-        trying = trying[~enough]
+        trying, tried = trying[~enough], tried[~enough]
         if not len(trying):
             return step, new_value, new_gradient
-        step[trying] *= 0.5
+        # The least of the parabola through what is known.
+        above = tried - value[trying] - step[trying] * slope[trying]
+        least = -0.5 * step[trying] * slope[trying] / np.maximum(above, 1e-30)
+        step[trying] *= np.clip(least, 0.1, 0.5)
     step[trying] = 0.0
     return step, new_value, new_gradient
 
 
 def _dots(a: Matrix32, b: Matrix32, width: int) -> Vector:
     """Inner products of the rows of each problem, shape (G,)."""
-    each = np.einsum("cr,cr->c", a, b, dtype=np.float64)
-    return each.reshape(-1, width).sum(axis=1)
+    each = np.vecdot(a, b).astype(np.float64)
+    return each if width == 1 else each.reshape(-1, width).sum(axis=1)
 
 
 def _each(of_problem: Vector, width: int) -> Matrix32:
     """Put a number of each problem beside each of its columns, shape (C, 1)."""
-    return np.repeat(of_problem, width)[:, None].astype(np.float32)
+    of_column = of_problem if width == 1 else np.repeat(of_problem, width)
+    return of_column.astype(np.float32)[:, None]

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.linalg import eigh
 
-from cxrfeat.arrays import Matrix32, RowNumbers
+from cxrfeat.arrays import Matrix32, RowNumbers, Vector, Vector32
 from cxrfeat.estimators import block_factors
 
 BLOCK = 4096
@@ -44,23 +44,37 @@ class Spectrum:
     vectors: Matrix32 | None
     rest: float = 0.0
 
-    def scaled(
-        self, rows: Matrix32, factors: Matrix32, of_rest: npt.NDArray[np.float32]
-    ) -> Matrix32:
-        """Multiply what each row has along each direction, and orthogonal to them.
+    def scaled(self, rows: Matrix32, along: Matrix32, across: Vector32) -> Matrix32:
+        """Multiply what each row has along each direction, and what it has across them.
 
         Parameters
         ----------
         rows : ndarray of float32, shape (n, r)
-        factors : ndarray of float32, shape (n, k)
-        of_rest : ndarray of float32, shape (n,)
+        along : ndarray of float32, shape (n, k)
+        across : ndarray of float32, shape (n,)
         """
         if self.vectors is None:
-            return rows * factors
-        along = rows @ self.vectors
-        if self.vectors.shape[0] == self.vectors.shape[1]:
-            return (along * factors) @ self.vectors.T
-        return rows * of_rest[:, None] + (along * (factors - of_rest[:, None])) @ self.vectors.T
+            return rows * along
+        parts = rows @ self.vectors
+        if self.is_whole:
+            return (parts * along) @ self.vectors.T
+        return rows * across[:, None] + (parts * (along - across[:, None])) @ self.vectors.T
+
+    def squares(self, rows: Matrix32, along: Matrix32, across: Vector32) -> Vector:
+        """Inner product of each row with what `scaled` makes of it, shape (n,)."""
+        if self.vectors is None:
+            return np.einsum("ij,ij,ij->i", rows, rows, along, dtype=np.float64)
+        parts = rows @ self.vectors
+        squares = np.einsum("ij,ij,ij->i", parts, parts, along, dtype=np.float64)
+        if self.is_whole:
+            return squares
+        rest = np.einsum("ij,ij->i", rows, rows) - np.einsum("ij,ij->i", parts, parts)
+        return squares + across * np.maximum(rest, 0)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing is across the directions."""
+        return self.vectors is None or len(self.vectors) == len(self.values)
 
 
 class SharedFold:
