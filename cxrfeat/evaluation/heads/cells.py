@@ -47,10 +47,7 @@ def cells_of(fits: Sequence[RowNumbers]) -> list[Cell]:
     patterns, which = np.unique(np.packbits(member, axis=1), axis=0, return_inverse=True)
     which = which.ravel()
     first = [int(np.argmax(which == number)) for number in range(len(patterns))]
-    return [
-        Cell(rows[which == number], member[first[number]])
-        for number in range(len(patterns))
-    ]
+    return [Cell(rows[which == number], member[first[number]]) for number in range(len(patterns))]
 
 
 def blocks(rows: RowNumbers) -> Iterator[RowNumbers | slice]:

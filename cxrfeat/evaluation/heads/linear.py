@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from cxrfeat.arrays import Matrix, Matrix32, RowNumbers
+from cxrfeat.errors import InputError
 from cxrfeat.estimators import softmax
 from cxrfeat.evaluation.heads.cells import blocks, cells_of
 from cxrfeat.evaluation.heads.discriminant import Moments
@@ -18,6 +19,9 @@ from cxrfeat.evaluation.heads.head import weight_of
 from cxrfeat.evaluation.heads.linear_solver import Fit, Loss, minimise
 from cxrfeat.evaluation.heads.standardised_fold import SharedFold
 from cxrfeat.evaluation.heads.task import Classes, Labels, Pairs, Setting, Task
+
+MOST = 10_000
+"""Channels of a covariance: a factorisation takes a core 5 s, and a label one per shrinkage."""
 
 Settings = Sequence[Sequence[Setting]]
 Planes = list[Matrix32]
@@ -72,8 +76,18 @@ def lda_planes(
     scikit-learn's ``solver="lsqr"`` does. That of a label differs from that of all rows by what
     its two means make, so that all labels have it from one product of the rows. Balanced classes
     have equal priors, by which that solver also weighs their covariances.
+
+    Raises
+    ------
+    InputError
+        More channels than a covariance can be factorised of.
     """
     Z, S = fold.rotated, len(settings[0])
+    if Z.shape[1] > MOST:
+        raise InputError(
+            f"head 'lda' cannot learn from {fold.n_train} images of {fold.dimension} numbers each:"
+            " leave it out of --head, or use embeddings of a pooling with fewer, such as avg"
+        )
     if isinstance(task, Labels):
         members = np.stack([task.values == 0, task.values == 1], axis=2).reshape(
             len(task.values), -1

@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -103,45 +104,48 @@ def minimise(
     ndarray of float32, shape (P * S, r + 1, K)
         The last row is the intercept. A column whose rows are all of one value stays at zero.
     """
-    problems, S, K = len(fits) * len(C), len(C), target.shape[1]
-    ones = np.stack([np.nansum(target[fit.rows], axis=0, dtype=np.float64) for fit in fits])
+    S, K = len(C), target.shape[1]
     known = np.stack([np.isfinite(target[fit.rows]).sum(axis=0) for fit in fits])
+    ones = np.stack([np.nansum(target[fit.rows], axis=0, dtype=np.float64) for fit in fits])
     counted = np.maximum(known, 1)
-    share = ones / counted
     weight = None
     if fits[0].weights is not None:
         weight = np.stack([fit.weights for fit in fits if fit.weights is not None])
-        heavy, light = share * weight[..., 1], (1 - share) * weight[..., 0]
-        share = heavy / np.maximum(heavy + light, 1e-12)
-        if loss.coupled:
-            share = heavy / np.maximum(heavy.sum(axis=1, keepdims=True), 1e-12)
+    share = _shares(ones / counted, weight, loss.coupled)
+    share = np.clip(share, 0.5 / counted, 1 - 0.5 / counted)
 
-    def columns(of_fit: npt.NDArray[np.floating]) -> Matrix:
+    def by_column(of_fit: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Repeat for every setting what is so of each fit and column of the target."""
-        return np.repeat(of_fit[:, None], S, axis=1).reshape(problems * K, *of_fit.shape[2:])
+        return np.repeat(of_fit[:, None], S, axis=1).reshape(-1, *of_fit.shape[2:])
 
-    penalty = 1.0 / (np.tile(C.reshape(-1), len(fits)) * columns(counted))
+    penalty = 1.0 / (np.tile(C.ravel(), len(fits)) * by_column(counted))
     objective = _Objective(
         Z=Z,
         target=np.nan_to_num(target),
         known=np.isfinite(target).astype(np.float32) if np.isnan(target).any() else None,
         cells=cells_of([fit.rows for fit in fits]),
         fit=np.repeat(np.arange(len(fits)), S * K),
-        column=np.tile(np.arange(K), problems),
-        scale=1.0 / columns(counted),
-        weight=None if weight is None else columns(weight).astype(np.float32),
+        column=np.tile(np.arange(K), len(fits) * S),
+        scale=1.0 / by_column(counted),
+        weight=None if weight is None else by_column(weight).astype(np.float32),
         penalty=penalty,
         loss=loss,
     )
-    clipped = np.clip(share, 0.5 / counted, 1 - 0.5 / counted)
-    found = np.zeros((problems * K, Z.shape[1] + 1), np.float32)
-    found[:, -1] = columns(loss.start(clipped))
-    metric = _Metric(spectrum, columns(loss.curvature(clipped)), penalty, loss.intercept_share)
-    teaches = columns(((ones > 0) & (ones < known)).astype(float)) > 0
-    live = np.arange(problems * K) if loss.coupled else np.flatnonzero(teaches)
-    found[~teaches & (not loss.coupled)] = 0.0
-    _lbfgs(objective, metric, found, live)
-    return found.reshape(problems, K, -1).transpose(0, 2, 1)
+    metric = _Metric(spectrum, by_column(loss.curvature(share)), penalty, loss.intercept_share)
+    taught = by_column((ones > 0) & (ones < known) | loss.coupled)
+    found = np.zeros((len(taught), Z.shape[1] + 1), np.float32)
+    found[:, -1] = by_column(loss.start(share)) * taught
+    _lbfgs(objective, metric, found, np.flatnonzero(taught))
+    return found.reshape(len(fits) * S, K, -1).transpose(0, 2, 1)
+
+
+def _shares(share: Matrix, weight: Matrix | None, coupled: bool) -> Matrix:
+    """Weigh the share of ones in the rows of each fit, shape (P, K)."""
+    if weight is None:
+        return share
+    heavy, light = share * weight[..., 1], (1 - share) * weight[..., 0]
+    total = heavy.sum(axis=1, keepdims=True) if coupled else heavy + light
+    return np.asarray(heavy / np.maximum(total, 1e-12))
 
 
 @dataclass(frozen=True)

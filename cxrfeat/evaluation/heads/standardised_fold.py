@@ -19,8 +19,9 @@ from cxrfeat.estimators import block_factors
 
 BLOCK = 4096
 """Rows that are scaled at a time."""
-TURNED = 5000
-"""Training rows up to which fewer rows than channels are turned into their own span."""
+TURNED = 8000
+"""Training rows up to which fewer rows than channels are turned into their own span: the
+decomposition of 8,000 takes a core about one and a half minutes."""
 WIDE = 5000
 """Channels up to which all principal directions are found."""
 SAMPLE = 2000
@@ -166,8 +167,7 @@ class SharedFold:
 
         A linear model with an isotropic penalty never leaves the span of its training rows, so
         that for more dimensions than images the same model is found in n dimensions. Shape
-        (n + m, r), r = min(n, D); the rows as they are where n is too large for a decomposition of
-        n rows.
+        (n + m, r), r = min(n, D); the rows as they are where n is too large for that.
         """
         if not self.is_rotated:
             return self.X
@@ -195,7 +195,11 @@ class SharedFold:
 
     @cached_property
     def spectrum(self) -> Spectrum:
-        """Of the training rows of `rotated`."""
+        """Principal directions of the training rows of `rotated`.
+
+        All of them, or where there are too many channels the largest, of some rows; what is across
+        those is taken to be as large as the smallest of them.
+        """
         Z = self.rotated[: self.n_train]
         if self.is_rotated:
             return Spectrum(np.einsum("ij,ij->j", Z, Z) / np.float32(len(Z)), None)
