@@ -13,8 +13,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy.linalg import eigh
 
+from threadpoolctl import threadpool_limits
+
 from cxrfeat.arrays import Matrix32, RowNumbers
 from cxrfeat.estimators import block_factors
+from cxrfeat.evaluation.heads.neighbours import Neighbours, by_cosine, most_alike
 
 BLOCK = 4096
 """Rows that are scaled at a time."""
@@ -33,6 +36,9 @@ class SharedFold:
         Rows of the fold.
     widths
         Dimensions of the extractors that stand side by side, if there are several.
+    candidates : ndarray of int32, shape (N, M), or None
+        Of every row of `source` the rows that may be its neighbours, see `candidates`; None to
+        look for them among all training rows.
 
     Attributes
     ----------
@@ -46,9 +52,15 @@ class SharedFold:
     """
 
     def __init__(
-        self, source: Matrix32, train: RowNumbers, test: RowNumbers, widths: Sequence[int] = ()
+        self,
+        source: Matrix32,
+        train: RowNumbers,
+        test: RowNumbers,
+        widths: Sequence[int] = (),
+        candidates: Neighbours | None = None,
     ) -> None:
         self.source = source
+        self.candidates = candidates
         self.rows: RowNumbers = np.concatenate([train, test])
         self.widths = widths
         self.n_train = len(train)
@@ -133,13 +145,39 @@ class SharedFold:
         return np.exp(-gamma * distance.astype(np.float64))
 
     @cached_property
-    def cosine(self) -> Matrix32:
-        """Cosine similarity of every row with every training row, shape (n + m, n)."""
-        length = np.sqrt(self.squared_norms)
-        length[length == 0] = 1.0
-        similarity = np.divide(self.gram, length[:, None], dtype=np.float32)
-        similarity /= length[None, : self.n_train]
-        return similarity
+    def nearest(self) -> Neighbours:
+        """Training rows most like each row by cosine, best first, shape (n + m, M); -1 for none.
+
+        They are kept in place of the cosines of all pairs. A row is among its own.
+        """
+        if self.candidates is None:
+            return most_alike(self.X, self.n_train)
+        position = np.full(len(self.source), -1, np.int32)
+        position[self.rows[: self.n_train]] = self.train
+        return by_cosine(self.X, position[self.candidates[self.rows]])
+
+
+def candidates(X: Matrix32, widths: Sequence[int] = (), jobs: int = 1) -> Neighbours:
+    """Find for each row the rows that may be among its neighbours in any fold.
+
+    Those most like it where all rows share one scaling: each pair of rows is multiplied once for
+    all folds. No label is looked at; the folds order them by their own training rows' scaling.
+
+    Parameters
+    ----------
+    X : ndarray of float32, shape (N, D)
+    widths
+        As `SharedFold` takes them.
+    jobs : int
+        Threads; the result does not depend on it.
+
+    Returns
+    -------
+    ndarray of int32, shape (N, min(N, `neighbours.KEPT`))
+    """
+    whole = SharedFold(X, np.arange(len(X)), np.arange(0), widths)
+    with threadpool_limits(1):
+        return most_alike(whole.X, len(X), jobs)
 
 
 def gaussian_width(X: npt.NDArray[np.floating]) -> float:
