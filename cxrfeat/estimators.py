@@ -20,6 +20,9 @@ from threadpoolctl import threadpool_limits
 
 from cxrfeat.arrays import Matrix, Matrix32
 
+BLOCK = 4096
+"""Rows that are worked on at a time."""
+
 Method = Literal["sigmoid", "isotonic"]
 Curve = list[list[list[float]]]
 """Per class the corners of an isotonic curve: scores and probabilities."""
@@ -119,6 +122,78 @@ def block_factors(widths: Sequence[int]) -> npt.NDArray[np.float64]:
     """
     mean_width = sum(widths) / len(widths)
     return np.concatenate([np.full(width, np.sqrt(mean_width / width)) for width in widths])
+
+
+class GaussianLandmarks(TransformerMixin, BaseEstimator):
+    """Features whose inner products approximate a Gaussian kernel (Nyström).
+
+    Exact between landmarks, which are rows drawn at random; a linear machine on the features then
+    is nearly a kernel machine, with no n x n matrix.
+
+    Parameters
+    ----------
+    n_landmarks : int
+        All rows where there are fewer.
+    seed : int
+
+    Attributes
+    ----------
+    gamma_ : float
+        The width, see `gaussian_width`.
+    landmarks_ : ndarray of float32, shape (m, D)
+    root_ : ndarray of float32, shape (m, r)
+        Root of the inverse of the kernel between landmarks; copies of an image add nothing to it.
+
+    References
+    ----------
+    Williams CKI, Seeger M. Using the Nyström method to speed up kernel machines. NIPS 2000.
+    """
+
+    def __init__(self, n_landmarks: int = 1024, seed: int = 0) -> None:
+        self.n_landmarks = n_landmarks
+        self.seed = seed
+
+    def fit(self, X: Matrix32, y: npt.ArrayLike | None = None) -> GaussianLandmarks:
+        """Draw landmarks among rows X of shape (n, D)."""
+        rows = np.random.default_rng(self.seed).permutation(len(X))[: self.n_landmarks]
+        self.gamma_ = gaussian_width(X)
+        self.landmarks_ = np.asarray(X[np.sort(rows)], dtype=np.float32)
+        among = gaussian_kernel(self.landmarks_, self.landmarks_, self.gamma_)
+        values, vectors = np.linalg.eigh(among.astype(np.float64))
+        kept = values > 1e-6 * values[-1]
+        self.root_ = (vectors[:, kept] / np.sqrt(values[kept])).astype(np.float32)
+        return self
+
+    def transform(self, X: npt.ArrayLike) -> Matrix32:
+        """Features of rows X of shape (n, D), shape (n, r)."""
+        rows = np.asarray(X, dtype=np.float32)
+        features = np.empty((len(rows), self.root_.shape[1]), np.float32)
+        for start in range(0, len(rows), BLOCK):
+            block = slice(start, start + BLOCK)
+            features[block] = (
+                gaussian_kernel(rows[block], self.landmarks_, self.gamma_) @ self.root_
+            )
+        return features
+
+
+def gaussian_kernel(X: Matrix32, Y: Matrix32, gamma: float) -> Matrix32:
+    """``exp(-gamma |x - y|^2)`` of rows of X and Y, shape (len(X), len(Y))."""
+    exponent = X @ Y.T
+    exponent *= np.float32(-2.0)
+    exponent += np.einsum("ij,ij->i", X, X)[:, None]
+    exponent += np.einsum("ij,ij->i", Y, Y)
+    np.maximum(exponent, np.float32(0.0), out=exponent)
+    exponent *= np.float32(-gamma)
+    return np.asarray(np.exp(exponent, out=exponent))
+
+
+def gaussian_width(X: npt.NDArray[np.floating]) -> float:
+    """Width of the Gaussian kernel: scikit-learn's ``gamma="scale"`` on rows X of shape (n, D)."""
+    blocks = [X[start : start + BLOCK] for start in range(0, len(X), BLOCK)]
+    mean = sum(float(block.sum(dtype=np.float64)) for block in blocks) / X.size
+    away = sum(float(np.square(block - mean).sum(dtype=np.float64)) for block in blocks)
+    variance = away / X.size
+    return 1.0 / (X.shape[1] * variance) if variance > 0 else 1.0
 
 
 class Calibrated(ClassifierMixin, BaseEstimator):

@@ -35,6 +35,7 @@ TRUSTED = (
     "cxrfeat.estimators.BlockScaler",
     "cxrfeat.estimators.BoostedTrees",
     "cxrfeat.estimators.Calibrated",
+    "cxrfeat.estimators.GaussianLandmarks",
     "cxrfeat.estimators.PerLabel",
     "cxrfeat.estimators.RowByRow",
     "sklearn.tree._tree.Tree",

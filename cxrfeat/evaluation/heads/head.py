@@ -18,8 +18,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from cxrfeat.arrays import Matrix32, RowNumbers
-from cxrfeat.estimators import BlockScaler
-from cxrfeat.evaluation.heads.standardised_fold import gaussian_width
+from cxrfeat.estimators import BlockScaler, gaussian_width
 from cxrfeat.evaluation.heads.task import Path, Setting
 
 
@@ -75,10 +74,10 @@ class Head:
     own_scaling: bool = False
 
 
-def scaled(widths: Sequence[int], classifier: Any) -> Pipeline:
+def scaled(widths: Sequence[int], *steps: Any) -> Pipeline:
     """Put the scaling of channels, and of extractors side by side, before a classifier."""
     blocks = [BlockScaler(list(widths))] if len(widths) > 1 else []
-    return make_pipeline(StandardScaler(), *blocks, classifier)
+    return make_pipeline(StandardScaler(), *blocks, *steps)
 
 
 def fit_estimator(

@@ -9,9 +9,11 @@ import numpy.typing as npt
 from sklearn.svm import SVC
 
 from cxrfeat.arrays import Matrix, Matrix32, RowNumbers
+from cxrfeat.estimators import BLOCK
+from cxrfeat.evaluation.heads.linear import linear_svm_path
 from cxrfeat.evaluation.heads.neighbours import most_alike_among
-from cxrfeat.evaluation.heads.standardised_fold import BLOCK, SharedFold
-from cxrfeat.evaluation.heads.task import Classes, Pairs, Setting, Task, label_by_label
+from cxrfeat.evaluation.heads.standardised_fold import SharedFold
+from cxrfeat.evaluation.heads.task import Classes, Pairs, Setting, Task
 
 
 def knn_path(
@@ -74,28 +76,59 @@ def _nearest(fold: SharedFold, among: RowNumbers, rows: RowNumbers, k: int) -> R
     return nearest
 
 
-@label_by_label
 def svm_rbf_path(
     fold: SharedFold,
-    y: npt.NDArray[np.intp],
+    task: Task,
     pairs: Pairs,
-    settings: Sequence[Setting],
+    settings: Sequence[Sequence[Setting]],
     seed: int,
 ) -> list[Matrix]:
     """One-vs-rest shaped decision scores of scikit-learn's `SVC`, along ``C``."""
     results = []
     for fit, val in pairs:
-        among = fold.rbf[np.ix_(fit, fit)]
-        towards = fold.rbf[np.ix_(val, fit)]
-        along = []
-        for setting in settings:
-            machine = SVC(
-                C=setting["C"],
-                kernel="precomputed",
-                cache_size=500,
-                class_weight=setting.get("class_weight"),
+        among, towards = fold.rbf[np.ix_(fit, fit)], fold.rbf[np.ix_(val, fit)]
+        if isinstance(task, Classes):
+            results.append(_machines(among, towards, task.y[fit], settings[0]))
+            continue
+        scores = np.full((len(settings[0]), len(val), task.n_labels), np.nan)
+        for label in np.flatnonzero(task.taught(fit)):
+            column = task.values[fit, label]
+            known = np.flatnonzero(np.isfinite(column))
+            whole = len(known) == len(fit)
+            found = _machines(
+                among if whole else among[np.ix_(known, known)],
+                towards if whole else towards[:, known],
+                (column[known] == 1).astype(np.intp),
+                settings[label],
             )
-            score = machine.fit(among, y[fit]).decision_function(towards)
-            along.append(np.stack([-score, score], axis=1) if score.ndim == 1 else score)
-        results.append(np.stack(along))
+            scores[:, :, label] = found[..., 1]
+        results.append(scores)
     return results
+
+
+def _machines(
+    among: Matrix, towards: Matrix, y: npt.NDArray[np.intp], settings: Sequence[Setting]
+) -> Matrix:
+    """Scores of one exact machine per setting, shape (S, rows, K)."""
+    along = []
+    for setting in settings:
+        machine = SVC(
+            C=setting["C"],
+            kernel="precomputed",
+            cache_size=500,
+            class_weight=setting.get("class_weight"),
+        )
+        score = machine.fit(among, y).decision_function(towards)
+        along.append(np.stack([-score, score], axis=1) if score.ndim == 1 else score)
+    return np.stack(along)
+
+
+def svm_rbf_nystroem_path(
+    fold: SharedFold,
+    task: Task,
+    pairs: Pairs,
+    settings: Sequence[Sequence[Setting]],
+    seed: int,
+) -> list[Matrix]:
+    """Decision scores of squared-hinge machines on landmarks' features, along ``C``."""
+    return linear_svm_path(fold.featured(seed), task, pairs, settings, seed)

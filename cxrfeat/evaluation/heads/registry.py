@@ -16,11 +16,11 @@ from sklearn.svm import SVC, LinearSVC
 
 from cxrfeat.arrays import Matrix
 from cxrfeat.errors import InputError, UnknownNameError
-from cxrfeat.estimators import BoostedTrees
+from cxrfeat.estimators import BoostedTrees, GaussianLandmarks
 from cxrfeat.evaluation.heads.boosting import boosting_path
 from cxrfeat.evaluation.heads.head import Head, scaled, weight_of
 from cxrfeat.evaluation.heads.imported import imported
-from cxrfeat.evaluation.heads.kernels import knn_path, svm_rbf_path
+from cxrfeat.evaluation.heads.kernels import knn_path, svm_rbf_nystroem_path, svm_rbf_path
 from cxrfeat.evaluation.heads.linear import lda_path, linear_svm_path, logistic_path
 from cxrfeat.evaluation.heads.standardised_fold import SharedFold
 from cxrfeat.evaluation.heads.task import Pairs, Setting, label_by_label
@@ -78,6 +78,16 @@ def _svm_rbf(
     return scaled(widths, machine)
 
 
+def _svm_rbf_nystroem(
+    s: Setting, n: int, seed: int, widths: Sequence[int] = (), n_classes: int = 2, /
+) -> Any:
+    weight = weight_of(s)
+    machine = LinearSVC(
+        C=s["C"], dual="auto", max_iter=20_000, random_state=seed, class_weight=weight
+    )
+    return scaled(widths, GaussianLandmarks(seed=seed), machine)
+
+
 def _xgboost(
     s: Setting, n: int, seed: int, widths: Sequence[int] = (), n_classes: int = 2, /
 ) -> Any:
@@ -97,6 +107,12 @@ WEIGHTS = ("balanced",)
 
 FLOOR = "dummy"
 """The head that every other has to beat."""
+
+APPROXIMATE = "svm_rbf_nystroem"
+"""What stands for ``svm_rbf`` where there are too many training rows for it."""
+
+EXACT = 6000
+"""Training rows up to which ``svm_rbf`` is exact; its time and memory grow with their square."""
 
 HEADS: dict[str, Head] = {
     head.name: head
@@ -143,6 +159,15 @@ HEADS: dict[str, Head] = {
             weighs=True,
         ),
         Head(
+            APPROXIMATE,
+            "support vector machine with a Gaussian kernel, approximated on random training images",
+            _grid("C", 1e-3, 1e-2, 1e-1, 1.0, 10.0),
+            _svm_rbf_nystroem,
+            svm_rbf_nystroem_path,
+            "decisions",
+            weighs=True,
+        ),
+        Head(
             "xgboost",
             "gradient-boosted trees",
             _grid("n_estimators", 10, 25, 50, 75, 100),
@@ -163,7 +188,9 @@ HEADS: dict[str, Head] = {
 
 
 def find_heads(names: Sequence[str] | None) -> list[Head]:
-    """Look heads up by name or import path (``module:Class``); all named ones for None.
+    """Look heads up by name or import path (``module:Class``).
+
+    For None all named ones, but for the approximation of another: see `for_size`.
 
     Raises
     ------
@@ -173,7 +200,7 @@ def find_heads(names: Sequence[str] | None) -> list[Head]:
         An import path that leads to no classifier.
     """
     if names is None:
-        return list(HEADS.values())
+        return [head for head in HEADS.values() if head.name != APPROXIMATE]
     return [_find(name) for name in dict.fromkeys(names)]
 
 
@@ -221,6 +248,34 @@ def weighted(heads: Sequence[Head], class_weight: str | None) -> tuple[list[Head
         else head
         for head in heads
     ], notes if said else []
+
+
+def for_size(heads: Sequence[Head], n_train: int) -> tuple[list[Head], list[str]]:
+    """Put heads that can be run in the place of those that cannot with so many images.
+
+    Parameters
+    ----------
+    n_train : int
+        Training rows of the largest fold.
+
+    Returns
+    -------
+    heads : list of Head
+    notes : list of str
+        What was approximated.
+    """
+    if n_train <= EXACT or not any(head.name == "svm_rbf" for head in heads):
+        return list(heads), []
+    fitting: dict[str, Head] = {}
+    for head in heads:
+        if head.name == "svm_rbf":
+            (head,), _ = weighted([HEADS[APPROXIMATE]], weight_of(head.grid[0]))
+        fitting.setdefault(head.name, head)
+    note = (
+        f"svm_rbf: {n_train:,} training images are more than {EXACT:,}; it is approximated on"
+        f" {GaussianLandmarks().n_landmarks:,} of them, drawn at random ({APPROXIMATE})"
+    )
+    return list(fitting.values()), [note]
 
 
 def _find(name: str) -> Head:

@@ -12,15 +12,11 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 from scipy.linalg import eigh
-
 from threadpoolctl import threadpool_limits
 
 from cxrfeat.arrays import Matrix32, RowNumbers
-from cxrfeat.estimators import block_factors
+from cxrfeat.estimators import BLOCK, GaussianLandmarks, block_factors, gaussian_width
 from cxrfeat.evaluation.heads.neighbours import Neighbours, by_cosine, most_alike
-
-BLOCK = 4096
-"""Rows that are scaled at a time."""
 
 
 class SharedFold:
@@ -66,6 +62,8 @@ class SharedFold:
         self.n_train = len(train)
         self.train: RowNumbers = np.arange(self.n_train)
         self.test: RowNumbers = np.arange(self.n_train, len(self.rows))
+        self._landmarks: dict[int, GaussianLandmarks] = {}
+        self._featured: dict[int, SharedFold] = {}
 
     def raw(self, positions: RowNumbers) -> Matrix32:
         """Embeddings as given, shape (len(positions), D).
@@ -144,6 +142,28 @@ class SharedFold:
         np.maximum(distance, 0.0, out=distance)
         return np.exp(-gamma * distance.astype(np.float64))
 
+    def landmarks(self, seed: int) -> GaussianLandmarks:
+        """Give landmarks for the Gaussian kernel, drawn once among all training rows.
+
+        Parts of the training rows share them, as they share the scaling: a row that is held out
+        while tuning may be one, but its label has no part in it.
+        """
+        if seed not in self._landmarks:
+            drawn = GaussianLandmarks(seed=seed)
+            self._landmarks[seed] = drawn.fit(self.X[: self.n_train])
+        return self._landmarks[seed]
+
+    def featured(self, seed: int) -> SharedFold:
+        """Give the same rows as features whose inner products are about the Gaussian kernel.
+
+        They are taken as they are: scaled, they would belong to another kernel.
+        """
+        if seed not in self._featured:
+            features = self.landmarks(seed).transform(self.X)
+            self._featured[seed] = SharedFold(features, self.train, self.test)
+            self._featured[seed].X = features
+        return self._featured[seed]
+
     @cached_property
     def nearest(self) -> Neighbours:
         """Training rows most like each row by cosine, best first, shape (n + m, M); -1 for none.
@@ -178,9 +198,3 @@ def candidates(X: Matrix32, widths: Sequence[int] = (), jobs: int = 1) -> Neighb
     whole = SharedFold(X, np.arange(len(X)), np.arange(0), widths)
     with threadpool_limits(1):
         return most_alike(whole.X, len(X), jobs)
-
-
-def gaussian_width(X: npt.NDArray[np.floating]) -> float:
-    """Width of the Gaussian kernel: scikit-learn's ``gamma="scale"`` on rows X of shape (n, D)."""
-    variance = float(X.var(dtype=np.float64))
-    return 1.0 / (X.shape[1] * variance) if variance > 0 else 1.0
