@@ -196,6 +196,74 @@ def gaussian_width(X: npt.NDArray[np.floating]) -> float:
     return 1.0 / (X.shape[1] * variance) if variance > 0 else 1.0
 
 
+class TrainingRows(BaseEstimator):
+    """Rows among which several classifiers look for neighbours.
+
+    Parameters
+    ----------
+    mean, scale : ndarray, shape (D,)
+        Of each channel.
+    rows : ndarray of float32, shape (n, D)
+        Standardised and of unit length.
+    """
+
+    def __init__(self, mean: Any = None, scale: Any = None, rows: Any = None) -> None:
+        self.mean = mean
+        self.scale = scale
+        self.rows = rows
+
+    def cosines(self, X: npt.ArrayLike) -> Matrix32:
+        """Cosine of rows X of shape (m, D) with every one, shape (m, n)."""
+        Z = ((np.asarray(X) - self.mean) / self.scale).astype(np.float32)
+        # Labels ask for the same image one after the other.
+        known = getattr(self, "_known", None)
+        if known is None or not np.array_equal(known[0], Z):
+            length = np.sqrt(np.einsum("ij,ij->i", Z, Z))
+            unit = Z / np.where(length > 0, length, np.float32(1.0))[:, None]
+            known = self._known = (Z, unit @ self.rows.T)
+        return known[1]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what was worked out."""
+        return {"mean": self.mean, "scale": self.scale, "rows": self.rows}
+
+
+class NearestVotes(ClassifierMixin, BaseEstimator):
+    """Share of each class among the nearest neighbours by cosine that know theirs.
+
+    Parameters
+    ----------
+    among : TrainingRows
+        May serve several labels; a file holds it once.
+    y : ndarray of int, shape (n,)
+        Classes 0 to K - 1, or -1 where it is unknown.
+    n_neighbors : int
+    """
+
+    def __init__(self, among: Any = None, y: Any = None, n_neighbors: int = 5) -> None:
+        self.among = among
+        self.y = y
+        self.n_neighbors = n_neighbors
+
+    @property
+    def classes_(self) -> npt.NDArray[np.intp]:
+        """0 to K - 1."""
+        return np.arange(int(np.max(self.y)) + 1)
+
+    def predict_proba(self, X: npt.ArrayLike) -> Matrix:
+        """Share of each class, shape (m, K)."""
+        known = np.flatnonzero(self.y >= 0)
+        cosine = self.among.cosines(X)[:, known]
+        k = min(self.n_neighbors, len(known))
+        nearest = np.argpartition(-cosine, k - 1, axis=1)[:, :k]
+        votes = self.y[known][nearest]
+        return np.stack([(votes == one).mean(axis=1) for one in self.classes_], axis=1)
+
+    def predict(self, X: npt.ArrayLike) -> npt.NDArray[Any]:
+        """Class with the most votes of each row, shape (m,)."""
+        return np.asarray(self.classes_[self.predict_proba(X).argmax(axis=1)])
+
+
 class Calibrated(ClassifierMixin, BaseEstimator):
     """A fitted classifier, and what turns its scores into calibrated probabilities.
 

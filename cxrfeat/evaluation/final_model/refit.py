@@ -18,6 +18,8 @@ from cxrfeat.evaluation.validation.problems import Problem, problems
 from cxrfeat.evaluation.validation.tuning import Plan, Tuned, tune, unfitted_link
 
 SMALL = 2_000_000
+LARGE = 10_000
+"""Training rows beyond which a head's own `fit_large` fits what is saved, where it has one."""
 
 
 def refit(
@@ -60,10 +62,14 @@ def _refit(
     fold = SharedFold(X, np.arange(len(X)), np.arange(0), widths)
     found = problems(labels, groups, plan.exclusive, plan.seed)
     tuned = tune(head, fold, found, plan)
-    fitted = [
-        _fitted(head, X, problem, one, plan.seed, widths)
-        for problem, one in zip(found.each, tuned, strict=True)
-    ]
+    if head.fit_large is not None and len(X) > LARGE:
+        bare = head.fit_large(fold, found.task, [one.setting for one in tuned], plan.seed)
+    else:
+        bare = [
+            _fitted(head, X, problem, one, plan.seed, widths)
+            for problem, one in zip(found.each, tuned, strict=True)
+        ]
+    fitted = [_calibrated(head, estimator, one) for estimator, one in zip(bare, tuned, strict=True)]
     return RowByRow(fitted[0] if plan.exclusive else PerLabel(fitted)), tuned
 
 
@@ -102,8 +108,11 @@ def _fitted(
 ) -> Any:
     n_classes = int(problem.y.max()) + 1
     estimator = head.estimator(found.setting, len(problem.rows), seed, widths, n_classes)
-    estimator = fit_estimator(head, estimator, X, problem.rows, problem.y)
+    return fit_estimator(head, estimator, X, problem.rows, problem.y)
+
+
+def _calibrated(head: Head, estimator: Any, found: Tuned) -> Any:
     calibration = found.calibration
     if calibration is None and head.gives == "decisions":
-        calibration = unfitted_link(n_classes)
+        calibration = unfitted_link(len(estimator.classes_))
     return estimator if calibration is None else calibration.around(estimator)

@@ -18,8 +18,9 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from cxrfeat.arrays import Matrix32, RowNumbers
-from cxrfeat.estimators import BlockScaler, gaussian_width
-from cxrfeat.evaluation.heads.task import Path, Setting
+from cxrfeat.estimators import BlockScaler, block_factors, gaussian_width
+from cxrfeat.evaluation.heads.standardised_fold import SharedFold
+from cxrfeat.evaluation.heads.task import Path, Setting, Task
 
 
 class Factory(Protocol):
@@ -33,6 +34,28 @@ class Factory(Protocol):
         `widths` are the dimensions of the extractors that stand side by side, if there are
         several: a classifier that scales its input gives them the same weight. `n_classes` are
         told apart.
+        """
+        ...
+
+
+class FitLarge(Protocol):
+    """What fits a head on many rows, with the solver of its path."""
+
+    def __call__(
+        self, fold: SharedFold, task: Task, settings: Sequence[Setting], seed: int
+    ) -> list[Any]:
+        """Fit on all training rows of a fold.
+
+        Parameters
+        ----------
+        settings
+            One for classes, one for each label.
+
+        Returns
+        -------
+        list
+            A fitted scikit-learn classifier for each setting, its scaling included: of the classes
+            0 to K - 1, or of 0 and 1.
         """
         ...
 
@@ -61,6 +84,8 @@ class Head:
     own_scaling : bool
         Whether the path fits the estimator with its scaling, on the rows to learn from alone; the
         others are scaled once for the fold.
+    fit_large : FitLarge or None
+        Fits what is saved where there are many rows; None where the estimator's own fit does.
     """
 
     name: str
@@ -72,12 +97,24 @@ class Head:
     inner: int = 3
     weighs: bool = False
     own_scaling: bool = False
+    fit_large: FitLarge | None = None
 
 
 def scaled(widths: Sequence[int], *steps: Any) -> Pipeline:
     """Put the scaling of channels, and of extractors side by side, before a classifier."""
     blocks = [BlockScaler(list(widths))] if len(widths) > 1 else []
     return make_pipeline(StandardScaler(), *blocks, *steps)
+
+
+def fill_scaling(estimator: Pipeline, fold: SharedFold) -> None:
+    """Make the scaling of an unfitted pipeline of `scaled` that of a fold, its last step aside."""
+    mean, scale = fold.scaling
+    if len(fold.widths) > 1:
+        scale = scale * block_factors(fold.widths)
+    scaler = estimator[0]
+    scaler.mean_, scaler.scale_, scaler.var_ = mean, scale, scale**2
+    scaler.n_features_in_ = len(mean)
+    scaler.n_samples_seen_ = fold.n_train
 
 
 def fit_estimator(

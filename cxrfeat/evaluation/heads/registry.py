@@ -8,20 +8,31 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.dummy import DummyClassifier
-from sklearn.linear_model import LogisticRegression
-from sklearn.neighbors import KNeighborsClassifier
-from sklearn.svm import SVC, LinearSVC
 
 from cxrfeat.arrays import Matrix
 from cxrfeat.errors import InputError, UnknownNameError
 from cxrfeat.estimators import BoostedTrees, GaussianLandmarks
 from cxrfeat.evaluation.heads.boosting import boosting_path
-from cxrfeat.evaluation.heads.head import Head, scaled, weight_of
+from cxrfeat.evaluation.heads.head import Head, weight_of
 from cxrfeat.evaluation.heads.imported import imported
+from cxrfeat.evaluation.heads.kernel_estimators import (
+    fit_knn,
+    fit_svm_rbf_nystroem,
+    knn,
+    svm_rbf,
+    svm_rbf_nystroem,
+)
 from cxrfeat.evaluation.heads.kernels import knn_path, svm_rbf_nystroem_path, svm_rbf_path
 from cxrfeat.evaluation.heads.linear import lda_path, linear_svm_path, logistic_path
+from cxrfeat.evaluation.heads.linear_estimators import (
+    fit_lda,
+    fit_linear_svm,
+    fit_logistic,
+    lda,
+    linear_svm,
+    logistic_regression,
+)
 from cxrfeat.evaluation.heads.standardised_fold import SharedFold
 from cxrfeat.evaluation.heads.task import Pairs, Setting, label_by_label
 
@@ -41,51 +52,6 @@ def dummy_path(
         np.tile(row, (len(settings), len(val), 1))
         for row, (_, val) in zip(share, pairs, strict=True)
     ]
-
-
-def _logreg(
-    s: Setting, n: int, seed: int, widths: Sequence[int] = (), n_classes: int = 2, /
-) -> Any:
-    return scaled(widths, LogisticRegression(C=s["C"], max_iter=5000, class_weight=weight_of(s)))
-
-
-def _linear_svm(
-    s: Setting, n: int, seed: int, widths: Sequence[int] = (), n_classes: int = 2, /
-) -> Any:
-    weight = weight_of(s)
-    machine = LinearSVC(
-        C=s["C"], dual="auto", max_iter=20_000, random_state=seed, class_weight=weight
-    )
-    return scaled(widths, machine)
-
-
-def _lda(s: Setting, n: int, seed: int, widths: Sequence[int] = (), n_classes: int = 2, /) -> Any:
-    # Discriminant analysis has no weights: equal priors do the same to its classes.
-    priors = [1 / n_classes] * n_classes if weight_of(s) else None
-    analysis = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=s["shrinkage"], priors=priors)
-    return scaled(widths, analysis)
-
-
-def _knn(s: Setting, n: int, seed: int, widths: Sequence[int] = (), n_classes: int = 2, /) -> Any:
-    nearest = min(s["n_neighbors"], n)
-    return scaled(widths, KNeighborsClassifier(nearest, metric="cosine", algorithm="brute"))
-
-
-def _svm_rbf(
-    s: Setting, n: int, seed: int, widths: Sequence[int] = (), n_classes: int = 2, /
-) -> Any:
-    machine = SVC(C=s["C"], gamma="scale", cache_size=500, class_weight=weight_of(s))
-    return scaled(widths, machine)
-
-
-def _svm_rbf_nystroem(
-    s: Setting, n: int, seed: int, widths: Sequence[int] = (), n_classes: int = 2, /
-) -> Any:
-    weight = weight_of(s)
-    machine = LinearSVC(
-        C=s["C"], dual="auto", max_iter=20_000, random_state=seed, class_weight=weight
-    )
-    return scaled(widths, GaussianLandmarks(seed=seed), machine)
 
 
 def _xgboost(
@@ -121,39 +87,43 @@ HEADS: dict[str, Head] = {
             "logreg",
             "multinomial logistic regression, L2",
             _grid("C", 1e-4, 1e-3, 1e-2, 1e-1, 1.0),
-            _logreg,
+            logistic_regression,
             logistic_path,
             weighs=True,
+            fit_large=fit_logistic,
         ),
         Head(
             "linear_svm",
             "linear support vector machine, one against the rest",
             _grid("C", 1e-5, 1e-4, 1e-3, 1e-2, 1e-1),
-            _linear_svm,
+            linear_svm,
             linear_svm_path,
             "decisions",
             weighs=True,
+            fit_large=fit_linear_svm,
         ),
         Head(
             "lda",
             "linear discriminant analysis with a shrunk covariance",
             _grid("shrinkage", 0.9, 0.5, 0.2, 0.05, 0.01),
-            _lda,
+            lda,
             lda_path,
             weighs=True,
+            fit_large=fit_lda,
         ),
         Head(
             "knn",
             "k nearest neighbours by cosine",
             _grid("n_neighbors", 41, 21, 11, 5, 3),
-            _knn,
+            knn,
             knn_path,
+            fit_large=fit_knn,
         ),
         Head(
             "svm_rbf",
             "support vector machine with a Gaussian kernel",
             _grid("C", 0.1, 1.0, 10.0, 100.0, 1000.0),
-            _svm_rbf,
+            svm_rbf,
             svm_rbf_path,
             "decisions",
             weighs=True,
@@ -162,10 +132,11 @@ HEADS: dict[str, Head] = {
             APPROXIMATE,
             "support vector machine with a Gaussian kernel, approximated on random training images",
             _grid("C", 1e-3, 1e-2, 1e-1, 1.0, 10.0),
-            _svm_rbf_nystroem,
+            svm_rbf_nystroem,
             svm_rbf_nystroem_path,
             "decisions",
             weighs=True,
+            fit_large=fit_svm_rbf_nystroem,
         ),
         Head(
             "xgboost",

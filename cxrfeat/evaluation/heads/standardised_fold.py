@@ -7,6 +7,7 @@ the head or its setting is computed here once, when it is first asked for.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -17,6 +18,49 @@ from threadpoolctl import threadpool_limits
 from cxrfeat.arrays import Matrix32, RowNumbers
 from cxrfeat.estimators import BLOCK, GaussianLandmarks, block_factors, gaussian_width
 from cxrfeat.evaluation.heads.neighbours import Neighbours, by_cosine, most_alike
+
+TURNED = 5000
+"""Training rows up to which fewer rows than channels are turned into their own span."""
+WIDE = 5000
+"""Channels up to which all principal directions are found."""
+SAMPLE = 2000
+"""Training rows that stand for all where only the largest directions are found."""
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """Mean squares of rows along their principal directions.
+
+    Attributes
+    ----------
+    values : ndarray of float32, shape (k,)
+    vectors : ndarray of float32, shape (r, k), or None
+        The directions; None where they are the channels themselves.
+    rest : float
+        About the mean square along what is orthogonal to all of them.
+    """
+
+    values: npt.NDArray[np.float32]
+    vectors: Matrix32 | None
+    rest: float = 0.0
+
+    def scaled(
+        self, rows: Matrix32, factors: Matrix32, of_rest: npt.NDArray[np.float32]
+    ) -> Matrix32:
+        """Multiply what each row has along each direction, and orthogonal to them.
+
+        Parameters
+        ----------
+        rows : ndarray of float32, shape (n, r)
+        factors : ndarray of float32, shape (n, k)
+        of_rest : ndarray of float32, shape (n,)
+        """
+        if self.vectors is None:
+            return rows * factors
+        along = rows @ self.vectors
+        if self.vectors.shape[0] == self.vectors.shape[1]:
+            return (along * factors) @ self.vectors.T
+        return rows * of_rest[:, None] + (along * (factors - of_rest[:, None])) @ self.vectors.T
 
 
 class SharedFold:
@@ -119,16 +163,53 @@ class SharedFold:
 
         A linear model with an isotropic penalty never leaves the span of its training rows, so
         that for more dimensions than images the same model is found in n dimensions. Shape
-        (n + m, r), r = min(n, D).
+        (n + m, r), r = min(n, D); the rows as they are where n is too large for a decomposition of
+        n rows.
         """
-        if self.dimension <= self.n_train:
+        if not self.is_rotated:
             return self.X
+        return self.gram @ self._span
+
+    @cached_property
+    def _span(self) -> Matrix32:
+        """By what each training row is multiplied, shape (n, r), to give `rotated`'s directions."""
         G = self.gram[: self.n_train]
         # Large ones in float32: a decomposition of 5,000 rows in float64 costs a minute.
         values, vectors = eigh(G.astype(np.float64) if self.n_train <= 2000 else G)
         keep = values > values[-1] * 1e-6
-        basis = (vectors[:, keep] / np.sqrt(values[keep])).astype(np.float32)
-        return self.gram @ basis
+        return (vectors[:, keep] / np.sqrt(values[keep])).astype(np.float32)
+
+    def turned_back(self, weights: Matrix32) -> Matrix32:
+        """Weights of channels, shape (D, K), from those of `rotated`, shape (r, K)."""
+        if not self.is_rotated:
+            return weights
+        return self.X[: self.n_train].T @ (self._span @ weights)
+
+    @property
+    def is_rotated(self) -> bool:
+        """Whether `rotated` are other rows than `X`."""
+        return self.n_train < self.dimension and self.n_train <= TURNED
+
+    @cached_property
+    def spectrum(self) -> Spectrum:
+        """Of the training rows of `rotated`."""
+        Z = self.rotated[: self.n_train]
+        if self.is_rotated:
+            return Spectrum(np.einsum("ij,ij->j", Z, Z) / np.float32(len(Z)), None)
+        if self.dimension <= WIDE:
+            second = np.zeros((self.dimension, self.dimension), np.float32)
+            for start in range(0, len(Z), BLOCK):
+                block = Z[start : start + BLOCK]
+                second += block.T @ block
+            second /= np.float32(len(Z))
+            values, vectors = eigh(second.T, driver="evd", overwrite_a=True, check_finite=False)
+            return Spectrum(np.maximum(values, 0), vectors)
+        some = Z[np.linspace(0, len(Z) - 1, min(SAMPLE, len(Z))).astype(int)]
+        values, vectors = eigh(some @ some.T, driver="evd", overwrite_a=True, check_finite=False)
+        kept = values > values[-1] * 1e-4
+        directions = (some.T @ vectors[:, kept]) / np.sqrt(values[kept])
+        values = values[kept] / np.float32(len(some))
+        return Spectrum(values, directions, float(values[0]))
 
     @cached_property
     def rbf(self) -> npt.NDArray[np.float64]:

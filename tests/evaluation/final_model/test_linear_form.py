@@ -17,6 +17,7 @@ from sklearn.svm import SVC, LinearSVC
 
 from cxrfeat.errors import InputError
 from cxrfeat.estimators import BlockScaler, Calibrated, PerLabel
+from cxrfeat.evaluation.final_model import refit as refitting
 from cxrfeat.evaluation.final_model.linear_form import collapse, score_of
 from cxrfeat.evaluation.final_model.refit import refit
 from cxrfeat.evaluation.heads.registry import HEADS
@@ -64,9 +65,12 @@ def test_the_linear_function_equals_the_decision(head: str, steps: str, classes:
 @pytest.mark.parametrize("calibrate", [None, "sigmoid", "isotonic"])
 @pytest.mark.parametrize("exclusive", [True, False])
 @pytest.mark.parametrize("head", ["logreg", "linear_svm", "lda"])
+@pytest.mark.parametrize("fitted", ["by scikit-learn", "as many rows are"])
 def test_the_decision_below_a_calibration_and_of_each_label(
-    head: str, exclusive: bool, calibrate: Any
+    fitted: str, head: str, exclusive: bool, calibrate: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if fitted == "as many rows are":
+        monkeypatch.setattr(refitting, "LARGE", 0)
     X, y = blobs(90, D, distance=3)
     plan = Plan([HEADS[head]], metric("auroc"), exclusive, 0, calibrate, 0.9)
     estimator, _ = refit(HEADS[head], X, np.eye(3)[y], None, plan)

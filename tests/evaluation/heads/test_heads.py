@@ -11,6 +11,7 @@ import pytest
 from cxrfeat import model
 from cxrfeat.errors import UnknownNameError
 from cxrfeat.estimators import raw_scores
+from cxrfeat.evaluation.final_model import refit as refitting
 from cxrfeat.evaluation.final_model.refit import refit
 from cxrfeat.evaluation.heads.head import Head
 from cxrfeat.evaluation.heads.registry import APPROXIMATE, HEADS, find_heads
@@ -265,6 +266,47 @@ def test_what_is_saved_is_what_was_scored(
     # scikit-learn's solvers do. Without the blocks' scaling it is off by 0.5.
     off = 1e-6 if name in IMPORTED else 0.01
     np.testing.assert_allclose(estimator.predict_proba(X[90:]), scored.probability, atol=off)
+
+
+@pytest.mark.parametrize("name", [name for name, head in HEADS.items() if head.fit_large])
+@pytest.mark.parametrize("widths", [(), (4, 36)], ids=["one extractor", "combined"])
+@pytest.mark.parametrize("n_train", [90, 30], ids=["more images", "more dimensions"])
+@pytest.mark.parametrize("labelled", ["classes", "labels"])
+def test_what_is_fitted_on_many_rows_is_what_was_scored(
+    name: str,
+    widths: tuple[int, ...],
+    n_train: int,
+    labelled: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The path's own solver fits it: the same numbers, in scikit-learn's estimator, in a file."""
+    monkeypatch.setattr(refitting, "LARGE", 0)
+    X, y = blobs(120, 40, distance=2)
+    exclusive = labelled == "classes"
+    labels = one_hot(y) if exclusive else np.stack([y == 0, y > 0], axis=1).astype(float)
+    if not exclusive:
+        labels[:5, 0] = np.nan
+    plan = plan_of(HEADS[name], exclusive=exclusive)
+    fold = first_rows(X, n_train, widths)
+    scored = score_fold(fold, labels[:n_train], None, plan)[name]
+    estimator, tuned = refit(plan.heads[0], X[:n_train], labels[:n_train], None, plan, widths)
+    assert [one.setting for one in tuned] == [one.setting for one in scored.tuned]
+    found = estimator.predict_proba(X[n_train:])
+    np.testing.assert_allclose(found, scored.probability, atol=2e-4)
+    made = model.Model(
+        estimator=estimator,
+        head=name,
+        classes=["a", "b", "c"][: labels.shape[1]],
+        kind="multiclass" if exclusive else "multilabel",
+        extractor="made",
+        spec={"backbone": "made"},
+        fingerprint=fingerprint({"backbone": "made"}),
+        dimension=40,
+    )
+    model.save(tmp_path / "model.skops", made)
+    loaded = model.load(tmp_path / "model.skops")
+    np.testing.assert_array_equal(loaded.predict_proba(X[n_train:]), found)
 
 
 def test_a_constant_channel_is_no_trouble() -> None:
