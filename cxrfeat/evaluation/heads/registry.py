@@ -131,10 +131,11 @@ HEADS: dict[str, Head] = {
         Head(
             APPROXIMATE,
             "support vector machine with a Gaussian kernel, approximated on random training images",
-            _grid("C", 1e-3, 1e-2, 1e-1, 1.0, 10.0),
+            _grid("C", 0.01, 0.05, 0.2, 1.0, 5.0),
             svm_rbf_nystroem,
             svm_rbf_nystroem_path,
             "decisions",
+            inner=2,
             weighs=True,
             fit_large=fit_svm_rbf_nystroem,
         ),
