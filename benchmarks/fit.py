@@ -29,7 +29,7 @@ from threadpoolctl import threadpool_limits
 from cxrfeat.cores import available_cores
 from cxrfeat.estimators import raw_scores
 from cxrfeat.evaluation.heads.head import Head
-from cxrfeat.evaluation.heads.registry import FLOOR, HEADS
+from cxrfeat.evaluation.heads.registry import HEADS
 from cxrfeat.evaluation.heads.standardised_fold import SharedFold
 from cxrfeat.evaluation.heads.task import Classes
 from cxrfeat.evaluation.statistics.metrics import METRICS
@@ -123,7 +123,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=6432)
     parser.add_argument("--dimensions", type=int, nargs="+", default=[512, 512, 2048])
     parser.add_argument("--plain-folds", type=int, default=1)
-    parser.add_argument("--head", nargs="+", default=[name for name in HEADS if name != FLOOR])
+    parser.add_argument("--head", nargs="+", default=list(PARAMETER))
     options = parser.parse_args()
     warnings.simplefilter("ignore")  # convergence of liblinear is not what is measured
 

@@ -20,6 +20,9 @@ from threadpoolctl import threadpool_limits
 
 from cxrfeat.arrays import Matrix, Matrix32
 
+BLOCK = 4096
+"""Rows that are worked on at a time."""
+
 Method = Literal["sigmoid", "isotonic"]
 Curve = list[list[list[float]]]
 """Per class the corners of an isotonic curve: scores and probabilities."""
@@ -119,6 +122,146 @@ def block_factors(widths: Sequence[int]) -> npt.NDArray[np.float64]:
     """
     mean_width = sum(widths) / len(widths)
     return np.concatenate([np.full(width, np.sqrt(mean_width / width)) for width in widths])
+
+
+class GaussianLandmarks(TransformerMixin, BaseEstimator):
+    """Features whose inner products approximate a Gaussian kernel (Nyström).
+
+    Exact between landmarks, which are rows drawn at random; a linear machine on the features then
+    is nearly a kernel machine, with no n x n matrix.
+
+    Parameters
+    ----------
+    n_landmarks : int
+        All rows where there are fewer.
+    seed : int
+
+    Attributes
+    ----------
+    gamma_ : float
+        The width, see `gaussian_width`.
+    landmarks_ : ndarray of float32, shape (m, D)
+    root_ : ndarray of float32, shape (m, r)
+        Root of the inverse of the kernel between landmarks; copies of an image add nothing to it.
+
+    References
+    ----------
+    Williams CKI, Seeger M. Using the Nyström method to speed up kernel machines. NIPS 2000.
+    """
+
+    def __init__(self, n_landmarks: int = 1024, seed: int = 0) -> None:
+        self.n_landmarks = n_landmarks
+        self.seed = seed
+
+    def fit(self, X: Matrix32, y: npt.ArrayLike | None = None) -> GaussianLandmarks:
+        """Draw landmarks among rows X of shape (n, D)."""
+        rows = np.random.default_rng(self.seed).permutation(len(X))[: self.n_landmarks]
+        self.gamma_ = gaussian_width(X)
+        self.landmarks_ = np.asarray(X[np.sort(rows)], dtype=np.float32)
+        among = gaussian_kernel(self.landmarks_, self.landmarks_, self.gamma_)
+        values, vectors = np.linalg.eigh(among.astype(np.float64))
+        kept = values > 1e-6 * values[-1]
+        self.root_ = (vectors[:, kept] / np.sqrt(values[kept])).astype(np.float32)
+        return self
+
+    def transform(self, X: npt.ArrayLike) -> Matrix32:
+        """Features of rows X of shape (n, D), shape (n, r)."""
+        rows = np.asarray(X, dtype=np.float32)
+        features = np.empty((len(rows), self.root_.shape[1]), np.float32)
+        for start in range(0, len(rows), BLOCK):
+            block = slice(start, start + BLOCK)
+            features[block] = (
+                gaussian_kernel(rows[block], self.landmarks_, self.gamma_) @ self.root_
+            )
+        return features
+
+
+def gaussian_kernel(X: Matrix32, Y: Matrix32, gamma: float) -> Matrix32:
+    """``exp(-gamma |x - y|^2)`` of rows of X and Y, shape (len(X), len(Y))."""
+    exponent = X @ Y.T
+    exponent *= np.float32(-2.0)
+    exponent += np.einsum("ij,ij->i", X, X)[:, None]
+    exponent += np.einsum("ij,ij->i", Y, Y)
+    np.maximum(exponent, np.float32(0.0), out=exponent)
+    exponent *= np.float32(-gamma)
+    return np.asarray(np.exp(exponent, out=exponent))
+
+
+def gaussian_width(X: npt.NDArray[np.floating]) -> float:
+    """Width of the Gaussian kernel: scikit-learn's ``gamma="scale"`` on rows X of shape (n, D)."""
+    blocks = [X[start : start + BLOCK] for start in range(0, len(X), BLOCK)]
+    mean = sum(float(block.sum(dtype=np.float64)) for block in blocks) / X.size
+    away = sum(float(np.square(block - mean).sum(dtype=np.float64)) for block in blocks)
+    variance = away / X.size
+    return 1.0 / (X.shape[1] * variance) if variance > 0 else 1.0
+
+
+class TrainingRows(BaseEstimator):
+    """Rows among which several classifiers look for neighbours.
+
+    Parameters
+    ----------
+    mean, scale : ndarray, shape (D,)
+        Of each channel.
+    rows : ndarray of float32, shape (n, D)
+        Standardised and of unit length.
+    """
+
+    def __init__(self, mean: Any = None, scale: Any = None, rows: Any = None) -> None:
+        self.mean = mean
+        self.scale = scale
+        self.rows = rows
+
+    def cosines(self, X: npt.ArrayLike) -> Matrix32:
+        """Cosine of rows X of shape (m, D) with every one, shape (m, n)."""
+        Z = ((np.asarray(X) - self.mean) / self.scale).astype(np.float32)
+        # Labels ask for the same image one after the other.
+        known = getattr(self, "_known", None)
+        if known is None or not np.array_equal(known[0], Z):
+            length = np.sqrt(np.einsum("ij,ij->i", Z, Z))
+            unit = Z / np.where(length > 0, length, np.float32(1.0))[:, None]
+            known = self._known = (Z, unit @ self.rows.T)
+        return known[1]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what was worked out."""
+        return {"mean": self.mean, "scale": self.scale, "rows": self.rows}
+
+
+class NearestVotes(ClassifierMixin, BaseEstimator):
+    """Share of each class among the nearest neighbours by cosine that know theirs.
+
+    Parameters
+    ----------
+    among : TrainingRows
+        May serve several labels; a file holds it once.
+    y : ndarray of int, shape (n,)
+        Classes 0 to K - 1, or -1 where it is unknown.
+    n_neighbors : int
+    """
+
+    def __init__(self, among: Any = None, y: Any = None, n_neighbors: int = 5) -> None:
+        self.among = among
+        self.y = y
+        self.n_neighbors = n_neighbors
+
+    @property
+    def classes_(self) -> npt.NDArray[np.intp]:
+        """0 to K - 1."""
+        return np.arange(int(np.max(self.y)) + 1)
+
+    def predict_proba(self, X: npt.ArrayLike) -> Matrix:
+        """Share of each class, shape (m, K)."""
+        known = np.flatnonzero(self.y >= 0)
+        cosine = self.among.cosines(X)[:, known]
+        k = min(self.n_neighbors, len(known))
+        nearest = np.argpartition(-cosine, k - 1, axis=1)[:, :k]
+        votes = self.y[known][nearest]
+        return np.stack([(votes == one).mean(axis=1) for one in self.classes_], axis=1)
+
+    def predict(self, X: npt.ArrayLike) -> npt.NDArray[Any]:
+        """Class with the most votes of each row, shape (m,)."""
+        return np.asarray(self.classes_[self.predict_proba(X).argmax(axis=1)])
 
 
 class Calibrated(ClassifierMixin, BaseEstimator):

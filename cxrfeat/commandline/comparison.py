@@ -50,7 +50,8 @@ def fit(
         list[str] | None,
         panels.heads(
             help="logreg, linear_svm, lda, knn, svm_rbf, xgboost, dummy, or a classifier of "
-            "scikit-learn as MODULE:CLASS; several times for several.  [default: all named]"
+            "scikit-learn as MODULE:CLASS; several times for several.  [default: all named]  "
+            "svm_rbf_nystroem: svm_rbf on random landmarks, which stands for it at size."
         ),
     ] = None,
     class_weight: Annotated[

@@ -14,7 +14,7 @@ from cxrfeat import defaults, model, store
 from cxrfeat.comparison.loaded_study import load_study
 from cxrfeat.comparison.saved_winner import SavedWinner, save_winner
 from cxrfeat.errors import InputError, UnknownNameError
-from cxrfeat.evaluation.heads.registry import find_heads, weighted
+from cxrfeat.evaluation.heads.registry import find_heads, for_size, weighted
 from cxrfeat.evaluation.outcome.compared_study import ComparedStudy
 from cxrfeat.evaluation.statistics import calling, metrics
 from cxrfeat.evaluation.statistics.defined_metrics import check_defined
@@ -176,6 +176,7 @@ def fit(
         cv, repeats, split, leave_out, groups, None if splits is None else Path(splits), seed
     )
     study, design = plan_comparison(study, asked, outside_from)
+    heads, approximated = for_size(heads, max(len(fold.train) for fold in design.folds))
     plan = Plan(heads, primary, study.kind == "multiclass", seed, method, specificity, rule)
     undefined = check_defined(study, design.folds, primary)
     hardly = hardly_decidable(design.folds, len(study.extractors), _mend(leave_out))
@@ -192,7 +193,7 @@ def fit(
         saved = save_winner(run.partial / MODEL, compared, "train" if test is not None else refit)
         result = _result(
             run, compared, saved, options,
-            [*unweighted, *compared.search_notes, *undefined, *hardly],
+            [*unweighted, *approximated, *compared.search_notes, *undefined, *hardly],
             curves=compared.learning_curves if learning_curve else [],
             embeddings=[
                 *used_files(store.embedding_files(embeddings), run.final),

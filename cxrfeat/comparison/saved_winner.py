@@ -16,6 +16,9 @@ from cxrfeat.evaluation.outcome.compared_study import ComparedStudy
 from cxrfeat.evaluation.statistics import calling
 from cxrfeat.version import __version__
 
+LARGE = 100_000_000
+"""Bytes of a model file above which a note says what is in it."""
+
 
 @dataclass(frozen=True)
 class SavedWinner:
@@ -73,6 +76,12 @@ def save_winner(path: Path, compared: ComparedStudy, refit: str) -> SavedWinner:
         f"the model does not know '{name}': it was fitted on no image of it"
         for name in fitted.unknown
     ]
+    size = path.stat().st_size
+    if size > LARGE:
+        notes.append(
+            f"{path.name} has {size / 1e9:.1f} GB: '{best.head}' keeps embeddings of its training"
+            " images, which are data of patients"
+        )
     if refit == "all" and len(compared.design.folds) == 1:
         notes.append(f"the saved model was fitted on {fitted.fitted_on}")
     return SavedWinner(facts, notes)

@@ -35,8 +35,11 @@ TRUSTED = (
     "cxrfeat.estimators.BlockScaler",
     "cxrfeat.estimators.BoostedTrees",
     "cxrfeat.estimators.Calibrated",
+    "cxrfeat.estimators.GaussianLandmarks",
+    "cxrfeat.estimators.NearestVotes",
     "cxrfeat.estimators.PerLabel",
     "cxrfeat.estimators.RowByRow",
+    "cxrfeat.estimators.TrainingRows",
     "sklearn.tree._tree.Tree",
 )
 """Types beyond scikit-learn's public ones that a model file may hold; all of them plain data."""

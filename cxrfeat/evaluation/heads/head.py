@@ -18,8 +18,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from cxrfeat.arrays import Matrix32, RowNumbers
-from cxrfeat.estimators import BlockScaler, block_factors
-from cxrfeat.evaluation.heads.standardised_fold import SharedFold, gaussian_width
+from cxrfeat.estimators import BlockScaler, block_factors, gaussian_width
+from cxrfeat.evaluation.heads.standardised_fold import SharedFold
 from cxrfeat.evaluation.heads.task import Path, Setting, Task
 
 
@@ -100,10 +100,10 @@ class Head:
     fit_large: FitLarge | None = None
 
 
-def scaled(widths: Sequence[int], classifier: Any) -> Pipeline:
+def scaled(widths: Sequence[int], *steps: Any) -> Pipeline:
     """Put the scaling of channels, and of extractors side by side, before a classifier."""
     blocks = [BlockScaler(list(widths))] if len(widths) > 1 else []
-    return make_pipeline(StandardScaler(), *blocks, classifier)
+    return make_pipeline(StandardScaler(), *blocks, *steps)
 
 
 def fill_scaling(estimator: Pipeline, fold: SharedFold) -> None:

@@ -2,67 +2,133 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.svm import SVC
 
-from cxrfeat.arrays import Matrix
+from cxrfeat.arrays import Matrix, Matrix32, RowNumbers
+from cxrfeat.estimators import BLOCK
+from cxrfeat.evaluation.heads.linear import linear_svm_path
+from cxrfeat.evaluation.heads.neighbours import most_alike_among
 from cxrfeat.evaluation.heads.standardised_fold import SharedFold
-from cxrfeat.evaluation.heads.task import Pairs, Setting, label_by_label
+from cxrfeat.evaluation.heads.task import Classes, Pairs, Setting, Task
 
 
-@label_by_label
 def knn_path(
     fold: SharedFold,
-    y: npt.NDArray[np.intp],
+    task: Task,
     pairs: Pairs,
-    settings: Sequence[Setting],
+    settings: Sequence[Sequence[Setting]],
     seed: int,
 ) -> list[Matrix]:
-    """Share of each class among the nearest neighbours by cosine, along ``n_neighbors``."""
-    votes_of = np.eye(int(y.max()) + 1)[y]
+    """Share of each class or label among the nearest neighbours, along ``n_neighbors``.
+
+    The neighbours by cosine, of a label those that know it: one list of a row serves all labels
+    and settings.
+    """
+    classes = isinstance(task, Classes)
+    values = np.eye(task.n_classes, dtype=np.float32)[task.y] if classes else task.values
+    alike = settings * values.shape[1] if classes else settings
+    wanted = np.array([[setting["n_neighbors"] for setting in of_one] for of_one in alike])
     results = []
     for fit, val in pairs:
-        most = min(max(setting["n_neighbors"] for setting in settings), len(fit))
-        similarity = fold.cosine[np.ix_(val, fit)]
-        if most < len(fit):
-            nearest = np.argpartition(-similarity, most - 1, axis=1)[:, :most]
-        else:
-            nearest = np.tile(np.arange(len(fit)), (len(val), 1))
-        order = np.argsort(-np.take_along_axis(similarity, nearest, axis=1), axis=1, kind="stable")
-        votes = votes_of[fit[np.take_along_axis(nearest, order, axis=1)]].cumsum(axis=1)
-        along = []
-        for setting in settings:
-            k = min(setting["n_neighbors"], len(fit))
-            along.append(votes[:, k - 1] / k)
-        results.append(np.stack(along))
+        shares = np.full((wanted.shape[1], len(val), values.shape[1]), np.nan)
+        taught = np.full(values.shape[1], True) if classes else task.taught(fit)
+        for known, columns in _known_alike(values, fit, np.flatnonzero(taught)):
+            k = np.minimum(wanted[columns], len(known)).T
+            for start in range(0, len(val), BLOCK):
+                block = slice(start, start + BLOCK)
+                votes = values[_nearest(fold, known, val[block], int(k.max()))][..., columns]
+                votes = votes.cumsum(axis=1)[:, k - 1, np.arange(len(columns))]
+                shares[:, block, columns] = votes.swapaxes(0, 1) / k[:, None, :]
+        results.append(shares)
     return results
 
 
-@label_by_label
+def _known_alike(
+    values: Matrix32, fit: RowNumbers, columns: RowNumbers
+) -> Iterator[tuple[RowNumbers, RowNumbers]]:
+    """Yield rows to learn from with the columns that just these rows know."""
+    known = np.isfinite(values[fit][:, columns])
+    patterns, which = np.unique(known, axis=1, return_inverse=True)
+    for number, pattern in enumerate(patterns.T):
+        yield fit[pattern], columns[which == number]
+
+
+def _nearest(fold: SharedFold, among: RowNumbers, rows: RowNumbers, k: int) -> RowNumbers:
+    """Find the k of some training rows that are most like each row, best first, (len(rows), k).
+
+    Those listed of the fold, and all of them again for rows whose list holds too few: of labels
+    that few know, and patients with many images.
+    """
+    listed = fold.nearest[rows]
+    able = np.zeros(fold.n_train + 1, dtype=bool)  # the last one for -1
+    able[among] = True
+    member = able[listed]
+    member &= member.cumsum(axis=1, dtype=np.int32) <= k
+    enough = member.sum(axis=1) == k
+    nearest = np.empty((len(rows), k), np.int32)
+    nearest[enough] = listed[enough][member[enough]].reshape(-1, k)
+    if not enough.all():
+        nearest[~enough] = most_alike_among(fold.X, rows[~enough], among, k)
+    return nearest
+
+
 def svm_rbf_path(
     fold: SharedFold,
-    y: npt.NDArray[np.intp],
+    task: Task,
     pairs: Pairs,
-    settings: Sequence[Setting],
+    settings: Sequence[Sequence[Setting]],
     seed: int,
 ) -> list[Matrix]:
     """One-vs-rest shaped decision scores of scikit-learn's `SVC`, along ``C``."""
     results = []
     for fit, val in pairs:
-        among = fold.rbf[np.ix_(fit, fit)]
-        towards = fold.rbf[np.ix_(val, fit)]
-        along = []
-        for setting in settings:
-            machine = SVC(
-                C=setting["C"],
-                kernel="precomputed",
-                cache_size=500,
-                class_weight=setting.get("class_weight"),
+        among, towards = fold.rbf[np.ix_(fit, fit)], fold.rbf[np.ix_(val, fit)]
+        if isinstance(task, Classes):
+            results.append(_machines(among, towards, task.y[fit], settings[0]))
+            continue
+        scores = np.full((len(settings[0]), len(val), task.n_labels), np.nan)
+        for label in np.flatnonzero(task.taught(fit)):
+            column = task.values[fit, label]
+            known = np.flatnonzero(np.isfinite(column))
+            whole = len(known) == len(fit)
+            found = _machines(
+                among if whole else among[np.ix_(known, known)],
+                towards if whole else towards[:, known],
+                (column[known] == 1).astype(np.intp),
+                settings[label],
             )
-            score = machine.fit(among, y[fit]).decision_function(towards)
-            along.append(np.stack([-score, score], axis=1) if score.ndim == 1 else score)
-        results.append(np.stack(along))
+            scores[:, :, label] = found[..., 1]
+        results.append(scores)
     return results
+
+
+def _machines(
+    among: Matrix, towards: Matrix, y: npt.NDArray[np.intp], settings: Sequence[Setting]
+) -> Matrix:
+    """Scores of one exact machine per setting, shape (S, rows, K)."""
+    along = []
+    for setting in settings:
+        machine = SVC(
+            C=setting["C"],
+            kernel="precomputed",
+            cache_size=500,
+            class_weight=setting.get("class_weight"),
+        )
+        score = machine.fit(among, y).decision_function(towards)
+        along.append(np.stack([-score, score], axis=1) if score.ndim == 1 else score)
+    return np.stack(along)
+
+
+def svm_rbf_nystroem_path(
+    fold: SharedFold,
+    task: Task,
+    pairs: Pairs,
+    settings: Sequence[Sequence[Setting]],
+    seed: int,
+) -> list[Matrix]:
+    """Decision scores of squared-hinge machines on landmarks' features, along ``C``."""
+    return linear_svm_path(fold.featured(seed), task, pairs, settings, seed)

@@ -9,16 +9,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from sklearn.dummy import DummyClassifier
-from sklearn.neighbors import KNeighborsClassifier
-from sklearn.svm import SVC
 
 from cxrfeat.arrays import Matrix
 from cxrfeat.errors import InputError, UnknownNameError
-from cxrfeat.estimators import BoostedTrees
+from cxrfeat.estimators import BoostedTrees, GaussianLandmarks
 from cxrfeat.evaluation.heads.boosting import boosting_path
-from cxrfeat.evaluation.heads.head import Head, scaled, weight_of
+from cxrfeat.evaluation.heads.head import Head, weight_of
 from cxrfeat.evaluation.heads.imported import imported
-from cxrfeat.evaluation.heads.kernels import knn_path, svm_rbf_path
+from cxrfeat.evaluation.heads.kernel_estimators import (
+    fit_knn,
+    fit_svm_rbf_nystroem,
+    knn,
+    svm_rbf,
+    svm_rbf_nystroem,
+)
+from cxrfeat.evaluation.heads.kernels import knn_path, svm_rbf_nystroem_path, svm_rbf_path
 from cxrfeat.evaluation.heads.linear import lda_path, linear_svm_path, logistic_path
 from cxrfeat.evaluation.heads.linear_estimators import (
     fit_lda,
@@ -49,18 +54,6 @@ def dummy_path(
     ]
 
 
-def _knn(s: Setting, n: int, seed: int, widths: Sequence[int] = (), n_classes: int = 2, /) -> Any:
-    nearest = min(s["n_neighbors"], n)
-    return scaled(widths, KNeighborsClassifier(nearest, metric="cosine", algorithm="brute"))
-
-
-def _svm_rbf(
-    s: Setting, n: int, seed: int, widths: Sequence[int] = (), n_classes: int = 2, /
-) -> Any:
-    machine = SVC(C=s["C"], gamma="scale", cache_size=500, class_weight=weight_of(s))
-    return scaled(widths, machine)
-
-
 def _xgboost(
     s: Setting, n: int, seed: int, widths: Sequence[int] = (), n_classes: int = 2, /
 ) -> Any:
@@ -80,6 +73,12 @@ WEIGHTS = ("balanced",)
 
 FLOOR = "dummy"
 """The head that every other has to beat."""
+
+APPROXIMATE = "svm_rbf_nystroem"
+"""What stands for ``svm_rbf`` where there are too many training rows for it."""
+
+EXACT = 6000
+"""Training rows up to which ``svm_rbf`` is exact; its time and memory grow with their square."""
 
 HEADS: dict[str, Head] = {
     head.name: head
@@ -116,17 +115,29 @@ HEADS: dict[str, Head] = {
             "knn",
             "k nearest neighbours by cosine",
             _grid("n_neighbors", 41, 21, 11, 5, 3),
-            _knn,
+            knn,
             knn_path,
+            fit_large=fit_knn,
         ),
         Head(
             "svm_rbf",
             "support vector machine with a Gaussian kernel",
             _grid("C", 0.1, 1.0, 10.0, 100.0, 1000.0),
-            _svm_rbf,
+            svm_rbf,
             svm_rbf_path,
             "decisions",
             weighs=True,
+        ),
+        Head(
+            APPROXIMATE,
+            "support vector machine with a Gaussian kernel, approximated on random training images",
+            _grid("C", 0.01, 0.05, 0.2, 1.0, 5.0),
+            svm_rbf_nystroem,
+            svm_rbf_nystroem_path,
+            "decisions",
+            inner=2,
+            weighs=True,
+            fit_large=fit_svm_rbf_nystroem,
         ),
         Head(
             "xgboost",
@@ -149,7 +160,9 @@ HEADS: dict[str, Head] = {
 
 
 def find_heads(names: Sequence[str] | None) -> list[Head]:
-    """Look heads up by name or import path (``module:Class``); all named ones for None.
+    """Look heads up by name or import path (``module:Class``).
+
+    For None all named ones, but for the approximation of another: see `for_size`.
 
     Raises
     ------
@@ -159,7 +172,7 @@ def find_heads(names: Sequence[str] | None) -> list[Head]:
         An import path that leads to no classifier.
     """
     if names is None:
-        return list(HEADS.values())
+        return [head for head in HEADS.values() if head.name != APPROXIMATE]
     return [_find(name) for name in dict.fromkeys(names)]
 
 
@@ -207,6 +220,34 @@ def weighted(heads: Sequence[Head], class_weight: str | None) -> tuple[list[Head
         else head
         for head in heads
     ], notes if said else []
+
+
+def for_size(heads: Sequence[Head], n_train: int) -> tuple[list[Head], list[str]]:
+    """Put heads that can be run in the place of those that cannot with so many images.
+
+    Parameters
+    ----------
+    n_train : int
+        Training rows of the largest fold.
+
+    Returns
+    -------
+    heads : list of Head
+    notes : list of str
+        What was approximated.
+    """
+    if n_train <= EXACT or not any(head.name == "svm_rbf" for head in heads):
+        return list(heads), []
+    fitting: dict[str, Head] = {}
+    for head in heads:
+        if head.name == "svm_rbf":
+            (head,), _ = weighted([HEADS[APPROXIMATE]], weight_of(head.grid[0]))
+        fitting.setdefault(head.name, head)
+    note = (
+        f"svm_rbf: {n_train:,} training images are more than {EXACT:,}; it is approximated on"
+        f" {GaussianLandmarks().n_landmarks:,} of them, drawn at random ({APPROXIMATE})"
+    )
+    return list(fitting.values()), [note]
 
 
 def _find(name: str) -> Head:

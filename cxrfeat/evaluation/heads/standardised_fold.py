@@ -13,12 +13,12 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 from scipy.linalg import eigh
+from threadpoolctl import threadpool_limits
 
 from cxrfeat.arrays import Matrix32, RowNumbers, Vector, Vector32
-from cxrfeat.estimators import block_factors
+from cxrfeat.estimators import BLOCK, GaussianLandmarks, block_factors, gaussian_width
+from cxrfeat.evaluation.heads.neighbours import Neighbours, by_cosine, most_alike
 
-BLOCK = 4096
-"""Rows that are scaled at a time."""
 TURNED = 8000
 """Training rows up to which fewer rows than channels are turned into their own span: the
 decomposition of 8,000 takes a core about one and a half minutes."""
@@ -91,6 +91,9 @@ class SharedFold:
         Rows of the fold.
     widths
         Dimensions of the extractors that stand side by side, if there are several.
+    candidates : ndarray of int32, shape (N, M), or None
+        Of every row of `source` the rows that may be its neighbours, see `candidates`; None to
+        look for them among all training rows.
 
     Attributes
     ----------
@@ -104,14 +107,22 @@ class SharedFold:
     """
 
     def __init__(
-        self, source: Matrix32, train: RowNumbers, test: RowNumbers, widths: Sequence[int] = ()
+        self,
+        source: Matrix32,
+        train: RowNumbers,
+        test: RowNumbers,
+        widths: Sequence[int] = (),
+        candidates: Neighbours | None = None,
     ) -> None:
         self.source = source
+        self.candidates = candidates
         self.rows: RowNumbers = np.concatenate([train, test])
         self.widths = widths
         self.n_train = len(train)
         self.train: RowNumbers = np.arange(self.n_train)
         self.test: RowNumbers = np.arange(self.n_train, len(self.rows))
+        self._landmarks: dict[int, GaussianLandmarks] = {}
+        self._featured: dict[int, SharedFold] = {}
 
     def raw(self, positions: RowNumbers) -> Matrix32:
         """Embeddings as given, shape (len(positions), D).
@@ -230,17 +241,59 @@ class SharedFold:
         np.maximum(distance, 0.0, out=distance)
         return np.exp(-gamma * distance.astype(np.float64))
 
+    def landmarks(self, seed: int) -> GaussianLandmarks:
+        """Give landmarks for the Gaussian kernel, drawn once among all training rows.
+
+        Parts of the training rows share them, as they share the scaling: a row that is held out
+        while tuning may be one, but its label has no part in it.
+        """
+        if seed not in self._landmarks:
+            drawn = GaussianLandmarks(seed=seed)
+            self._landmarks[seed] = drawn.fit(self.X[: self.n_train])
+        return self._landmarks[seed]
+
+    def featured(self, seed: int) -> SharedFold:
+        """Give the same rows as features whose inner products are about the Gaussian kernel.
+
+        They are taken as they are: scaled, they would belong to another kernel.
+        """
+        if seed not in self._featured:
+            features = self.landmarks(seed).transform(self.X)
+            self._featured[seed] = SharedFold(features, self.train, self.test)
+            self._featured[seed].X = features
+        return self._featured[seed]
+
     @cached_property
-    def cosine(self) -> Matrix32:
-        """Cosine similarity of every row with every training row, shape (n + m, n)."""
-        length = np.sqrt(self.squared_norms)
-        length[length == 0] = 1.0
-        similarity = np.divide(self.gram, length[:, None], dtype=np.float32)
-        similarity /= length[None, : self.n_train]
-        return similarity
+    def nearest(self) -> Neighbours:
+        """Training rows most like each row by cosine, best first, shape (n + m, M); -1 for none.
+
+        They are kept in place of the cosines of all pairs. A row is among its own.
+        """
+        if self.candidates is None:
+            return most_alike(self.X, self.n_train)
+        position = np.full(len(self.source), -1, np.int32)
+        position[self.rows[: self.n_train]] = self.train
+        return by_cosine(self.X, position[self.candidates[self.rows]])
 
 
-def gaussian_width(X: npt.NDArray[np.floating]) -> float:
-    """Width of the Gaussian kernel: scikit-learn's ``gamma="scale"`` on rows X of shape (n, D)."""
-    variance = float(X.var(dtype=np.float64))
-    return 1.0 / (X.shape[1] * variance) if variance > 0 else 1.0
+def candidates(X: Matrix32, widths: Sequence[int] = (), jobs: int = 1) -> Neighbours:
+    """Find for each row the rows that may be among its neighbours in any fold.
+
+    Those most like it where all rows share one scaling: each pair of rows is multiplied once for
+    all folds. No label is looked at; the folds order them by their own training rows' scaling.
+
+    Parameters
+    ----------
+    X : ndarray of float32, shape (N, D)
+    widths
+        As `SharedFold` takes them.
+    jobs : int
+        Threads; the result does not depend on it.
+
+    Returns
+    -------
+    ndarray of int32, shape (N, min(N, `neighbours.KEPT`))
+    """
+    whole = SharedFold(X, np.arange(len(X)), np.arange(0), widths)
+    with threadpool_limits(1):
+        return most_alike(whole.X, len(X), jobs)

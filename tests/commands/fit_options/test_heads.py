@@ -46,6 +46,16 @@ def test_class_weights_are_in_options_settings_model_and_notes() -> None:
     assert "no class is resampled or weighted" not in table["value"][row]
 
 
+def test_a_machine_that_is_approximated_has_another_name_and_a_note(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("cxrfeat.evaluation.heads.registry.EXACT", N // 2)
+    result = fit(made(), head=["svm_rbf", "dummy"], cv=3)
+    assert {score.head for score in result.ranking} == {"svm_rbf_nystroem", "dummy"}
+    assert [note for note in result.notes if note.startswith("svm_rbf: ") and "approx" in note]
+    assert model.load(result.run / "model.skops").head == "svm_rbf_nystroem"
+
+
 def test_extractors_can_be_used_side_by_side() -> None:
     X, y = blobs(N, 12, distance=3)
     write_file(Path("left.h5"), X[:, :4], y)
