@@ -18,7 +18,7 @@ from cxrfeat.evaluation.outcome.score_intervals import (
     score_interval,
 )
 from cxrfeat.evaluation.statistics.decision_curve import decision_curve
-from cxrfeat.evaluation.statistics.metrics import METRICS, decide
+from cxrfeat.evaluation.statistics.metrics import METRICS, Weights, decide
 from cxrfeat.evaluation.statistics.metrics.calibration_error import per_class_ece, reliability
 from cxrfeat.evaluation.statistics.metrics.curve_areas import per_class_auprc, per_class_auroc
 from cxrfeat.evaluation.statistics.metrics.decisions import (
@@ -159,7 +159,7 @@ def _decisions(
     )
     at = np.concatenate([one.probability > one.thresholds for _, one in first])
     judged = np.concatenate([where_called(found.truth[fold.test], one) for fold, one in first])
-    once = np.ones((1, len(truth)))
+    once = Weights.once(len(truth))
     return _Decisions(counts(known_truth(truth, p), called, once), counts(judged, at, once))
 
 
@@ -221,10 +221,7 @@ def _recalibration(together: Sequence[_Repeat], k: int) -> Recalibration:
 
 
 def _calibration_error(together: Sequence[_Repeat], k: int) -> float:
-    errors = [
-        per_class_ece(one.truth[:, [k]], one.p[:, [k]], np.ones((1, len(one.p))))[0, 0]
-        for one in together
-    ]
+    errors = [per_class_ece(one.truth[:, [k]], one.p[:, [k]])[0, 0] for one in together]
     return mean_of_known(np.array(errors))
 
 
@@ -251,13 +248,13 @@ def _repeats(found: OutOfFold, of_folds: Sequence[Outcome]) -> list[_Repeat]:
 
 def _per_class(
     found: OutOfFold,
-    per_class: Callable[[Matrix, Matrix, Matrix], Matrix],
+    per_class: Callable[[Matrix, Matrix], Matrix],
     of_folds: Sequence[Outcome],
 ) -> Matrix:
     """Score every class on every fold, shape (folds, K)."""
     return np.stack(
         [
-            per_class(found.truth[fold.test], outcome.probability, np.ones((1, len(fold.test))))[0]
+            per_class(found.truth[fold.test], outcome.probability)[0]
             for fold, outcome in zip(found.folds, of_folds, strict=True)
         ]
     )

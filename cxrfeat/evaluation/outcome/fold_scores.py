@@ -11,7 +11,7 @@ from cxrfeat.arrays import Matrix
 from cxrfeat.evaluation.heads.registry import FLOOR
 from cxrfeat.evaluation.outcome.out_of_fold import OutOfFold
 from cxrfeat.evaluation.outcome.score_intervals import retrained_of, score_interval
-from cxrfeat.evaluation.statistics.metrics import METRICS
+from cxrfeat.evaluation.statistics.metrics import METRICS, Weights, all_scores
 from cxrfeat.evaluation.statistics.metrics.decisions import counts
 from cxrfeat.evaluation.statistics.metrics.undefined import known_truth, mean_of_known, sd_of_known
 from cxrfeat.evaluation.study.folds import Fold
@@ -75,14 +75,10 @@ def best_of_each(ranked: Sequence[Score]) -> dict[str, Score]:
 def fold_row(found: OutOfFold, fold: Fold, outcome: Outcome) -> dict[str, Any]:
     """Score one fold in every metric, as `results.json` holds it."""
     truth = found.truth[fold.test]
-    metrics = {
-        name: metric(truth, outcome.probability, found.exclusive, outcome.cuts)
-        for name, metric in METRICS.items()
-    }
+    metrics = all_scores(truth, outcome.probability, found.exclusive, outcome.cuts)
     called = outcome.probability > outcome.thresholds
-    once = np.ones((1, len(truth)))
-    decided = where_called(truth, outcome)
-    metrics[AT_SPECIFICITY] = mean_of_known(counts(decided, called, once).sensitivity[0])
+    decided = counts(where_called(truth, outcome), called, Weights.once(len(truth)))
+    metrics[AT_SPECIFICITY] = mean_of_known(decided.sensitivity[0])
     return {
         "name": fold.name,
         "repeat": fold.repeat,

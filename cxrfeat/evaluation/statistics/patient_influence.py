@@ -20,10 +20,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
 from cxrfeat.arrays import Groups, Matrix, Vector
-from cxrfeat.evaluation.statistics.metrics import CUT, Metric
+from cxrfeat.evaluation.statistics.metrics import CUT, Metric, Predictions, Weights
+from cxrfeat.evaluation.statistics.metrics.curve_areas import Ranked
 from cxrfeat.evaluation.statistics.patient_bootstrap import CHUNK
 from cxrfeat.evaluation.study.folds import Fold
 
@@ -166,14 +166,15 @@ class TestPatients:
     ) -> Vector:
         """Contributions of blocks of patients: how the score moves when each is left out."""
         total, defined = np.zeros(self.blocks), np.zeros(self.blocks)
-        every = np.arange(self.blocks)
+        without = 1.0 - np.eye(self.blocks)
         for fold, p, above in zip(self.folds, probabilities, thresholds, strict=True):
             block = self._block[self.of(fold)]
+            predictions = Predictions(truth[fold.test], p, exclusive, above)
             step = max(1, CHUNK // max(1, len(fold.test)))
             for start in range(0, self.blocks, step):
                 rows = slice(start, start + step)
-                weights = (every[rows, None] != block).astype(np.float64)
-                value = metric.function(truth[fold.test], p, weights, exclusive, above)
+                drawn = np.ascontiguousarray(without[:, rows])
+                value = metric.formula(predictions.counted(Weights(drawn, block)))
                 known = np.isfinite(value)
                 total[rows] += np.where(known, value, 0.0)
                 defined[rows] += known
@@ -200,9 +201,7 @@ def placements(positive: npt.NDArray[np.bool_], score: Vector) -> Vector:
     ----------
     By midranks, as in Sun X, Xu W. IEEE Signal Process Lett 2014;21:1389-1393.
     """
-    over_all = stats.rankdata(score)
+    ranked = Ranked.by(positive.astype(np.float64), score)
     share = np.empty(len(score))
-    m, n = int(positive.sum()), int((~positive).sum())
-    share[positive] = (over_all[positive] - stats.rankdata(score[positive])) / n
-    share[~positive] = 1 - (over_all[~positive] - stats.rankdata(score[~positive])) / m
+    share[ranked.positives], share[ranked.negatives] = ranked.placements()
     return share

@@ -67,7 +67,7 @@ def permuted_auroc(shared: SharedFold, fold: Fold, shuffled: Matrix) -> Matrix:
     normal.flat[:: len(normal) + 1] += RIDGE * len(train)
     weights = cho_solve(cho_factor(normal, overwrite_a=True), train.T @ target)
     scores = Z[shared.test] @ weights
-    areas = per_class_auroc(columns[fold.test], scores, np.ones((1, len(fold.test))))
+    areas = per_class_auroc(columns[fold.test], scores)
     areas = areas.reshape(permutations, n_classes)
     known = np.isfinite(areas)
     return np.asarray(
