@@ -83,7 +83,7 @@ class PatientResamples:
             predictions = Predictions(truth[fold.test], p, exclusive, above)
             for start in range(0, len(self.drawn), step):
                 rows = slice(start, start + step)
-                drawn = self.drawn[rows, patients].T.astype(np.float64, order="C")
+                drawn = self.drawn[rows, patients].T.astype(np.float32, order="C")
                 value = metric.formula(predictions.counted(Weights(drawn, unit)))
                 known = np.isfinite(value)
                 total[rows] += np.where(known, value, 0.0)

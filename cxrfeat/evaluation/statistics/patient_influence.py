@@ -67,7 +67,8 @@ class TestPatients:
     def of_rarer_side(self, truth: Vector) -> int:
         """Count the tested patients with the rarer truth of a class, shape (n,)."""
         rows = np.flatnonzero(self._of_row >= 0)
-        return min(len(np.unique(self._of_row[rows[truth[rows] == side]])) for side in (0, 1))
+        of_side = (self._of_row[rows[truth[rows] == side]] for side in (0, 1))
+        return min(int(np.count_nonzero(np.bincount(of, minlength=1))) for of in of_side)
 
     def contributions(
         self,
@@ -141,16 +142,16 @@ class TestPatients:
             return defined, deviations
         area = float(np.mean([s[of].mean() for s, of in zip(shares, sides, strict=True)]))
         for side in (True, False):
-            of_side = [
-                np.bincount(row[of == side], share[of == side] - area, minlength=self.count)
-                / np.sum(of == side)
-                for row, of, share in zip(patients, sides, shares, strict=True)
-            ]
-            seen = np.unique(
-                np.concatenate([row[of == side] for row, of in zip(patients, sides, strict=True)])
-            )
-            if len(seen) > 1:
-                deviations += np.sqrt(len(seen) / (len(seen) - 1)) * np.array(of_side)
+            of_side = np.zeros((len(patients), self.count))
+            seen = np.zeros(self.count, dtype=bool)
+            for place, (row, share, of) in enumerate(zip(patients, shares, sides, strict=True)):
+                images = np.flatnonzero(of == side)
+                away = share[images] - area
+                of_side[place] = np.bincount(row[images], away, minlength=self.count) / len(images)
+                seen[row[images]] = True
+            units = int(seen.sum())
+            if units > 1:
+                deviations += np.sqrt(units / (units - 1)) * of_side
             else:
                 # One patient shows no spread; shares between 0 and 1 have no larger one than this.
                 deviations[:, seen] += np.sqrt(area * (1 - area))

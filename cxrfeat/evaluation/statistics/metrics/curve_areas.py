@@ -59,43 +59,38 @@ class Ranked:
             int(upto[-1]) if len(upto) else 0,
         )
 
-    def counted(self, weights: Weights) -> tuple[Matrix, Matrix, Matrix]:
-        """Positives and negatives at each step, negatives between them; columns are resamples.
+    def counted(self, weights: Weights) -> tuple[Matrix, Matrix]:
+        """Positives at each step, and negatives up to each segment; columns are resamples.
 
         Returns
         -------
-        positive, tied : ndarray, shape (steps, B)
-        between : ndarray, shape (steps + 1, B)
-            Below the first step, between two, and above the last.
+        positive : ndarray, shape (steps, B)
+        upto : ndarray, shape (2 * steps + 1, B)
+            Rows 2 i and 2 i + 1: negatives below step i, and with those of its own score.
         """
         negative = weights.in_segments(self.negatives, self.segment, 2 * self.steps + 1)
         positive = weights.in_segments(self.positives, self.step, self.steps)
-        return positive, negative[1::2], negative[::2]
+        return positive, np.cumsum(negative, axis=0, out=negative)
 
     def auroc(self, weights: Weights) -> Vector:
         """Area under the ROC curve, shape (B,); see `per_class_auroc`."""
-        positive, tied, between = self.counted(weights)
-        positives, negatives = positive.sum(axis=0), tied.sum(axis=0) + between.sum(axis=0)
-        below = np.cumsum(between[:-1], axis=0)
-        below += np.cumsum(tied, axis=0)
-        below -= 0.5 * tied
-        below *= positive
-        return ratio(below.sum(axis=0), positives * negatives)
+        positive, upto = self.counted(weights)
+        twice_below = upto[:-1:2] + upto[1::2]
+        won = 0.5 * np.einsum("ib,ib->b", positive, twice_below, dtype=np.float64)
+        return ratio(won, positive.sum(axis=0, dtype=np.float64) * upto[-1])
 
     def auprc(self, weights: Weights) -> Vector:
         """Average precision, shape (B,); see `per_class_auprc`."""
-        positive, tied, between = self.counted(weights)
-        positives, negatives = positive.sum(axis=0), tied.sum(axis=0) + between.sum(axis=0)
+        positive, upto = (counts.astype(np.float64, copy=False) for counts in self.counted(weights))
         # The highest score is called first.
         hits = np.cumsum(positive[::-1], axis=0)
-        called = np.cumsum(tied[::-1], axis=0)
-        called += np.cumsum(between[:0:-1], axis=0)
-        called += hits
-        hits /= np.maximum(called, 1e-300)
-        hits *= positive[::-1]
+        called = hits + (upto[-1] - upto[-3::-2])
+        precision = np.divide(hits, np.maximum(called, 1e-300), out=hits)
+        precision *= positive[::-1]
         # One after the other, so that a resample has the same bits among any number of others.
-        total = np.cumsum(hits, axis=0, out=hits)[-1] if self.steps else positives
-        return np.where(negatives > 0, ratio(total, positives), np.nan)
+        found = np.cumsum(precision, axis=0, out=precision)[-1] if self.steps else upto[0]
+        area = ratio(found, positive.sum(axis=0))
+        return np.where(upto[-1] > 0, area, np.nan)
 
     def placements(self) -> tuple[Vector, Vector]:
         """Share of the other side that each image is rightly ordered against, by side.
@@ -103,12 +98,12 @@ class Ranked:
         Ties count half; the mean over either side is the area. In the order of `positives` and
         `negatives`, of which there is at least one each.
         """
-        positive, tied, between = (counts[:, 0] for counts in self.counted(Weights.once(0)))
-        below = np.cumsum(between[:-1]) + np.cumsum(tied) - 0.5 * tied
-        upto = np.concatenate([[0.0], np.cumsum(positive)])
-        # Positives below each segment, half of those within it.
+        positive, upto = (counts[:, 0] for counts in self.counted(Weights.once(0)))
+        above = np.concatenate([[0.0], np.cumsum(positive)])
+        # Positives below each segment, and half of those within it.
         under = np.empty(2 * self.steps + 1)
-        under[::2], under[1::2] = upto, upto[1:] - 0.5 * positive
+        under[::2], under[1::2] = above, above[1:] - 0.5 * positive
+        below = 0.5 * (upto[:-1:2] + upto[1::2])
         return (
             below[self.step] / len(self.negatives),
             1 - under[self.segment] / len(self.positives),

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_array
 
-from cxrfeat.arrays import Matrix, RowNumbers
+from cxrfeat.arrays import Matrix, Matrix32, RowNumbers
 
 
 @dataclass(frozen=True)
@@ -22,14 +22,14 @@ class Weights:
     Attributes
     ----------
     drawn : ndarray, shape (U, B)
-        How often each unit counts.
+        How often each unit counts; float32 will do, which holds whole numbers up to 16 million.
     unit : ndarray of int, shape (n,)
         Of each image.
     plain : bool
         Whether every image counts once, in a single resample: there is nothing to multiply by.
     """
 
-    drawn: Matrix
+    drawn: Matrix | Matrix32
     unit: RowNumbers
     plain: bool = False
 
@@ -73,7 +73,7 @@ class Weights:
         segment: RowNumbers,
         segments: int,
         values: Matrix | None = None,
-    ) -> Matrix:
+    ) -> Matrix | Matrix32:
         """Images of each segment, or the sum of their values, shape (segments, B).
 
         Parameters
@@ -88,6 +88,6 @@ class Weights:
             sums = np.bincount(segment, values, minlength=segments)
             return sums[:, None].astype(np.float64)
         starts = np.searchsorted(segment, np.arange(segments + 1))
-        each = np.ones(len(rows)) if values is None else values
+        each = np.ones(len(rows), dtype=self.drawn.dtype) if values is None else values
         shape = (segments, len(self.drawn))
         return np.asarray(csr_array((each, self.unit[rows], starts), shape) @ self.drawn)
