@@ -31,7 +31,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.utils.extmath import randomized_svd
 
-from cxrfeat.arrays import Groups, Matrix, Matrix32
+from cxrfeat.arrays import Groups, Matrix, Matrix32, RowNumbers
 from cxrfeat.estimators import row_by_row
 from cxrfeat.evaluation.study.folds import stratified
 
@@ -41,6 +41,9 @@ FEWEST = 20
 """Training images below which there is no reference: a quantile of so few says nothing."""
 UNLIKE = 0.99
 """An image farther from the training images than this share of themselves is unlike them."""
+MOST = 20_000
+"""Training images that are looked at; of more, patients are drawn at random in each class. A
+covariance and 1,000 quantiles are known well from so many, and time and memory stay bounded."""
 KEPT = 1000
 """Training distances that are kept; of more images, evenly spaced ones among the sorted."""
 
@@ -138,6 +141,7 @@ def reference(
     Parameters
     ----------
     X : ndarray of float32, shape (n, D)
+        Of more than `MOST` images some are drawn, all that a patient has of a class or nearly so.
     classes : ndarray of int, shape (n,)
         The class of each image; all 0 where any number of labels may hold.
     groups : ndarray of str, shape (n,), or None
@@ -148,6 +152,9 @@ def reference(
     Reference or None
         None for fewer than `FEWEST` images, or patients that cannot be divided.
     """
+    if len(X) > MOST:
+        rows = _drawn(classes, groups, seed)
+        X, classes, groups = X[rows], classes[rows], None if groups is None else groups[rows]
     folds = min(FOLDS, len(X) if groups is None else len(np.unique(groups)))
     if len(X) < FEWEST or folds < 2:
         return None
@@ -159,6 +166,21 @@ def reference(
         own = own[np.linspace(0, len(own) - 1, KEPT).round().astype(np.intp)]
     whole = _fitted(X, classes, seed)
     return replace(whole, training=own)
+
+
+def _drawn(classes: npt.NDArray[np.intp], groups: Groups, seed: int) -> RowNumbers:
+    """Draw patients in each class: images in proportion, but of a rare class as many as of any."""
+    unit = np.arange(len(classes)) if groups is None else np.unique(groups, return_inverse=True)[1]
+    lot = np.random.default_rng(seed).permutation(int(unit.max()) + 1)[unit]
+    present, size = np.unique(classes, return_counts=True)
+    least = MOST // (2 * len(present))
+    share = (MOST - np.minimum(size, least).sum()) / np.maximum(size - least, 0).sum()
+    kept = np.minimum(size, least) + (share * np.maximum(size - least, 0)).astype(np.intp)
+    drawn = []
+    for k, count in zip(present, kept, strict=True):
+        rows = np.flatnonzero(classes == k)
+        drawn.append(rows[np.argsort(lot[rows], kind="stable")[:count]])
+    return np.sort(np.concatenate(drawn))
 
 
 def _divisible(classes: npt.NDArray[np.intp], folds: int) -> npt.NDArray[np.intp]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +19,7 @@ from cxrfeat.evaluation.outcome.score_intervals import (
     score_interval,
 )
 from cxrfeat.evaluation.statistics.decision_curve import decision_curve
-from cxrfeat.evaluation.statistics.metrics import METRICS, decide
+from cxrfeat.evaluation.statistics.metrics import METRICS, Weights, decide
 from cxrfeat.evaluation.statistics.metrics.calibration_error import per_class_ece, reliability
 from cxrfeat.evaluation.statistics.metrics.curve_areas import per_class_auprc, per_class_auroc
 from cxrfeat.evaluation.statistics.metrics.decisions import (
@@ -30,6 +31,7 @@ from cxrfeat.evaluation.statistics.metrics.decisions import (
 from cxrfeat.evaluation.statistics.metrics.undefined import known_truth, mean_of_known
 from cxrfeat.evaluation.statistics.recalibration import Recalibration, recalibration
 from cxrfeat.evaluation.study.folds import Fold
+from cxrfeat.evaluation.validation.side_by_side import Run, in_order
 from cxrfeat.evaluation.validation.tuning import Outcome
 from cxrfeat.results import ClassReport, HeadReport, Interval, Score
 
@@ -67,7 +69,7 @@ class _Decisions:
 
 
 def report_heads(
-    found: OutOfFold, ranked: Sequence[Score], prevalence: float | None
+    found: OutOfFold, ranked: Sequence[Score], prevalence: float | None, run: Run | None = None
 ) -> list[HeadReport]:
     """Report the best head of each extractor, class by class.
 
@@ -75,9 +77,12 @@ def report_heads(
     ----------
     prevalence : float or None
         For PPV and NPV in another population.
+    run : Run or None
+        Where they are reported on; in threads, one per core, when left out.
     """
     best = best_of_each(ranked)
-    return [_report(found, score, prevalence) for score in ranked if best[score.extractor] is score]
+    tasks = [(score, prevalence) for score in ranked if best[score.extractor] is score]
+    return in_order(run, partial(_report, found), tasks)
 
 
 def without_slope(reports: Sequence[HeadReport]) -> list[str]:
@@ -159,7 +164,7 @@ def _decisions(
     )
     at = np.concatenate([one.probability > one.thresholds for _, one in first])
     judged = np.concatenate([where_called(found.truth[fold.test], one) for fold, one in first])
-    once = np.ones((1, len(truth)))
+    once = Weights.once(len(truth))
     return _Decisions(counts(known_truth(truth, p), called, once), counts(judged, at, once))
 
 
@@ -221,10 +226,7 @@ def _recalibration(together: Sequence[_Repeat], k: int) -> Recalibration:
 
 
 def _calibration_error(together: Sequence[_Repeat], k: int) -> float:
-    errors = [
-        per_class_ece(one.truth[:, [k]], one.p[:, [k]], np.ones((1, len(one.p))))[0, 0]
-        for one in together
-    ]
+    errors = [per_class_ece(one.truth[:, [k]], one.p[:, [k]])[0, 0] for one in together]
     return mean_of_known(np.array(errors))
 
 
@@ -251,13 +253,13 @@ def _repeats(found: OutOfFold, of_folds: Sequence[Outcome]) -> list[_Repeat]:
 
 def _per_class(
     found: OutOfFold,
-    per_class: Callable[[Matrix, Matrix, Matrix], Matrix],
+    per_class: Callable[[Matrix, Matrix], Matrix],
     of_folds: Sequence[Outcome],
 ) -> Matrix:
     """Score every class on every fold, shape (folds, K)."""
     return np.stack(
         [
-            per_class(found.truth[fold.test], outcome.probability, np.ones((1, len(fold.test))))[0]
+            per_class(found.truth[fold.test], outcome.probability)[0]
             for fold, outcome in zip(found.folds, of_folds, strict=True)
         ]
     )

@@ -41,9 +41,13 @@ def patients_across_folds(folds: Sequence[Fold], patients: Groups) -> list[Findi
     """Find patients with images on both sides of a fold."""
     if patients is None:
         return []
-    crossing: set[str] = set()
+    names, number = np.unique(patients, return_inverse=True)
+    apart = np.zeros(len(names), dtype=bool)
     for fold in folds:
-        crossing |= set(patients[fold.train]) & set(patients[fold.test])
+        learned, tested = np.zeros((2, len(names)), dtype=bool)
+        learned[number[fold.train]] = tested[number[fold.test]] = True
+        apart |= learned & tested
+    crossing = names[apart].tolist()  # sorted
     if not crossing:
         return []
     return [
@@ -51,7 +55,7 @@ def patients_across_folds(folds: Sequence[Fold], patients: Groups) -> list[Findi
             PATIENTS_ACROSS,
             f"{len(crossing)} patients have images on both sides of a fold: every score is"
             " flattered; keep them together (--groups auto)",
-            {"patients": len(crossing), "examples": sorted(crossing)[:10]},
+            {"patients": len(crossing), "examples": crossing[:10]},
         )
     ]
 
@@ -115,8 +119,11 @@ def near_duplicates_across_folds(
         That this stands where labels cannot be shuffled among patients, and what it left out.
     """
     copies: dict[str, list[int]] = defaultdict(list)
-    for row in np.unique(np.concatenate([np.r_[fold.train, fold.test] for fold in folds])):
-        copies[study.sha256[row] or f"row {row}"].append(int(row))
+    used = np.zeros(len(study), dtype=bool)
+    for fold in folds:
+        used[fold.train] = used[fold.test] = True
+    for row in np.flatnonzero(used).tolist():
+        copies[study.sha256[row] or f"row {row}"].append(row)
     of_one = list(copies.values())
     first = np.array([rows[0] for rows in of_one])
     found = _near_copies(study, first, patients, seed)
@@ -179,7 +186,7 @@ def _near_copies(
     classes = study.y if study.kind == "multiclass" else np.zeros(len(study), dtype=np.intp)
     return {
         extractor.name: near_copies(
-            extractor.X[rows],
+            extractor.X if len(rows) == len(study) else extractor.X[rows],
             classes[rows],
             None if patients is None else patients[rows],
             seed=seed,

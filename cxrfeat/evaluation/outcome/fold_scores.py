@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,12 @@ from cxrfeat.arrays import Matrix
 from cxrfeat.evaluation.heads.registry import FLOOR
 from cxrfeat.evaluation.outcome.out_of_fold import OutOfFold
 from cxrfeat.evaluation.outcome.score_intervals import retrained_of, score_interval
-from cxrfeat.evaluation.statistics.metrics import METRICS
+from cxrfeat.evaluation.statistics.metrics import METRICS, Weights, all_scores
 from cxrfeat.evaluation.statistics.metrics.decisions import counts
 from cxrfeat.evaluation.statistics.metrics.undefined import known_truth, mean_of_known, sd_of_known
 from cxrfeat.evaluation.study.folds import Fold
-from cxrfeat.evaluation.validation.tuning import Outcome, gains
+from cxrfeat.evaluation.validation.side_by_side import Run, in_order
+from cxrfeat.evaluation.validation.tuning import Outcome
 from cxrfeat.results import Score
 
 AT_SPECIFICITY = "sensitivity_at_specificity"
@@ -27,31 +29,15 @@ def metric_names() -> list[str]:
     return [*METRICS, AT_SPECIFICITY]
 
 
-def rank(found: OutOfFold) -> list[Score]:
-    """Score every extractor and head fold by fold; the best mean first."""
-    scores = []
-    gained = _gains(found)
-    for (extractor, head), of_folds in found.outcomes.items():
-        rows = [
-            _fold_row(found, fold, outcome, of_heads.get(head, float("nan")))
-            for fold, outcome, of_heads in zip(
-                found.folds, of_folds, gained[extractor], strict=True
-            )
-        ]
-        table = {name: np.array([row["metrics"][name] for row in rows]) for name in metric_names()}
-        again = retrained_of(found, extractor, [head] * len(found.folds))
-        values = table[found.metric.name]
-        scores.append(
-            Score(
-                extractor=extractor,
-                head=head,
-                control=found.control(extractor),
-                mean={name: mean_of_known(values) for name, values in table.items()},
-                sd={name: sd_of_known(values) for name, values in table.items()},
-                interval=score_interval(found, found.metric, values, of_folds, again),
-                folds=rows,
-            )
-        )
+def rank(found: OutOfFold, run: Run | None = None) -> list[Score]:
+    """Score every extractor and head fold by fold; the best mean first.
+
+    Parameters
+    ----------
+    run : Run or None
+        Where they are scored; in threads, one per core, when left out.
+    """
+    scores = in_order(run, partial(_score, found), list(found.outcomes))
 
     def place(score: Score) -> tuple[float, str, str]:
         value = score.mean[found.metric.name]
@@ -59,6 +45,26 @@ def rank(found: OutOfFold) -> list[Score]:
         return first, score.extractor, score.head
 
     return sorted(scores, key=place)
+
+
+def _score(found: OutOfFold, extractor: str, head: str) -> Score:
+    of_folds = found.outcomes[extractor, head]
+    gained = [of_heads.get(head, float("nan")) for of_heads in found.gained[extractor]]
+    rows = [
+        _fold_row(found, fold, outcome, gain)
+        for fold, outcome, gain in zip(found.folds, of_folds, gained, strict=True)
+    ]
+    table = {name: np.array([row["metrics"][name] for row in rows]) for name in metric_names()}
+    again = retrained_of(found, extractor, [head] * len(found.folds))
+    return Score(
+        extractor=extractor,
+        head=head,
+        control=found.control(extractor),
+        mean={name: mean_of_known(values) for name, values in table.items()},
+        sd={name: sd_of_known(values) for name, values in table.items()},
+        interval=score_interval(found, found.metric, table[found.metric.name], of_folds, again),
+        folds=rows,
+    )
 
 
 def winner(ranked: Sequence[Score]) -> Score:
@@ -78,32 +84,11 @@ def best_of_each(ranked: Sequence[Score]) -> dict[str, Score]:
 def fold_metrics(found: OutOfFold, fold: Fold, outcome: Outcome) -> dict[str, float]:
     """Score one fold in every metric."""
     truth = found.truth[fold.test]
-    metrics = {
-        name: metric(truth, outcome.probability, found.exclusive, outcome.cuts)
-        for name, metric in METRICS.items()
-    }
+    metrics = all_scores(truth, outcome.probability, found.exclusive, outcome.cuts)
     called = outcome.probability > outcome.thresholds
-    once = np.ones((1, len(truth)))
-    decided = where_called(truth, outcome)
-    metrics[AT_SPECIFICITY] = mean_of_known(counts(decided, called, once).sensitivity[0])
+    decided = counts(where_called(truth, outcome), called, Weights.once(len(truth)))
+    metrics[AT_SPECIFICITY] = mean_of_known(decided.sensitivity[0])
     return metrics
-
-
-def _gains(found: OutOfFold) -> dict[str, list[dict[str, float]]]:
-    """Per extractor and fold, the gain of each head that learns."""
-    return {
-        extractor.name: [
-            gains(
-                {
-                    head: of_folds[number]
-                    for (name, head), of_folds in found.outcomes.items()
-                    if name == extractor.name
-                }
-            )
-            for number in range(len(found.folds))
-        ]
-        for extractor in found.study.extractors
-    }
 
 
 def _fold_row(found: OutOfFold, fold: Fold, outcome: Outcome, gain: float) -> dict[str, Any]:

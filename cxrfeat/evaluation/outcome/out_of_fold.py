@@ -16,6 +16,7 @@ from cxrfeat.evaluation.study.folds import Fold
 from cxrfeat.evaluation.study.study import Study
 from cxrfeat.evaluation.validation.cross_validation import Outcomes
 from cxrfeat.evaluation.validation.retrained import Retrained
+from cxrfeat.evaluation.validation.tuning import gains
 
 RetrainedFolds = Sequence[Retrained | None]
 
@@ -60,6 +61,23 @@ class OutOfFold:
     def truth(self) -> Matrix:
         """Ones and zeros, NaN where unknown, shape (N, K)."""
         return self.study.labels.astype(np.float64)
+
+    @cached_property
+    def gained(self) -> dict[str, list[dict[str, float]]]:
+        """Per extractor and fold, the gain of each head that learns."""
+        return {
+            extractor.name: [
+                gains(
+                    {
+                        head: of_folds[number]
+                        for (name, head), of_folds in self.outcomes.items()
+                        if name == extractor.name
+                    }
+                )
+                for number in range(len(self.folds))
+            ]
+            for extractor in self.study.extractors
+        }
 
     @cached_property
     def rarer_side(self) -> list[int]:

@@ -15,9 +15,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from cxrfeat.arrays import Matrix, RowNumbers
+from cxrfeat.evaluation.statistics.metrics import Weights
+from cxrfeat.evaluation.statistics.metrics.curve_areas import Ranked
 from cxrfeat.evaluation.statistics.patient_bootstrap import CHUNK, PatientResamples
 from cxrfeat.evaluation.study.folds import Fold
 
@@ -88,21 +89,17 @@ def _band(
     drawn = np.zeros((draws, len(GRID)))
     folds_of_plain, folds_of_drawn = np.zeros((1, 1)), np.zeros((draws, 1))
     for fold, score in zip(folds, scores, strict=True):
-        known = np.flatnonzero(np.isfinite(truth[fold.test]))
-        if not len(known):
+        ranked = Ranked.by(truth[fold.test], score)
+        known = len(ranked.positives) + len(ranked.negatives)
+        if not known:
             continue
-        order = known[np.argsort(-score[known], kind="stable")]
-        ordered = score[order]
-        # Where a threshold can lie: after the last image of each distinct score.
-        ends = np.flatnonzero(np.concatenate([ordered[1:] != ordered[:-1], [True]]))
-        positive = truth[fold.test][order] == 1
-        patient = resamples.patient[fold.test][order]
-        _add(plain, folds_of_plain, slice(None), curve, np.ones((1, len(order))), positive, ends)
-        step = max(1, CHUNK // len(order))
+        _add(plain, folds_of_plain, slice(None), curve, ranked, Weights.once(len(score)))
+        patients, unit = np.unique(resamples.patient[fold.test], return_inverse=True)
+        step = max(1, CHUNK // known)
         for start in range(0, draws, step):
             rows = slice(start, start + step)
-            weights = resamples.drawn[rows][:, patient].astype(np.float64)
-            _add(drawn, folds_of_drawn, rows, curve, weights, positive, ends)
+            weights = resamples.drawn[rows, patients].T.astype(np.float32, order="C")
+            _add(drawn, folds_of_drawn, rows, curve, ranked, Weights(weights, unit))
     if not folds_of_plain[0, 0]:
         return None
     usable = folds_of_drawn[:, 0] > 0
@@ -117,13 +114,21 @@ def _add(
     folds: Matrix,
     rows: slice,
     curve: Curve,
-    weights: Matrix,
-    positive: npt.NDArray[np.bool_],
-    ends: RowNumbers,
+    ranked: Ranked,
+    weights: Weights,
 ) -> None:
-    """Add one fold's curve to each draw that has both positives and negatives in it."""
-    hits = np.cumsum(weights * positive, axis=1)[:, ends]
-    misses = np.cumsum(weights * ~positive, axis=1)[:, ends]
+    """Add one fold's curve to each draw that has both positives and negatives in it.
+
+    A curve turns only at the scores that positives have: between two of them it is a straight line.
+    """
+    positive, upto = ranked.counted(weights)
+    upto = upto.astype(np.float64)
+    hits = np.repeat(np.concatenate([positive, np.zeros((1, len(weights)))]), 2, axis=0)[:-1]
+    hits[::2] = 0.0
+    hits = np.ascontiguousarray(np.cumsum(hits[::-1], axis=0).T)
+    # Called from each segment on, the highest first: all negatives but those below.
+    below = np.concatenate([upto[-2::-1], np.zeros((1, len(weights)))])
+    misses = np.ascontiguousarray((upto[-1] - below).T)
     defined = (hits[:, -1:] > 0) & (misses[:, -1:] > 0)
     total[rows] += np.where(defined, curve(hits, misses), 0.0)
     folds[rows] += defined

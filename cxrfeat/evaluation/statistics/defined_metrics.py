@@ -8,7 +8,7 @@ import numpy as np
 
 from cxrfeat.arrays import RowNumbers
 from cxrfeat.errors import InputError
-from cxrfeat.evaluation.statistics.metrics import METRICS, Metric
+from cxrfeat.evaluation.statistics.metrics import Metric, all_scores
 from cxrfeat.evaluation.study.folds import Fold
 from cxrfeat.evaluation.study.study import Study
 
@@ -33,9 +33,9 @@ def check_defined(study: Study, folds: Sequence[Fold], primary: Metric) -> list[
     undefined: dict[str, list[str]] = {}
     for fold in folds:
         truth = study.labels[fold.test].astype(np.float64)
-        for name, metric in METRICS.items():
-            # Whether a score exists is for the truth to decide, so any prediction will do.
-            if np.isnan(metric(truth, np.full(truth.shape, 0.75), exclusive)):
+        # Whether a score exists is for the truth to decide, so any prediction will do.
+        for name, score in all_scores(truth, np.full(truth.shape, 0.75), exclusive).items():
+            if np.isnan(score):
                 undefined.setdefault(name, []).append(fold.name)
     nowhere = [name for name, where in undefined.items() if len(where) == len(folds)]
     if primary.name in nowhere:

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from cxrfeat.arrays import Groups, Matrix
-from cxrfeat.evaluation.statistics.metrics import CUT, Metric
+from cxrfeat.evaluation.statistics.metrics import CUT, Metric, Predictions, Weights
 from cxrfeat.evaluation.study.folds import Fold
 
 RESAMPLES = 2000
@@ -79,11 +79,12 @@ class PatientResamples:
         calling: Sequence[Matrix | float] = thresholds or [CUT] * len(folds)
         for fold, p, above in zip(folds, probabilities, calling, strict=True):
             step = max(1, CHUNK // max(1, len(fold.test)))
-            patient = self.patient[fold.test]
+            patients, unit = np.unique(self.patient[fold.test], return_inverse=True)
+            predictions = Predictions(truth[fold.test], p, exclusive, above)
             for start in range(0, len(self.drawn), step):
                 rows = slice(start, start + step)
-                weights = self.drawn[rows][:, patient].astype(np.float64)
-                value = metric.function(truth[fold.test], p, weights, exclusive, above)
+                drawn = self.drawn[rows, patients].T.astype(np.float32, order="C")
+                value = metric.formula(predictions.counted(Weights(drawn, unit)))
                 known = np.isfinite(value)
                 total[rows] += np.where(known, value, 0.0)
                 defined[rows] += known

@@ -20,10 +20,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
 from cxrfeat.arrays import Groups, Matrix, Vector
-from cxrfeat.evaluation.statistics.metrics import CUT, Metric
+from cxrfeat.evaluation.statistics.metrics import CUT, Metric, Predictions, Weights
+from cxrfeat.evaluation.statistics.metrics.curve_areas import Ranked
 from cxrfeat.evaluation.statistics.patient_bootstrap import CHUNK
 from cxrfeat.evaluation.study.folds import Fold
 
@@ -67,7 +67,8 @@ class TestPatients:
     def of_rarer_side(self, truth: Vector) -> int:
         """Count the tested patients with the rarer truth of a class, shape (n,)."""
         rows = np.flatnonzero(self._of_row >= 0)
-        return min(len(np.unique(self._of_row[rows[truth[rows] == side]])) for side in (0, 1))
+        of_side = (self._of_row[rows[truth[rows] == side]] for side in (0, 1))
+        return min(int(np.count_nonzero(np.bincount(of, minlength=1))) for of in of_side)
 
     def contributions(
         self,
@@ -141,16 +142,16 @@ class TestPatients:
             return defined, deviations
         area = float(np.mean([s[of].mean() for s, of in zip(shares, sides, strict=True)]))
         for side in (True, False):
-            of_side = [
-                np.bincount(row[of == side], share[of == side] - area, minlength=self.count)
-                / np.sum(of == side)
-                for row, of, share in zip(patients, sides, shares, strict=True)
-            ]
-            seen = np.unique(
-                np.concatenate([row[of == side] for row, of in zip(patients, sides, strict=True)])
-            )
-            if len(seen) > 1:
-                deviations += np.sqrt(len(seen) / (len(seen) - 1)) * np.array(of_side)
+            of_side = np.zeros((len(patients), self.count))
+            seen = np.zeros(self.count, dtype=bool)
+            for place, (row, share, of) in enumerate(zip(patients, shares, sides, strict=True)):
+                images = np.flatnonzero(of == side)
+                away = share[images] - area
+                of_side[place] = np.bincount(row[images], away, minlength=self.count) / len(images)
+                seen[row[images]] = True
+            units = int(seen.sum())
+            if units > 1:
+                deviations += np.sqrt(units / (units - 1)) * of_side
             else:
                 # One patient shows no spread; shares between 0 and 1 have no larger one than this.
                 deviations[:, seen] += np.sqrt(area * (1 - area))
@@ -166,14 +167,15 @@ class TestPatients:
     ) -> Vector:
         """Contributions of blocks of patients: how the score moves when each is left out."""
         total, defined = np.zeros(self.blocks), np.zeros(self.blocks)
-        every = np.arange(self.blocks)
+        without = 1.0 - np.eye(self.blocks)
         for fold, p, above in zip(self.folds, probabilities, thresholds, strict=True):
             block = self._block[self.of(fold)]
+            predictions = Predictions(truth[fold.test], p, exclusive, above)
             step = max(1, CHUNK // max(1, len(fold.test)))
             for start in range(0, self.blocks, step):
                 rows = slice(start, start + step)
-                weights = (every[rows, None] != block).astype(np.float64)
-                value = metric.function(truth[fold.test], p, weights, exclusive, above)
+                drawn = np.ascontiguousarray(without[:, rows])
+                value = metric.formula(predictions.counted(Weights(drawn, block)))
                 known = np.isfinite(value)
                 total[rows] += np.where(known, value, 0.0)
                 defined[rows] += known
@@ -200,9 +202,7 @@ def placements(positive: npt.NDArray[np.bool_], score: Vector) -> Vector:
     ----------
     By midranks, as in Sun X, Xu W. IEEE Signal Process Lett 2014;21:1389-1393.
     """
-    over_all = stats.rankdata(score)
+    ranked = Ranked.by(positive.astype(np.float64), score)
     share = np.empty(len(score))
-    m, n = int(positive.sum()), int((~positive).sum())
-    share[positive] = (over_all[positive] - stats.rankdata(score[positive])) / n
-    share[~positive] = 1 - (over_all[~positive] - stats.rankdata(score[~positive])) / m
+    share[ranked.positives], share[ranked.negatives] = ranked.placements()
     return share

@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 
-from cxrfeat.arrays import Groups, Matrix
+from cxrfeat.arrays import Groups, Matrix, Matrix32
 from cxrfeat.evaluation.heads.standardised_fold import SharedFold
 from cxrfeat.evaluation.study.folds import Fold
 from cxrfeat.evaluation.study.study import Extractor
@@ -76,7 +76,7 @@ class Common:
     groups: Groups
     folds: Sequence[Fold]
     plan: Plan
-    shuffled: Matrix | None = None
+    shuffled: Matrix32 | None = None
 
 
 @dataclass(frozen=True)

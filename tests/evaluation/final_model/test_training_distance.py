@@ -92,3 +92,23 @@ def test_it_comes_back_from_plain_numbers_and_wrong_shapes_are_refused(learned: 
         Reference.from_plain(plain | {"scale": plain["scale"][:5]}, D)
     with pytest.raises(ValueError, match="other shapes"):
         Reference.from_plain(plain, D + 1)
+
+
+def test_of_very_many_training_images_some_are_drawn_and_a_rare_class_stays_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("cxrfeat.evaluation.final_model.training_distance.MOST", 400)
+    X, y = drawn(3000, 0)
+    kept = (y != 2) | (np.arange(3000) < 60)  # 20 images of the third class
+    patients = (np.arange(3000) // 6).astype(str)
+    found = reference(X[kept], y[kept], patients[kept], 0)
+    again = reference(X[kept], y[kept], patients[kept], 0)
+    assert found is not None
+    assert again is not None
+    assert 390 <= len(found.training) <= 400
+    assert len(found.centres) == 3
+    np.testing.assert_array_equal(found.training, again.training)
+    X, y = drawn(600, 1)
+    quantile = found.quantile(found.distance(X))
+    assert np.mean(quantile[y != 2]) == pytest.approx(0.5, abs=0.1)
+    assert found.unlike(found.distance(X[y == 2])).mean() < 0.1

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
-from cxrfeat.evaluation.statistics.curve_bands import GRID, precision_recall_band, roc_band
+from cxrfeat.evaluation.statistics.curve_bands import GRID, Band, precision_recall_band, roc_band
 from cxrfeat.evaluation.statistics.patient_bootstrap import PatientResamples
 from cxrfeat.evaluation.study.folds import Fold
 
@@ -97,3 +99,27 @@ def test_unknown_labels_are_left_out_and_a_class_without_images_has_no_curve() -
     assert np.isfinite(band.y).all()
     assert roc_band(np.zeros(300), folds, scores, resamples) is None
     assert roc_band(np.full(300, np.nan), folds, scores, resamples) is None
+
+
+def whole(n: int) -> list[Fold]:
+    return [Fold("test", 0, np.arange(0), np.arange(n))]
+
+
+@pytest.mark.parametrize("band_of", [roc_band, precision_recall_band])
+@pytest.mark.parametrize("seed", range(5))
+def test_a_drawn_curve_is_that_of_the_drawn_patients_images(
+    band_of: Callable[..., Band | None], seed: int
+) -> None:
+    random = np.random.default_rng(seed)
+    truth = np.where(random.random(120) < 0.1, np.nan, random.random(120) < 0.3)
+    score = np.round(random.random(120) + 0.3 * np.nan_to_num(truth), 1 + seed % 3)
+    patients = np.array([f"p{number}" for number in np.arange(120) // 3])
+    resamples = PatientResamples(120, patients, resamples=1, seed=seed)
+    found = band_of(truth, whole(120), [score], resamples)
+    rows = np.repeat(np.arange(120), resamples.drawn[0, resamples.patient])
+    repeated = PatientResamples(len(rows), None, resamples=1)
+    expected = band_of(truth[rows], whole(len(rows)), [score[rows]], repeated)
+    assert found is not None
+    assert expected is not None
+    np.testing.assert_allclose(found.low, expected.y, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(found.high, expected.y, rtol=0, atol=1e-12)

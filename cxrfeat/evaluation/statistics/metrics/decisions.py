@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from cxrfeat.arrays import Matrix
 from cxrfeat.evaluation.statistics.metrics.undefined import ratio
+from cxrfeat.evaluation.statistics.metrics.weights import Weights
 
 Decisions = npt.NDArray[np.bool_]
 
@@ -63,7 +64,7 @@ def at_prevalence(sensitivity: float, specificity: float, prevalence: float) -> 
     return ppv, npv
 
 
-def decide(p: Matrix, exclusive: bool, thresholds: Matrix | float = CUT) -> npt.NDArray[np.bool_]:
+def decide(p: Matrix, exclusive: bool, thresholds: Matrix | float = CUT) -> Decisions:
     """Call the most probable class, or every label above its threshold, shape (n, K).
 
     Everything that is called anywhere is called here: in scores, reports and predictions.
@@ -79,20 +80,16 @@ def decide(p: Matrix, exclusive: bool, thresholds: Matrix | float = CUT) -> npt.
     return np.asarray(p > thresholds)
 
 
-def counts(truth: Matrix, called: npt.NDArray[np.bool_], weights: Matrix) -> Counts:
+def counts(truth: Matrix, called: Decisions, weights: Weights) -> Counts:
     """Count decisions of shape (n, K) against the truth."""
     positive, negative = truth == 1, truth == 0
-    return Counts(
-        *(
-            weights @ (of & decision).astype(float)
-            for of, decision in (
-                (positive, called),
-                (negative, called),
-                (positive, ~called),
-                (negative, ~called),
-            )
-        )
+    of_calls, of_all = (
+        weights.sums(np.concatenate(both, axis=1))
+        for both in ((positive & called, negative & called), (positive, negative))
     )
+    tp, fp = np.hsplit(of_calls, 2)
+    positives, negatives = np.hsplit(of_all, 2)
+    return Counts(tp, fp, positives - tp, negatives - fp)
 
 
 def confusion(truth: Matrix, p: Matrix) -> npt.NDArray[np.intp]:

@@ -5,7 +5,7 @@ Every metric takes
 - ``truth``, shape (n, K): 1 or 0 per class or label, NaN where unknown;
 - ``p``, shape (n, K): probabilities (for some, decision scores will do), NaN where there is none,
   e.g. of a label that a fold could not learn: such an image counts as one of unknown truth;
-- ``weights``, shape (B, n): how often each image counts in each of B resamples;
+- ``weights``, shape (B, n), or `Weights`: how often each image counts in each of B resamples;
 - ``exclusive``: whether exactly one class holds per image (multi-class) or any number do
   (multi-label: every label is then scored by itself, on the images where it is known),
 - ``thresholds``, shape (K,) or one number: the probability above which each label is called, for
@@ -19,19 +19,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from cxrfeat.arrays import Matrix
+from cxrfeat.arrays import Matrix, Vector
 from cxrfeat.errors import InputError, UnknownNameError
-from cxrfeat.evaluation.statistics.metrics.calibration_error import per_class_ece
-from cxrfeat.evaluation.statistics.metrics.curve_areas import per_class_auprc, per_class_auroc
-from cxrfeat.evaluation.statistics.metrics.decisions import CUT, Decisions, counts, decide
-from cxrfeat.evaluation.statistics.metrics.undefined import known_truth, mean_of_defined, ratio
+from cxrfeat.evaluation.statistics.metrics.calibration_error import class_ece
+from cxrfeat.evaluation.statistics.metrics.decisions import CUT
+from cxrfeat.evaluation.statistics.metrics.predictions import Counted, Predictions
+from cxrfeat.evaluation.statistics.metrics.undefined import mean_of_defined, ratio
+from cxrfeat.evaluation.statistics.metrics.weights import Weights
 
-Formula = Callable[[Matrix, Any, Matrix, bool], Matrix]
-"""Of truth, probabilities or decisions, weights and whether classes exclude each other."""
+Formula = Callable[[Counted], Matrix]
+"""Of predictions that count differently often; what several need is computed once."""
 
 SMALLEST = 1e-15
 """Probabilities are kept this far from 0 and 1 in the log-loss, as scikit-learn does in float64."""
@@ -46,7 +46,6 @@ class Metric:
     name, title : str
         In files, and for people.
     formula : callable
-        Of decisions for a metric that decides, else of probabilities.
     larger_is_better : bool
     needs_probabilities : bool
         Whether decision scores will not do.
@@ -68,122 +67,110 @@ class Metric:
         self,
         truth: Matrix,
         p: Matrix,
-        weights: Matrix,
+        weights: Matrix | Weights,
         exclusive: bool,
         thresholds: Matrix | float = CUT,
     ) -> Matrix:
-        """Score many resamples at once, shape (B,); see above.
-
-        What was not predicted is left out: rows of multi-class, single labels of multi-label.
-        """
-        known = np.isfinite(p)
-        if exclusive and not known.all():
-            rows = known.all(axis=1)
-            truth, p, weights = truth[rows], p[rows], weights[:, rows]
-        elif not known.all():
-            truth, p = known_truth(truth, p), np.nan_to_num(p)
-        seen = decide(p, exclusive, thresholds) if self.decides else p
-        return self.formula(truth, seen, weights, exclusive)
+        """Score many resamples at once, shape (B,); see above."""
+        counted = weights if isinstance(weights, Weights) else Weights.of_images(weights)
+        return self.formula(Predictions(truth, p, exclusive, thresholds).counted(counted))
 
     def __call__(
         self, truth: Matrix, p: Matrix, exclusive: bool, thresholds: Matrix | float = CUT
     ) -> float:
         """Score one set of predictions, every image once."""
-        return float(self.function(truth, p, np.ones((1, len(p))), exclusive, thresholds)[0])
+        return float(self.function(truth, p, Weights.once(len(p)), exclusive, thresholds)[0])
 
 
-def _auroc(truth: Matrix, p: Matrix, weights: Matrix, exclusive: bool) -> Matrix:
-    return mean_of_defined(per_class_auroc(truth, p, weights))
+def _auroc(found: Counted) -> Matrix:
+    return mean_of_defined(found.class_auroc)
 
 
-def _auprc(truth: Matrix, p: Matrix, weights: Matrix, exclusive: bool) -> Matrix:
-    return mean_of_defined(per_class_auprc(truth, p, weights))
+def _auprc(found: Counted) -> Matrix:
+    return mean_of_defined(found.class_auprc)
 
 
-def _balanced_accuracy(
-    truth: Matrix, called: Decisions, weights: Matrix, exclusive: bool
-) -> Matrix:
-    found = counts(truth, called, weights)
-    if exclusive:
-        return mean_of_defined(found.sensitivity)
-    return mean_of_defined((found.sensitivity + found.specificity) / 2)
+def _balanced_accuracy(found: Counted) -> Matrix:
+    if found.of.exclusive:
+        return mean_of_defined(found.counts.sensitivity)
+    return mean_of_defined((found.counts.sensitivity + found.counts.specificity) / 2)
 
 
-def _accuracy(truth: Matrix, called: Decisions, weights: Matrix, exclusive: bool) -> Matrix:
-    found = counts(truth, called, weights)
-    if exclusive:
-        return ratio(found.tp.sum(axis=1), weights.sum(axis=1))
-    return mean_of_defined(ratio(found.tp + found.tn, found.tp + found.tn + found.fp + found.fn))
+def _accuracy(found: Counted) -> Matrix:
+    of = found.counts
+    if found.of.exclusive:
+        return ratio(of.tp.sum(axis=1), found.weights.total)
+    return mean_of_defined(ratio(of.tp + of.tn, of.tp + of.tn + of.fp + of.fn))
 
 
-def _f1(truth: Matrix, called: Decisions, weights: Matrix, exclusive: bool) -> Matrix:
-    return mean_of_defined(counts(truth, called, weights).f1)
+def _f1(found: Counted) -> Matrix:
+    return mean_of_defined(found.counts.f1)
 
 
-def _sensitivity(truth: Matrix, called: Decisions, weights: Matrix, exclusive: bool) -> Matrix:
-    return mean_of_defined(counts(truth, called, weights).sensitivity)
+def _sensitivity(found: Counted) -> Matrix:
+    return mean_of_defined(found.counts.sensitivity)
 
 
-def _specificity(truth: Matrix, called: Decisions, weights: Matrix, exclusive: bool) -> Matrix:
-    return mean_of_defined(counts(truth, called, weights).specificity)
+def _specificity(found: Counted) -> Matrix:
+    return mean_of_defined(found.counts.specificity)
 
 
-def _ppv(truth: Matrix, called: Decisions, weights: Matrix, exclusive: bool) -> Matrix:
-    return mean_of_defined(counts(truth, called, weights).ppv)
+def _ppv(found: Counted) -> Matrix:
+    return mean_of_defined(found.counts.ppv)
 
 
-def _npv(truth: Matrix, called: Decisions, weights: Matrix, exclusive: bool) -> Matrix:
-    return mean_of_defined(counts(truth, called, weights).npv)
+def _npv(found: Counted) -> Matrix:
+    return mean_of_defined(found.counts.npv)
 
 
-def _mcc(truth: Matrix, called: Decisions, weights: Matrix, exclusive: bool) -> Matrix:
+def _mcc(found: Counted) -> Matrix:
     """Matthews' correlation; for several classes Gorodkin's R_K (Comput Biol Chem 2004)."""
-    found = counts(truth, called, weights)
-    if exclusive:
-        total = weights.sum(axis=1)
-        right = found.tp.sum(axis=1)
-        true, said = found.tp + found.fn, found.tp + found.fp
+    of = found.counts
+    if found.of.exclusive:
+        total = found.weights.total
+        right = of.tp.sum(axis=1)
+        true, said = of.tp + of.fn, of.tp + of.fp
         above = right * total - np.sum(true * said, axis=1)
         below = (total**2 - np.sum(true**2, axis=1)) * (total**2 - np.sum(said**2, axis=1))
         value = np.where(below > 0, above / np.sqrt(np.maximum(below, 1e-300)), 0.0)
         return np.where(total > 0, value, np.nan)
-    above = found.tp * found.tn - found.fp * found.fn
-    below = (
-        (found.tp + found.fp)
-        * (found.tp + found.fn)
-        * (found.tn + found.fp)
-        * (found.tn + found.fn)
-    )
+    above = of.tp * of.tn - of.fp * of.fn
+    below = (of.tp + of.fp) * (of.tp + of.fn) * (of.tn + of.fp) * (of.tn + of.fn)
     each = np.where(below > 0, above / np.sqrt(np.maximum(below, 1e-300)), 0.0)
-    present = (found.tp + found.fn > 0) & (found.tn + found.fp > 0)
+    present = (of.tp + of.fn > 0) & (of.tn + of.fp > 0)
     return mean_of_defined(np.where(present, each, np.nan))
 
 
-def _log_loss(truth: Matrix, p: Matrix, weights: Matrix, exclusive: bool) -> Matrix:
-    if exclusive:
+def _log_loss(found: Counted) -> Matrix:
+    truth, p = found.of.truth, found.of.p
+    if found.of.exclusive:
         of_truth = np.clip(np.sum(truth * p, axis=1), SMALLEST, 1.0)
-        return ratio(weights @ -np.log(of_truth), weights.sum(axis=1))
+        return _mean_of_images(-np.log(of_truth), found.weights)
     q = np.clip(p, SMALLEST, 1 - SMALLEST)
-    return mean_of_defined(
-        _weighted(truth, -(truth * np.log(q) + (1 - truth) * np.log(1 - q)), weights)
-    )
+    return _mean_of_labels(-(truth * np.log(q) + (1 - truth) * np.log(1 - q)), found)
 
 
-def _brier(truth: Matrix, p: Matrix, weights: Matrix, exclusive: bool) -> Matrix:
+def _brier(found: Counted) -> Matrix:
     """Brier's score: squared error summed over the classes, or per label (Mon Weather Rev 1950)."""
-    if exclusive:
-        return ratio(weights @ np.sum((truth - p) ** 2, axis=1), weights.sum(axis=1))
-    return mean_of_defined(_weighted(truth, (truth - p) ** 2, weights))
+    truth, p = found.of.truth, found.of.p
+    if found.of.exclusive:
+        return _mean_of_images(np.sum((truth - p) ** 2, axis=1), found.weights)
+    return _mean_of_labels((truth - p) ** 2, found)
 
 
-def _ece(truth: Matrix, p: Matrix, weights: Matrix, exclusive: bool) -> Matrix:
-    return mean_of_defined(per_class_ece(truth, p, weights))
+def _ece(found: Counted) -> Matrix:
+    return mean_of_defined(class_ece(found.of.truth, found.of.p, found.weights))
 
 
-def _weighted(truth: Matrix, loss: Matrix, weights: Matrix) -> Matrix:
-    """Mean loss of each label over the images where it is known, shape (B, K)."""
-    known = np.isfinite(truth)
-    return ratio(weights @ np.where(known, loss, 0.0), weights @ known.astype(float))
+def _mean_of_images(loss: Vector, weights: Weights) -> Matrix:
+    return ratio(weights.sums(loss[:, None])[:, 0], weights.total)
+
+
+def _mean_of_labels(loss: Matrix, found: Counted) -> Matrix:
+    """Mean over the labels of each label's mean loss over the images where it is known."""
+    known = np.isfinite(found.of.truth)
+    sums = found.weights.sums(np.where(known, loss, 0.0))
+    return mean_of_defined(ratio(sums, found.weights.sums(known)))
 
 
 METRICS: dict[str, Metric] = {
@@ -204,6 +191,14 @@ METRICS: dict[str, Metric] = {
         Metric("ece", "ECE", _ece, False, True, descriptive=True),
     )
 }
+
+
+def all_scores(
+    truth: Matrix, p: Matrix, exclusive: bool, thresholds: Matrix | float = CUT
+) -> dict[str, float]:
+    """Score one set of predictions by every metric: sorted, decided and counted once for all."""
+    found = Predictions(truth, p, exclusive, thresholds).counted(Weights.once(len(p)))
+    return {name: float(entry.formula(found)[0]) for name, entry in METRICS.items()}
 
 
 def metric(name: str) -> Metric:
