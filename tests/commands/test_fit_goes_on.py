@@ -19,7 +19,8 @@ import numpy as np
 import pytest
 
 from cxrfeat.commands.fit import fit as fit_with_page
-from cxrfeat.evaluation.validation.cross_validation import ToDo
+from cxrfeat.evaluation.study.study import Extractor
+from cxrfeat.evaluation.validation.cross_validation import ToDo, cross_validate
 from tests.evaluation.made import blobs, write_file
 
 fit = partial(fit_with_page, report=False)
@@ -246,3 +247,32 @@ def test_later_repeats_take_the_first(folder: Path) -> None:
     told("e")
     said, computed = told("e", repeats=2)
     assert (said.kept, computed) == ({"runs/fit-001": PIECES}, PIECES)
+
+
+def test_mapped_embeddings_give_the_same_and_are_gone_afterwards(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    embeddings(Path("e"), "first", "second")
+    embeddings(Path("outside"), "first", "second")
+    options: dict[str, Any] = {
+        "test": "outside", "combine": ["first+second"], "groups": "none", "head": ["lda"],
+    }  # fmt: skip
+    _, computed = told("e", **options)
+    kinds = set()
+
+    def watched(extractors: Sequence[Extractor], *arguments: Any, **named: Any) -> Any:
+        kinds.update(type(one.X) for one in extractors)
+        return cross_validate(extractors, *arguments, **named)
+
+    monkeypatch.setattr("cxrfeat.commands.fit.cross_validate", watched)
+    monkeypatch.setattr("cxrfeat.comparison.loaded_study.usable_memory", lambda: 1000)
+    said, again = told("e", **options)
+    assert kinds == {np.memmap}
+    # What is mapped has the same digest, and what is computed on it the same bits.
+    assert (sum(said.kept.values()), again) == (computed, 0)
+    told("e", **options, fresh=True)
+    assert [path.name for path in sorted(Path("runs").iterdir())] == [
+        "fit-001", "fit-002", "fit-003",
+    ]  # fmt: skip
+    first, _, third = (outcome(path) for path in sorted(Path("runs").iterdir()))
+    assert first[1:] == third[1:]
