@@ -129,10 +129,11 @@ def _head(head: Head) -> dict[str, Any]:
         "grid": [dict(setting) for setting in head.grid],
         "gives": head.gives,
         "inner": head.inner,
+        # Functions by their names, a classifier from elsewhere with all its parameters.
+        "path": hashlib.sha256(pickle.dumps(head.path)).hexdigest(),
     }
     module, _, elsewhere = head.name.partition(":")
     if elsewhere:
-        said["classifier"] = hashlib.sha256(pickle.dumps(head.path)).hexdigest()
         source = getattr(sys.modules.get(module), "__file__", None)
         said["source"] = _digest_of_files([Path(source)]) if source else None
     return said
