@@ -8,6 +8,7 @@ folds named by --plain-folds of one extractor per dimension, and its time is mul
 
     python benchmarks/fit.py                   # about a quarter of an hour on 2 cores
     python benchmarks/fit.py --images 1000     # a minute
+    python benchmarks/fit.py --large heads     # the size of collections: see `fit_large.py`
 
 Processor seconds are given beside wall seconds, because they do not depend on what else runs.
 """
@@ -22,6 +23,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from fit_large import PARTS, large
 from joblib import parallel_config
 from sklearn.model_selection import GridSearchCV
 from threadpoolctl import threadpool_limits
@@ -120,11 +122,19 @@ def _raw(head: Head, X: np.ndarray, y: np.ndarray, fold: Fold, setting: dict[str
 def main() -> None:
     """Run both sides and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--images", type=int, default=6432)
-    parser.add_argument("--dimensions", type=int, nargs="+", default=[512, 512, 2048])
+    parser.add_argument("--images", type=int)
+    parser.add_argument("--dimensions", type=int, nargs="+")
     parser.add_argument("--plain-folds", type=int, default=1)
-    parser.add_argument("--head", nargs="+", default=list(PARAMETER))
+    parser.add_argument("--head", nargs="+")
+    parser.add_argument("--large", choices=PARTS)
+    parser.add_argument("--folder", help="where --large puts its files; some GB for 'full'")
     options = parser.parse_args()
+    if options.large:
+        large(options)
+        return
+    options.images = options.images or 6432
+    options.dimensions = options.dimensions or [512, 512, 2048]
+    options.head = options.head or list(PARAMETER)
     warnings.simplefilter("ignore")  # convergence of liblinear is not what is measured
 
     extractors, y = [], np.zeros(0, int)

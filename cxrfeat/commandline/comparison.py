@@ -103,8 +103,11 @@ def fit(
     ] = False,
     seed: options.Seed = defaults.SEED,
     jobs: Annotated[
-        int | None, panels.running(help="Folds worked on at a time.  [default: one per core]")
+        int | None, panels.running(help="Tasks worked on at a time.  [default: one per core]")
     ] = None,
+    fresh: Annotated[
+        bool, panels.running("--fresh", help="Compute everything anew, whatever runs have kept.")
+    ] = False,
     json: options.Json = False,
 ) -> None:
     """Compare extractors by cross-validating classifiers on their embeddings.
@@ -139,9 +142,11 @@ def fit(
             learning_curve=learning_curve,
             seed=seed,
             jobs=jobs,
+            fresh=fresh,
             report=report,
             images=images,
             progress=progress,
+            planned=lambda work: say(display.to_do(work)),
             warn=say,
         )
     show(result.as_json() if json else result, json, partial(display.comparison, full=full))

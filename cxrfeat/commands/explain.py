@@ -118,7 +118,7 @@ def explain(
         write_evidence(run.partial, result)
         run.finish()
     except BaseException:
-        run.discard()
+        run.leave()
         raise
     return result
 

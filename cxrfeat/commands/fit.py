@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from cxrfeat import defaults, model, store
-from cxrfeat.comparison.loaded_study import load_study
+from cxrfeat.comparison.loaded_study import load_study, need_mapping
 from cxrfeat.comparison.saved_winner import SavedWinner, save_winner
 from cxrfeat.errors import InputError, UnknownNameError
 from cxrfeat.evaluation.heads.registry import find_heads, for_size, weighted
@@ -23,10 +23,12 @@ from cxrfeat.evaluation.study.design import REFITS, Asked, plan_comparison
 from cxrfeat.evaluation.study.enlarging import combined, with_outside
 from cxrfeat.evaluation.study.study import Study
 from cxrfeat.evaluation.validation.calibration import find_method
-from cxrfeat.evaluation.validation.cross_validation import FoldDone, cross_validate
+from cxrfeat.evaluation.validation.cost import share_out
+from cxrfeat.evaluation.validation.cross_validation import FoldDone, ToDo, cross_validate
 from cxrfeat.evaluation.validation.side_by_side import in_threads
 from cxrfeat.evaluation.validation.tuning import Plan
 from cxrfeat.paths import PathLike, several
+from cxrfeat.reporting.kept_pieces import KeptPieces
 from cxrfeat.reporting.run_files import MODEL, as_written, files_of, with_page, write_run
 from cxrfeat.reporting.run_folder import RunFolder, new_run
 from cxrfeat.reporting.used_files import used_files
@@ -58,12 +60,18 @@ def fit(
     learning_curve: bool = False,
     seed: int = defaults.SEED,
     jobs: int | None = None,
+    fresh: bool = False,
     report: bool = defaults.REPORT,
     images: PathLike | Sequence[PathLike] | None = None,
     progress: Callable[[FoldDone], None] | None = None,
+    planned: Callable[[ToDo], None] | None = None,
     warn: Callable[[str], None] | None = None,
 ) -> FitResult:
     """Compare extractors by cross-validating heads on their embeddings.
+
+    What each head finds on each fold of each extractor is kept as it ends. After a kill, an error
+    or an interruption the same call goes on from there, and a run with another head or extractor
+    takes the rest from the runs beside it; the results are the same to the last bit.
 
     Parameters
     ----------
@@ -73,7 +81,8 @@ def fit(
         Names of heads, or scikit-learn classifiers as ``module:Class``; all named ones when left
         out.
     out
-        Folder for the results; the next free ``runs/fit-001`` when left out.
+        Folder for the results; the next free ``runs/fit-001`` when left out, or the first there
+        that was asked for the same and has not ended.
     cv, repeats
         Folds, and how often they are drawn anew.
     split
@@ -122,13 +131,19 @@ def fit(
     seed
         Of folds, heads, resamples and permutations.
     jobs
-        Folds worked on at a time; one per core when left out.
+        Tasks worked on at a time, each with its share of the cores; one per core when left out.
+        Fewer where the memory does not allow as many.
+    fresh
+        Compute everything anew, whatever was kept.
     report
         Also write ``report.html`` and the figures, as `cxrfeat.report` does.
     images
         Folders of the radiographs, for the thumbnails of the page; looked for when left out.
     progress
-        Called with a `FoldDone` after each fold of each extractor.
+        Called with a `FoldDone` after each task: a fold of an extractor, by all heads or by one.
+    planned
+        Called with a `ToDo` before the work: how much it is, what is there already, and how much
+        time and memory the rest will take.
     warn
         Called before the work with each sentence that may be a reason not to begin it; these are
         among the notes of the result, too.
@@ -141,8 +156,10 @@ def fit(
     ------
     InputError
         Unknown head or metric, no labels, images that do not overlap, too few images of a class
-        or patients for the folds, patients on both sides of given folds, or test images on which
-        the metric is not defined.
+        or patients for the folds, patients on both sides of given folds, test images on which
+        the metric is not defined, or more work than the memory allows.
+    LockedError
+        Another process writes the same run.
     FileFormatError
         An embedding file or splits file that is not ours.
     SpecMismatchError
@@ -171,23 +188,29 @@ def fit(
     rule = calling.rule(threshold)
     if refit not in REFITS:
         raise UnknownNameError("way to refit", refit, REFITS, "(--refit)")
-    study, outside_from = _load(embeddings, test, combine, include_gone)
     asked = Asked(
         cv, repeats, split, leave_out, groups, None if splits is None else Path(splits), seed
     )
-    study, design = plan_comparison(study, asked, outside_from)
-    heads, approximated = for_size(heads, max(len(fold.train) for fold in design.folds))
-    plan = Plan(heads, primary, study.kind == "multiclass", seed, method, specificity, rule)
-    undefined = check_defined(study, design.folds, primary)
-    hardly = hardly_decidable(design.folds, len(study.extractors), _mend(leave_out))
-    if warn is not None:
-        for sentence in hardly:
-            warn(sentence)
-    run, work = new_run(out), in_threads(jobs)
+    run = new_run(out, options)
     try:
+        together = need_mapping([embeddings, *([] if test is None else [test])], combine or [])
+        study, outside_from = _load(
+            embeddings, test, combine, include_gone, run.mapped if together else None
+        )
+        study, design = plan_comparison(study, asked, outside_from)
+        heads, approximated = for_size(heads, max(len(fold.train) for fold in design.folds))
+        plan = Plan(heads, primary, study.kind == "multiclass", seed, method, specificity, rule)
+        undefined = check_defined(study, design.folds, primary)
+        hardly = hardly_decidable(design.folds, len(study.extractors), _mend(leave_out))
+        if warn is not None:
+            for sentence in hardly:
+                warn(sentence)
+        share = share_out(study.extractors, design.folds, len(study.classes), plan, jobs)
+        work = in_threads(share.at_once, share.threads)
         validated = cross_validate(
             study.extractors, study.labels.astype(np.float64), design.groups, design.folds, plan,
-            run=work, progress=progress, patients=design.patients,
+            run=work, share=share, progress=progress, patients=design.patients,
+            kept=KeptPieces(run, fresh=fresh), planned=planned,
         )  # fmt: skip
         compared = ComparedStudy(study, design, validated, plan, rope, prevalence, work)
         saved = save_winner(run.partial / MODEL, compared, "train" if test is not None else refit)
@@ -206,7 +229,7 @@ def fit(
             result = with_page(run, result, images)
         run.finish()
     except BaseException:
-        run.discard()
+        run.leave()
         raise
     return result
 
@@ -229,12 +252,16 @@ def _load(
     test: PathLike | Sequence[PathLike] | None,
     combine: Sequence[str] | None,
     include_gone: bool,
+    mapped: Path | None,
 ) -> tuple[Study, int | None]:
     """Open everything that is compared; where the images of an outside set begin, if there are."""
-    study, outside_from = load_study(embeddings, include_gone=include_gone), None
+    study = load_study(embeddings, include_gone=include_gone, mapped=mapped)
+    outside_from = None
     if test is not None:
-        study, outside_from = with_outside(study, load_study(test, include_gone=include_gone))
-    together = [combined(study, names) for names in combine or []]
+        beside = None if mapped is None else mapped / "test"
+        outside = load_study(test, include_gone=include_gone, mapped=beside)
+        study, outside_from = with_outside(study, outside, mapped)
+    together = [combined(study, names, mapped) for names in combine or []]
     return replace(study, extractors=[*study.extractors, *together]), outside_from
 
 

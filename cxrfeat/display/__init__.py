@@ -12,7 +12,7 @@ from cxrfeat.display.extraction import backbones, extraction, weights
 from cxrfeat.display.files import exported, file_info, merged, verification
 from cxrfeat.display.inputs import dataset_summary, inspection
 from cxrfeat.display.model import model_info, predictions
-from cxrfeat.display.progress import download_progress, extraction_progress, fit_progress
+from cxrfeat.display.progress import download_progress, extraction_progress, fit_progress, to_do
 from cxrfeat.display.screen import to_json, write_what_can_be_written
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "model_info",
     "predictions",
     "report",
+    "to_do",
     "to_json",
     "verification",
     "weights",

@@ -29,7 +29,7 @@ from rich.progress import (
 from rich.progress import Progress as Bar
 
 if TYPE_CHECKING:
-    from cxrfeat.evaluation.validation.cross_validation import FoldDone
+    from cxrfeat.evaluation.validation.cross_validation import FoldDone, ToDo
     from cxrfeat.extraction.drain import Progress
 
 PLAIN_SECONDS = 10.0
@@ -150,7 +150,7 @@ def download_progress() -> Iterator[Callable[[str, int, int], None]]:
 
 
 def fit_progress() -> AbstractContextManager[Callable[[FoldDone], None]]:
-    """Show folds done: a line that changes on a terminal, one per extractor elsewhere."""
+    """Show what has ended and what is left: a bar on a terminal, a line now and then elsewhere."""
     return _interruptible(_fit_bar())
 
 
@@ -160,13 +160,15 @@ def _fit_bar() -> Iterator[Callable[[FoldDone], None]]:
         yield _plain_fit_progress()
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Bar(*columns, TimeElapsedColumn(), console=Console(stderr=True)) as bar:
-        task = bar.add_task("cross-validating", total=None, visible=False)
+    left = TextColumn("{task.fields[left]}")
+    with Bar(*columns, TimeElapsedColumn(), left, console=Console(stderr=True)) as bar:
+        task = bar.add_task("cross-validating", total=None, visible=False, left="")
         yield lambda event: bar.update(
             task,
-            description=f"cross-validating {event.extractor}",
+            description=f"cross-validating {_ended(event)}",
             completed=event.done,
             total=event.total,
+            left=_left(event),
             visible=True,
         )
 
@@ -179,6 +181,45 @@ def _plain_fit_progress() -> Callable[[FoldDone], None]:
         if time.monotonic() - last < PLAIN_SECONDS and event.done < event.total:
             return
         last = time.monotonic()
-        sys.stderr.write(f"cross-validated {event.done} of {event.total} folds\n")
+        of_all = f"{event.done} of {event.total}"
+        sys.stderr.write(" · ".join(filter(None, [_ended(event), of_all, _left(event)])) + "\n")
 
     return show
+
+
+def _ended(event: FoldDone) -> str:
+    heads = f" {event.heads[0]}" if len(event.heads) == 1 else ""
+    return f"{event.extractor} {event.fold}{heads} {in_words(event.seconds)}"
+
+
+def _left(event: FoldDone) -> str:
+    return f"about {in_words(event.left)} left" if event.done < event.total else ""
+
+
+def in_words(seconds: float) -> str:
+    """Say how long, roughly: seconds, minutes from two on, hours from two on."""
+    if seconds < 120:
+        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def to_do(work: ToDo) -> str:
+    """Say what a comparison will compute, what is there already, and what the rest will cost."""
+    said = f"{work.pieces} pieces: {_many(work.extractors, 'extractor')}"
+    said += f" x {_many(work.folds, 'fold')} x {_many(work.heads, 'head')}"
+    if work.pieces > work.extractors * work.folds * work.heads:
+        said += " and the control on shuffled labels"
+    for run, pieces in work.kept.items():
+        said += f"; {pieces} of {work.pieces} pieces from {run}"
+    if sum(work.kept.values()) == work.pieces:
+        return f"{said}; nothing is left to compute"
+    memory = f"{work.memory / 1e9:.1f} GB" if work.memory >= 1e8 else "0.1 GB"
+    return (
+        f"{said}; about {in_words(work.seconds)} and at most {memory} for {work.at_once} at a time"
+    )
+
+
+def _many(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

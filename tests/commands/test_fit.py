@@ -44,7 +44,7 @@ def test_fit_works_as_typed_on_the_current_folder(embeddings: Path) -> None:
     assert result.images == N
     assert {path.name for path in result.run.iterdir()} == {
         "scores.csv", "predictions.csv", "splits.json", "results.json", "model.skops",
-        "table.md", "table.tex", "checklist.csv", "model_card.md",
+        "table.md", "table.tex", "checklist.csv", "model_card.md", "folds",
     }  # fmt: skip
     assert fit(head=["dummy"]).run == Path("runs/fit-002")
 
@@ -132,12 +132,12 @@ def test_neither_a_control_nor_the_floor_wins(embeddings: Path) -> None:
 
 def test_saved_folds_give_the_same_scores_again(embeddings: Path) -> None:
     first = fit(head=["logreg"], seed=3)
-    again = fit(head=["logreg"], seed=3, splits=first.run / "splits.json")
+    again = fit(head=["logreg"], seed=3, splits=first.run / "splits.json", fresh=True)
     assert again.ranking[0].mean == first.ranking[0].mean
 
 
 def test_the_number_of_jobs_does_not_change_a_score(embeddings: Path) -> None:
-    one, two = (fit(head=["logreg", "lda"], jobs=jobs) for jobs in (1, 2))
+    one, two = (fit(head=["logreg", "lda"], jobs=jobs, fresh=True) for jobs in (1, 2))
     for left, right in zip(one.ranking, two.ranking, strict=True):
         assert left.mean["auroc"] == pytest.approx(right.mean["auroc"], abs=1e-6)
 
@@ -316,10 +316,13 @@ def test_a_file_that_is_not_ours_is_refused(embeddings: Path) -> None:
         fit(head=["dummy"])
 
 
-def test_an_interrupted_fit_leaves_no_run_behind(embeddings: Path) -> None:
+def test_an_interrupted_fit_leaves_no_run_behind_but_what_it_found(embeddings: Path) -> None:
     def interrupt(event: object) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         fit(head=["dummy"], progress=interrupt)
-    assert list(Path("runs").iterdir()) == []
+    (left,) = Path("runs").iterdir()
+    assert left.name == ".fit-001.partial"
+    assert {path.name for path in left.iterdir()} == {"asked.json", "folds"}
+    assert [path.suffix for path in (left / "folds").iterdir()] == [".piece"]

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from cxrfeat.arrays import Matrix32
 from cxrfeat.errors import InputError
+from cxrfeat.evaluation.study.mapping import blocks, matrix_of_blocks
 from cxrfeat.evaluation.study.study import Extractor, Study, is_control
 from cxrfeat.inputs import LabelKind
 
@@ -52,12 +53,15 @@ class _EmbeddingFile(Protocol):
     def numpy(self, ids: Sequence[str] | None = None) -> Matrix32: ...
 
 
-def align(files: Sequence[_EmbeddingFile], *, include_gone: bool = False) -> Study:
+def align(
+    files: Sequence[_EmbeddingFile], *, include_gone: bool = False, mapped: Path | None = None
+) -> Study:
     """Join embedding files by image id.
 
     Kept are the images that are done in every file, are gone in none and have a label, in the
     order of the first file. The others are counted in the notes. `include_gone` keeps those as
-    well that were not among the images of the last extract.
+    well that were not among the images of the last extract. `mapped` is a folder to keep the
+    embeddings in where they do not fit into the memory, see `cxrfeat.evaluation.study.mapping`.
 
     Raises
     ------
@@ -107,7 +111,7 @@ def align(files: Sequence[_EmbeddingFile], *, include_gone: bool = False) -> Stu
         labels=labels,
         sha256=[first.sha256[row] for row in where],
         meta=_joined_meta(files, rows, common),
-        extractors=[_extractor(file, common) for file in files],
+        extractors=[_extractor(file, common, mapped) for file in files],
         notes=notes,
         patient_key=next((file.patient_key for file in files if file.patient_key), ""),
     )
@@ -229,9 +233,13 @@ def _joined_meta(
     return meta
 
 
-def _extractor(file: _EmbeddingFile, ids: Sequence[str]) -> Extractor:
-    X = np.ascontiguousarray(file.numpy(ids), dtype=np.float32)
-    broken = ~np.isfinite(X).all(axis=1)
+def _extractor(file: _EmbeddingFile, ids: Sequence[str], mapped: Path | None) -> Extractor:
+    def block(rows: slice) -> Matrix32:
+        return file.numpy(ids[rows])
+
+    X = matrix_of_blocks(block, (len(ids), file.dimension), mapped, file.name)
+    finite = [np.isfinite(X[rows]).all(axis=1) for rows in blocks(len(ids), file.dimension)]
+    broken = ~np.concatenate(finite)
     if broken.any():
         raise InputError(
             f"{int(broken.sum())} rows of {file.path} are not finite although marked done, e.g."

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from cxrfeat.arrays import Matrix32
 from cxrfeat.errors import InputError, SpecMismatchError, UnknownNameError
+from cxrfeat.evaluation.study.mapping import matrix_of_blocks
 from cxrfeat.evaluation.study.study import Extractor, Study
 from cxrfeat.inputs import LabelKind
 from cxrfeat.spec import difference, fingerprint
 
 
-def combined(study: Study, names: str) -> Extractor:
+def combined(study: Study, names: str, mapped: Path | None = None) -> Extractor:
     """Put several extractors side by side, e.g. ``vgg16+resnet50``.
+
+    Parameters
+    ----------
+    mapped
+        A folder to map the embeddings from; None keeps them in memory.
 
     Raises
     ------
@@ -32,18 +40,28 @@ def combined(study: Study, names: str) -> Extractor:
         raise InputError(f"--combine {names}: give two or more different names joined by +")
     blocks = [by_name[name] for name in parts]
     spec = {"combined": {block.name: block.spec for block in blocks}}
+    name, widths = "+".join(parts), tuple(block.X.shape[1] for block in blocks)
+
+    def side_by_side(rows: slice) -> Matrix32:
+        return np.concatenate([block.X[rows] for block in blocks], axis=1)
+
     return Extractor(
-        name="+".join(parts),
-        X=np.concatenate([block.X for block in blocks], axis=1),
+        name=name,
+        X=matrix_of_blocks(side_by_side, (len(study), sum(widths)), mapped, name),
         control=all(block.control for block in blocks),
         spec=spec,
         fingerprint=fingerprint(spec),
-        widths=tuple(block.X.shape[1] for block in blocks),
+        widths=widths,
     )
 
 
-def with_outside(study: Study, outside: Study) -> tuple[Study, int]:
+def with_outside(study: Study, outside: Study, mapped: Path | None = None) -> tuple[Study, int]:
     """Append the images of an outside study, whose extractors have to be the same.
+
+    Parameters
+    ----------
+    mapped
+        A folder to map the embeddings from; None keeps them in memory.
 
     Returns
     -------
@@ -77,7 +95,7 @@ def with_outside(study: Study, outside: Study) -> tuple[Study, int]:
                 " them with the same options",
                 difference(extractor.spec, other.spec),
             )
-        joined.append(replace(extractor, X=np.concatenate([extractor.X, other.X])))
+        joined.append(replace(extractor, X=_below(extractor, other, mapped)))
     strange = [name for name in outside.classes if name not in study.classes]
     if strange or outside.kind != study.kind:
         raise InputError(
@@ -110,6 +128,19 @@ def with_outside(study: Study, outside: Study) -> tuple[Study, int]:
         patient_key=study.patient_key,
     )
     return both, len(study)
+
+
+def _below(extractor: Extractor, other: Extractor, mapped: Path | None) -> Matrix32:
+    """Put the rows of an outside set below the others."""
+    first = len(extractor.X)
+
+    def block(rows: slice) -> Matrix32:
+        ours = extractor.X[rows.start : min(rows.stop, first)]
+        theirs = other.X[max(rows.start - first, 0) : max(rows.stop - first, 0)]
+        return np.concatenate([ours, theirs])
+
+    shape = (first + len(other.X), extractor.X.shape[1])
+    return matrix_of_blocks(block, shape, mapped, f"{extractor.name} with test")
 
 
 def _absent(kind: LabelKind) -> float:

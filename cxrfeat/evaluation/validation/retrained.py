@@ -20,7 +20,7 @@ from cxrfeat.evaluation.statistics.intervals import FEWEST
 from cxrfeat.evaluation.statistics.metrics import METRICS
 from cxrfeat.evaluation.statistics.metrics.curve_areas import per_class_auroc
 from cxrfeat.evaluation.study.folds import Fold
-from cxrfeat.evaluation.validation.problems import Problems, both_sides, problems
+from cxrfeat.evaluation.validation.problems import Problems, both_sides
 from cxrfeat.evaluation.validation.tuning import Outcome, Plan, as_probabilities
 
 
@@ -49,9 +49,10 @@ def retrain(
     folds: Sequence[Fold],
     labels: Matrix,
     plan: Plan,
+    found: Problems,
     outcomes: Mapping[str, Outcome],
 ) -> dict[str, Retrained]:
-    """Fit every head of a fold again without each other fold's test rows; first repeat only.
+    """Fit heads of a fold again without each other fold's test rows; first repeat only.
 
     Parameters
     ----------
@@ -60,8 +61,10 @@ def retrain(
     folds
         All of them.
     labels : ndarray, shape (N, K)
+    found
+        What the training rows of the fold teach.
     outcomes
-        Per head, with the settings that were chosen.
+        Of the heads that are fitted again, with the settings that were chosen.
 
     Returns
     -------
@@ -72,12 +75,12 @@ def retrain(
     if fold.repeat > 0 or len(others) < FEWEST:
         return {}
     left = [np.isin(fold.train, one.test) for one in others]
-    found = problems(labels[fold.train], None, plan.exclusive, plan.seed)
     return {
         head.name: retrain_head(
             head, shared, found, labels[fold.test], left, plan, outcomes[head.name]
         )
         for head in plan.heads
+        if head.name in outcomes
     }
 
 

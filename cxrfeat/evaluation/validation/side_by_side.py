@@ -36,7 +36,17 @@ class Run(Protocol):
         ...
 
 
-def in_threads(jobs: int | None = None) -> Run:
+def threads_of_each(jobs: int | None = None) -> int:
+    """Threads of linear algebra for each of so many tasks at a time; None is one per core.
+
+    They depend on nothing else, so that a run that goes on has as many as before: the last bits of
+    a large product depend on them.
+    """
+    cores = available_cores()
+    return max(1, cores // (jobs or cores))
+
+
+def in_threads(jobs: int | None = None, threads: int | None = None) -> Run:
     """Work in threads of this process, each with its share of the cores for linear algebra.
 
     numpy, libsvm and xgboost release the interpreter, and no embedding is copied.
@@ -45,16 +55,19 @@ def in_threads(jobs: int | None = None) -> Run:
     ----------
     jobs : int or None
         Tasks at a time; None for one per core.
+    threads : int or None
+        Of linear algebra for each task; its share of the cores when left out.
     """
 
     def run(work: Callable[..., R], tasks: Sequence[tuple[Any, ...]]) -> Iterator[tuple[int, R]]:
         def numbered(of: tuple[int, tuple[Any, ...]]) -> tuple[int, R]:
             return of[0], work(*of[1])
 
-        cores = available_cores()
-        at_once = min(jobs or cores, max(1, len(tasks)))
+        if not tasks:
+            return
+        at_once = min(jobs or available_cores(), len(tasks))
         # Left early, by an error or an interruption, the pool does not wait for what is running.
-        with threadpool_limits(max(1, cores // at_once)), ThreadPool(at_once) as pool:
+        with threadpool_limits(threads or threads_of_each(jobs)), ThreadPool(at_once) as pool:
             yield from pool.imap_unordered(numbered, enumerate(tasks))
 
     return run

@@ -27,6 +27,7 @@ from cxrfeat.evaluation.validation.cross_validation import (
 )
 from cxrfeat.evaluation.validation.label_shuffling import shuffled_labels
 from cxrfeat.evaluation.validation.learning_curve import learning_curves
+from cxrfeat.evaluation.validation.pieces import SHUFFLED
 from cxrfeat.evaluation.validation.side_by_side import in_threads
 from cxrfeat.evaluation.validation.tuning import Plan
 from tests.evaluation.made import CLASSES, blobs
@@ -86,8 +87,10 @@ def test_a_process_gives_the_bits_that_threads_give(monkeypatch: pytest.MonkeyPa
     )
     assert bits(here) == bits(elsewhere)
     assert set(here.outcomes) == {(e.name, h.name) for e in extractors for h in plan.heads}
-    assert [one.done for one in told] == [*range(1, 7), *range(1, 7)]
-    assert {one.total for one in told} == {6}
+    # Two extractors on three folds; each task does two heads and the control.
+    assert [one.done for one in told] == [*range(3, 19, 3), *range(3, 19, 3)]
+    assert {one.total for one in told} == {18}
+    assert [one.left for one in told if one.done == one.total] == [0, 0]
 
 
 def test_a_learning_curve_is_the_same_wherever_it_is_drawn() -> None:
@@ -116,8 +119,9 @@ def test_a_fold_and_what_came_out_of_it_survive_pickling(name: str, exclusive: b
     labels = np.eye(3)[y]
     plan = replace(plan_of(name), exclusive=exclusive)
     common = Common(labels, groups, folds, plan, shuffled_labels(labels, groups, 0))
-    here = score_extractor(common, extractors[1], 0)
-    there = score_extractor(*pickle.loads(pickle.dumps((common, extractors[1], 0))))
+    asked = (name, SHUFFLED)
+    here = score_extractor(common, extractors[1], 0, asked)
+    there = score_extractor(*pickle.loads(pickle.dumps((common, extractors[1], 0, asked))))
     assert bits(here) == bits(there) == bits(pickle.loads(pickle.dumps(here)))
     assert set(here.outcomes) == set(here.retrained) == {name}
 

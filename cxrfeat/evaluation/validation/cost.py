@@ -1,0 +1,276 @@
+"""What a comparison costs, said before it begins: seconds, and bytes of memory.
+
+A cost grows as the products that a head multiplies do; how long one product takes here is measured
+while the work goes on (`Clock`). The constants are of one core of a common server processor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from cxrfeat.cores import available_cores
+from cxrfeat.errors import InputError
+from cxrfeat.evaluation.heads.head import Head
+from cxrfeat.evaluation.heads.registry import FLOOR
+from cxrfeat.evaluation.study.folds import Fold
+from cxrfeat.evaluation.study.study import Extractor
+from cxrfeat.evaluation.validation.label_shuffling import PERMUTATIONS
+from cxrfeat.evaluation.validation.pieces import SHUFFLED
+from cxrfeat.evaluation.validation.problems import INNER
+from cxrfeat.evaluation.validation.side_by_side import threads_of_each
+from cxrfeat.evaluation.validation.tuning import LARGE, Plan
+from cxrfeat.memory import usable_memory
+
+GIGA = 1e9
+LANDMARKS = 2048
+"""Width that a kernel machine has at most, in what is estimated here."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large one piece is.
+
+    Attributes
+    ----------
+    train, test : int
+        Rows.
+    dimensions : int
+        D.
+    labels : int
+        Labels or classes.
+    fits : float
+        Fits to all training rows that the fits of the piece amount to: those of tuning, every
+        setting in every inner fold, the final one, and those without another fold each.
+    scans : float
+        The same, each pass over rows counted once for all settings.
+    """
+
+    train: int
+    test: int
+    dimensions: int
+    labels: int
+    fits: float
+    scans: float
+
+    @property
+    def rows(self) -> int:
+        """Training and test rows."""
+        return self.train + self.test
+
+    @property
+    def matrix(self) -> float:
+        """Bytes of the standardised rows."""
+        return 4.0 * self.rows * self.dimensions
+
+
+def size_of(
+    extractor: Extractor,
+    fold: Fold,
+    folds: Sequence[Fold],
+    labels: int,
+    head: Head | None,
+) -> Size:
+    """Measure the piece of a head, or of the control for None."""
+    others = sum(one.repeat == 0 for one in folds) - 1
+    again = others if fold.repeat == 0 and others >= 2 else 0
+    inner = 0.0
+    settings = 1
+    if head is not None and head.name != FLOOR:
+        used = min(INNER, head.inner) if len(fold.train) > LARGE else INNER
+        inner, settings = used * (INNER - 1) / INNER, len(head.grid)
+    return Size(
+        len(fold.train), len(fold.test), int(extractor.X.shape[1]), labels,
+        fits=inner * settings + 1 + again, scans=inner + 1 + again,
+    )  # fmt: skip
+
+
+def _linear(s: Size) -> float:
+    return 0.05 + 6.0 * s.train * s.dimensions * s.labels * s.fits / GIGA
+
+
+def _lda(s: Size) -> float:
+    gram = 0.03 * s.train * s.dimensions**2 * s.scans / GIGA
+    return 0.05 + gram + 0.5 * s.dimensions**3 * s.labels * s.fits / GIGA / 10
+
+
+def _knn(s: Size) -> float:
+    return 0.05 + 0.006 * s.train * s.rows * s.dimensions / GIGA + 4.0 * s.rows * s.labels * 1e-6
+
+
+def _svm_rbf(s: Size) -> float:
+    width = min(LANDMARKS, s.train)
+    kernel = 0.03 * s.rows * s.dimensions * width / GIGA
+    return 0.05 + kernel + 6.0 * s.train * width * s.labels * s.fits / GIGA / 4
+
+
+def _xgboost(s: Size) -> float:
+    return 0.2 + 20.0 * s.train * s.dimensions * s.scans * (1 + s.labels / 4) / GIGA
+
+
+def _shuffled(s: Size) -> float:
+    columns = PERMUTATIONS * s.labels
+    return 0.02 + 0.05 * s.rows * s.dimensions * (min(s.train, s.dimensions) + columns) / GIGA
+
+
+def _floor(s: Size) -> float:
+    return 0.01 + 1e-7 * s.rows * s.labels
+
+
+def _elsewhere(s: Size) -> float:
+    return 0.1 + 10.0 * s.train * s.dimensions * s.labels * s.fits / GIGA
+
+
+SECONDS: Mapping[str, Callable[[Size], float]] = {
+    "logreg": _linear,
+    "linear_svm": _linear,
+    "lda": _lda,
+    "knn": _knn,
+    "svm_rbf": _svm_rbf,
+    "xgboost": _xgboost,
+    FLOOR: _floor,
+    SHUFFLED: _shuffled,
+}
+"""Of one core, for a piece of a head; others are taken for slow ones."""
+
+COPIES: Mapping[str, float] = {
+    "logreg": 1.0,
+    "linear_svm": 1.0,
+    "lda": 0.5,
+    "knn": 0.5,
+    "svm_rbf": 0.5,
+    "xgboost": 2.0,
+    FLOOR: 0.0,
+    SHUFFLED: 2.0,
+}
+"""Copies of the standardised rows that a head makes at its peak, beside these."""
+
+
+def seconds(head: str, size: Size) -> float:
+    """Estimate the seconds of one core for a piece."""
+    return SECONDS.get(head, _elsewhere)(size)
+
+
+def memory(heads: Sequence[str], size: Size) -> float:
+    """Estimate the bytes that a task takes at its peak, beside the embeddings.
+
+    Parameters
+    ----------
+    heads
+        Worked on one after the other.
+    """
+    copies = max((COPIES.get(head, 2.0) for head in heads), default=0.0)
+    needs_rows = 0.0 if set(heads) <= {FLOOR} else 1.0
+    scores = 8.0 * size.rows * size.labels * 10
+    control = 8.0 * size.rows * size.labels * PERMUTATIONS * 3 if SHUFFLED in heads else 0.0
+    kernel = 4.0 * size.rows * LANDMARKS if "svm_rbf" in heads and size.train > LARGE else 0.0
+    # Of few rows the products of each with each are kept: as they are, as cosines, as a kernel.
+    square = 16.0 * size.rows * size.train if size.train <= LARGE else 0.0
+    return (needs_rows + copies) * size.matrix + scores + control + kernel + square
+
+
+@dataclass(frozen=True)
+class Share:
+    """How the machine is shared out among tasks.
+
+    Attributes
+    ----------
+    at_once : int
+        Tasks at a time.
+    threads : int
+        Of linear algebra, for each. They depend on the cores and on ``--jobs`` alone, not on what
+        is free or left to do: the last bits of a result do depend on them.
+    memory : float
+        Bytes that the tasks of one time take at most.
+    """
+
+    at_once: int
+    threads: int
+    memory: float = 0.0
+
+
+def share_out(
+    extractors: Sequence[Extractor],
+    folds: Sequence[Fold],
+    labels: int,
+    plan: Plan,
+    jobs: int | None = None,
+    control: bool = True,
+) -> Share:
+    """Decide how many tasks at a time the memory allows.
+
+    Raises
+    ------
+    InputError
+        Not even one.
+    """
+    wanted = jobs or available_cores()
+    needed, dearest = 0.0, ""
+    for extractor in extractors:
+        for fold in folds:
+            for heads in groups_of_heads(plan, len(fold.train), control):
+                size = size_of(extractor, fold, folds, labels, None)
+                task = memory(heads, size)
+                if task > needed:
+                    needed, dearest = task, f"{' and '.join(heads[:1])} on {extractor.name}"
+    whole = 8.0 * sum(len(fold.test) for fold in folds) * labels
+    results = whole * len(extractors) * len(plan.heads) * 3  # as they are, and made up as tables
+    free = usable_memory()
+    if free is None:
+        return Share(wanted, threads_of_each(jobs), needed * wanted + results)
+    at_once = min(wanted, int((free - results) // needed)) if needed else wanted
+    if at_once < 1:
+        raise InputError(
+            f"{dearest} takes about {(needed + results) / GIGA:.1f} GB of memory and"
+            f" {free / GIGA:.1f} GB are free: leave that head out (--head), compare embeddings of"
+            " fewer numbers (cxrfeat extract --pool avg), or use a machine with more memory"
+        )
+    return Share(at_once, threads_of_each(jobs), needed * at_once + results)
+
+
+def groups_of_heads(plan: Plan, train: int, control: bool) -> list[tuple[str, ...]]:
+    """Say which heads are worked on together on a fold.
+
+    Where training rows are few, all: they share the products of each row with each. Where they are
+    many nothing is shared that would be worth the wait for the slowest one.
+    """
+    heads = [head.name for head in plan.heads] + ([SHUFFLED] if control else [])
+    return [tuple(heads)] if train <= LARGE else [(head,) for head in heads]
+
+
+class Clock:
+    """Tells how long the rest will take, by what has ended.
+
+    Parameters
+    ----------
+    expected
+        Seconds that each kind of work was estimated to take, all of it.
+    at_once : int
+        Tasks at a time.
+    """
+
+    def __init__(self, expected: Mapping[str, float], at_once: int) -> None:
+        self._left = dict(expected)
+        self._at_once = at_once
+        self._took: dict[str, float] = {}
+        self._estimated: dict[str, float] = {}
+
+    def ended(self, expected: Mapping[str, float], took: float) -> None:
+        """Count a task: what was estimated for its parts, and the seconds that it took."""
+        whole = sum(expected.values())
+        for kind, part in expected.items():
+            rest = self._left[kind] - part
+            self._left[kind] = rest if rest > part * 1e-6 else 0.0  # but for rounding
+            self._took[kind] = self._took.get(kind, 0.0) + took * part / whole
+            self._estimated[kind] = self._estimated.get(kind, 0.0) + part
+
+    @property
+    def left(self) -> float:
+        """Seconds until everything has ended."""
+        seen = sum(self._estimated.values())
+        pace = sum(self._took.values()) / seen if seen else 1.0
+        rest = sum(
+            left * (self._took[kind] / self._estimated[kind] if kind in self._took else pace)
+            for kind, left in self._left.items()
+        )
+        return rest / self._at_once
