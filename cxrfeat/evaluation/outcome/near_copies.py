@@ -18,11 +18,13 @@ Facco E, d'Errico M, Rodriguez A, Laio A. Estimating the intrinsic dimension of 
 minimal neighborhood information. Scientific Reports 2017;7:12140.
 Benjamini Y, Hochberg Y. Controlling the false discovery rate. Journal of the Royal Statistical
 Society B 1995;57:289-300.
+Johnson WB, Lindenstrauss J. Extensions of Lipschitz mappings into a Hilbert space. Contemporary
+Mathematics 1984;26:189-206.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -43,8 +45,20 @@ CUT = 3.0
 """Standard deviations at which a channel is cut: one strange channel does not make two alike."""
 PATIENTS = 20
 """Images with another of the same patient, from which on these say how near is near."""
-WORK = 2.1e13
-"""Multiplications at most: all of 100,000 images in 2,048 dimensions."""
+EVERY = 2.5e11
+"""Multiplications up to which all neighbours of all images are looked at: 11,000 images in 2,048
+dimensions, 22,000 in 512. Of more images only those with another one near them are."""
+WORK = 6e12
+"""Multiplications at most around images with another one near them: 26,000 of 112,120 images in
+2,048 dimensions."""
+SAMPLE = 1000
+"""Images that tell what distances are ordinary, where not all neighbours are looked at."""
+PROJECTED, MARGIN = 256, 1.25
+"""Random directions in which pairs are looked for, and how much farther than the limit."""
+HEAP = 64
+"""Neighbours of one image that are measured in a block, at most."""
+LARGEST = 4096
+"""Images of one patient among which nearest ones are looked for, at most."""
 FLOOR = 1e-3
 """Distance below which float32 cannot tell a cosine from 1."""
 BLOCK = 2**22
@@ -62,7 +76,8 @@ class NearCopies:
     cosine : ndarray, shape (P,)
         Similarity of each pair, the channels scaled alike.
     searched : int
-        Images whose neighbours were looked at.
+        Images around which was looked: all, but those with another one near them that `work` did
+        not reach for.
     """
 
     pairs: RowNumbers
@@ -119,7 +134,9 @@ def near_copies(
 ) -> NearCopies:
     """Find near copies by the cosine of the embeddings, every channel scaled to the same spread.
 
-    The search is exact, block by block; beside `X` it holds two copies of it at most and 100 MB.
+    The search goes block by block; beside `X` it holds two copies of it at most and 300 MB. Of more
+    images than `EVERY` allows, pairs are first looked for in random directions, and only the images
+    of pairs that are near enough get their neighbours looked at.
 
     Parameters
     ----------
@@ -131,11 +148,12 @@ def near_copies(
         Pairs of one patient are not looked for. Where there are enough of them, a pair of two
         patients must be at least as near as half of the images are to the next of their patient.
     seed
-        Of the images whose neighbours are looked at, where `work` does not reach for all.
+        Of the directions, and of the images whose neighbours are looked at, where `work` does not
+        reach for all.
     level
         False discovery rate.
     work
-        Multiplications at most.
+        Multiplications at most to look at neighbours.
 
     Returns
     -------
@@ -146,43 +164,125 @@ def near_copies(
     codes = np.arange(n) if patients is None else np.unique(patients, return_inverse=True)[1][order]
     Z, length = _scaled(X[order])
     classes = classes[order]
-    queried = min(n, max(1, int(work / max(n * Z.shape[1], 1))))
-    asked = np.sort(np.random.default_rng(seed).permutation(n)[:queried])
-    nothing = NearCopies(np.zeros((0, 2), dtype=np.intp), np.zeros(0), queried)
+    of_one = max(n * Z.shape[1], 1)
+    every = n * of_one <= min(work, EVERY)
+    nothing = NearCopies(np.zeros((0, 2), dtype=np.intp), np.zeros(0), n)
     if n <= FEWEST:
         return nothing
+    random = np.random.default_rng(seed)
+    asked = np.arange(n) if every else np.sort(random.permutation(n)[:SAMPLE])
     frames = _frames(Z, asked, classes, codes)
     judged = frames.m >= FEWEST
     if not judged.any():
         return nothing
-    place = np.repeat(np.arange(queried), frames.near.shape[1])
-    other, distance = frames.near.ravel(), frames.beyond.ravel()
-    # What two images of a rare kind have in common is most of their length, so that the cosine is
-    # large: their difference must be small as well.
-    a, b = length[asked[place]], length[other]
-    difference = np.sqrt((a - b) ** 2 + a * b * distance**2)
     usual = frames.anchor[judged]
     limit = min(NEARER * float(np.median(usual)), _within_patients(Z, codes))
     most = NEARER * float(np.median(length[asked[judged]] * usual))
+    if every:
+        image = np.repeat(asked, frames.near.shape[1])
+        other, distance = frames.near.ravel(), frames.beyond.ravel()
+    else:
+        image, other, distance = _within(Z, codes, limit, random)
+    # What two images of a rare kind have in common is most of their length, so that the cosine is
+    # large: their difference must be small as well.
+    a, b = length[image], length[other]
+    difference = np.sqrt((a - b) ** 2 + a * b * distance**2)
     close = np.flatnonzero((distance <= limit) & (difference <= most))
-    here = frames.chance(place[close], distance[close])
+    searched = n
+    if not every:
+        found = np.unique(image[close])
+        asked = np.sort(random.permutation(found)[: max(1, int(work / of_one))])
+        searched -= len(found) - len(asked)
+        close = close[np.isin(image[close], asked)]
+        frames = _frames(Z, asked, classes, codes)
+    nothing = replace(nothing, searched=searched)
+    here = frames.chance(np.searchsorted(asked, image[close]), distance[close])
     # Only what is remarkable from here is worth looking at from there.
     close, here = close[here <= level], here[here <= level]
     if not len(close):
         return nothing
     there, position = np.unique(other[close], return_inverse=True)
-    back = frames if queried == n else _frames(Z, there, classes, codes)
-    seen = back.chance(there[position] if queried == n else position, distance[close])
-    chance = np.ones(len(place))
-    chance[close] = np.maximum(here, seen)
-    ordered = np.sort(chance.reshape(queried, -1).min(axis=1))
-    below = np.flatnonzero(ordered <= level * np.arange(1, queried + 1) / queried)
+    back = frames if every else _frames(Z, there, classes, codes)
+    seen = back.chance(there[position] if every else position, distance[close])
+    chance = np.maximum(here, seen)
+    least = np.ones(n)
+    np.minimum.at(least, image[close], chance)
+    ordered = np.sort(least)[:searched]
+    below = np.flatnonzero(ordered <= level * np.arange(1, searched + 1) / searched)
     if not len(below):
         return nothing
-    found = chance <= ordered[below[-1]]
-    pairs = order[np.stack([asked[place[found]], other[found]], axis=1)]
+    close = close[chance <= ordered[below[-1]]]
+    pairs = order[np.stack([image[close], other[close]], axis=1)]
     pairs, first = np.unique(np.sort(pairs, axis=1), axis=0, return_index=True)
-    return NearCopies(pairs, 1.0 - distance[found][first] ** 2 / 2.0, queried)
+    return NearCopies(pairs, 1.0 - distance[close][first] ** 2 / 2.0, searched)
+
+
+def _within(
+    Z: Matrix32, codes: RowNumbers, limit: float, random: np.random.Generator
+) -> tuple[RowNumbers, RowNumbers, Matrix]:
+    """Find the neighbours within a distance, the nearest `NEAR` - 1 of each image at most.
+
+    Every pair is looked at once, in `PROJECTED` random directions; what is within `MARGIN` times
+    the limit there is measured in all dimensions. A pair within the limit is missed less than once
+    in ten million times (Johnson and Lindenstrauss 1984), and where an image has more than `HEAP`
+    such neighbours, of which the nearest are measured.
+
+    Returns
+    -------
+    image, other : ndarray of int, shape (P,)
+    distance : ndarray, shape (P,)
+    """
+    n, dimension = Z.shape
+    thin = Z
+    if dimension > PROJECTED:
+        directions = random.standard_normal((dimension, PROJECTED), dtype=np.float32)
+        thin = Z @ (directions / np.float32(np.sqrt(PROJECTED)))
+        limit_there = MARGIN * limit
+    else:
+        limit_there = limit + FLOOR
+    half = 0.5 * np.einsum("ij,ij->i", thin, thin)[:, None]
+    one = np.ones_like(half)
+    # So that a product of rows is minus half of a squared distance.
+    left, right = np.hstack([thin, -half, one]), np.hstack([thin, one, -half])
+    least = np.float32(-0.5 * limit_there**2)
+    found: list[tuple[RowNumbers, RowNumbers, Matrix]] = []
+    start = 0
+    while start < n:
+        stop = min(n, start + max(1, BLOCK // (n - start)))
+        value = left[start:stop] @ right[start:].T
+        i, j = np.divmod(np.flatnonzero(value >= least), n - start)
+        value = value[i, j]
+        i, j = i + start, j + start
+        new = (j > i) & (codes[i] != codes[j])
+        i, j = _nearest(i[new], j[new], -value[new], HEAP)
+        found.append((i, j, _exact(Z, i, j)))
+        start = stop
+    i, j, distance = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    near = distance <= limit
+    both = np.concatenate([i[near], j[near]]), np.concatenate([j[near], i[near]])
+    distance = np.concatenate([distance[near], distance[near]])
+    image, other = _nearest(*both, distance, NEAR - 1)
+    return image, other, _exact(Z, image, other)
+
+
+def _nearest(
+    image: RowNumbers, other: RowNumbers, distance: Matrix | Matrix32, most: int
+) -> tuple[RowNumbers, RowNumbers]:
+    """Keep the nearest others of each image."""
+    order = np.lexsort((other, distance, image))
+    image, other = image[order], other[order]
+    kept = np.arange(len(image)) - np.searchsorted(image, image) < most
+    return image[kept], other[kept]
+
+
+def _exact(Z: Matrix32, image: RowNumbers, other: RowNumbers) -> Matrix:
+    """Distances of pairs in all dimensions."""
+    found = np.empty(len(image))
+    step = max(1, BLOCK // Z.shape[1])
+    for start in range(0, len(image), step):
+        of = slice(start, start + step)
+        found[of] = _distance(np.einsum("ij,ij->i", Z[image[of]], Z[other[of]]))
+    return found
 
 
 def _scaled(X: Matrix32) -> tuple[Matrix32, Matrix32]:
@@ -242,6 +342,7 @@ def _within_patients(Z: Matrix32, codes: RowNumbers) -> float:
     order = np.argsort(codes, kind="stable")
     nearest = []
     for rows in np.split(order, np.flatnonzero(np.diff(codes[order])) + 1):
+        rows = rows[:LARGEST]
         if len(rows) > 1:
             similar = Z[rows] @ Z[rows].T
             np.fill_diagonal(similar, -np.inf)

@@ -131,6 +131,51 @@ def test_the_search_is_the_same_in_any_block(monkeypatch: pytest.MonkeyPatch) ->
     np.testing.assert_allclose(whole.cosine, parts.cosine, atol=1e-6)
 
 
+@pytest.mark.parametrize(("dimension", "noise"), [(12, 0.05), (600, 0.7)])
+@pytest.mark.parametrize("block", [2**22, 5000])
+def test_pairs_that_are_looked_for_first_are_those_of_all_neighbours(
+    monkeypatch: pytest.MonkeyPatch, dimension: int, noise: float, block: int
+) -> None:
+    """As with more images than all neighbours can be looked at of; 600 dimensions are projected."""
+    X, patient = copied(dimension, noise)
+    names = np.array([f"p{number}" for number in patient])
+    names[::3] = "one without a patient of its own"
+    for patients in (None, names):
+        every = search(X, one_class(X), patients)
+        monkeypatch.setattr(near_copies, "EVERY", 0)
+        monkeypatch.setattr(near_copies, "BLOCK", block)
+        some = search(X, one_class(X), patients)
+        monkeypatch.undo()
+        assert len(every.pairs) > 150
+        np.testing.assert_array_equal(some.pairs, every.pairs)
+        np.testing.assert_allclose(some.cosine, every.cosine, atol=1e-5)
+        assert some.searched == every.searched == len(X)
+
+
+def test_looked_for_first_independent_images_are_no_copies_either(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(near_copies, "EVERY", 0)
+    monkeypatch.setattr(near_copies, "SAMPLE", 100)
+    alarms = 0
+    for seed in range(20):
+        X = np.random.default_rng(seed).normal(size=(400, 8)).astype(np.float32)
+        alarms += bool(len(search(X, one_class(X), None).pairs))
+    assert alarms <= 1
+
+
+def test_a_heap_of_copies_does_not_hide_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    X, _ = copied(64, 0.3)
+    X[:100] = X[0] + 0.01 * np.random.default_rng(1).normal(size=(100, 64))
+    every = search(X, one_class(X), None)
+    monkeypatch.setattr(near_copies, "EVERY", 0)
+    monkeypatch.setattr(near_copies, "HEAP", 8)
+    some = search(X, one_class(X), None)
+    assert len(every.pairs) > 150
+    np.testing.assert_array_equal(some.pairs, every.pairs)
+    assert some.searched == len(X)
+
+
 def test_beyond_the_work_there_is_time_for_images_are_drawn_and_it_is_said() -> None:
     X, patient = copied(12, 0.05)
     some = search(X, one_class(X), None, work=0.25 * len(X) ** 2 * 12)
