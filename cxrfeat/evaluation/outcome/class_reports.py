@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +31,7 @@ from cxrfeat.evaluation.statistics.metrics.decisions import (
 from cxrfeat.evaluation.statistics.metrics.undefined import known_truth, mean_of_known
 from cxrfeat.evaluation.statistics.recalibration import Recalibration, recalibration
 from cxrfeat.evaluation.study.folds import Fold
+from cxrfeat.evaluation.validation.side_by_side import Run, in_order
 from cxrfeat.evaluation.validation.tuning import Outcome
 from cxrfeat.results import ClassReport, HeadReport, Interval, Score
 
@@ -67,7 +69,7 @@ class _Decisions:
 
 
 def report_heads(
-    found: OutOfFold, ranked: Sequence[Score], prevalence: float | None
+    found: OutOfFold, ranked: Sequence[Score], prevalence: float | None, run: Run | None = None
 ) -> list[HeadReport]:
     """Report the best head of each extractor, class by class.
 
@@ -75,9 +77,12 @@ def report_heads(
     ----------
     prevalence : float or None
         For PPV and NPV in another population.
+    run : Run or None
+        Where they are reported on; in threads, one per core, when left out.
     """
     best = best_of_each(ranked)
-    return [_report(found, score, prevalence) for score in ranked if best[score.extractor] is score]
+    tasks = [(score, prevalence) for score in ranked if best[score.extractor] is score]
+    return in_order(run, partial(_report, found), tasks)
 
 
 def without_slope(reports: Sequence[HeadReport]) -> list[str]:

@@ -53,7 +53,7 @@ class ComparedStudy:
     prevalence : float or None
         For PPV and NPV in another population.
     run : Run or None
-        Where learning curves are worked on; they train anew.
+        Where scores, reports and learning curves are worked on.
     """
 
     study: Study
@@ -81,7 +81,7 @@ class ComparedStudy:
     @cached_property
     def ranking(self) -> list[Score]:
         """Every extractor with every head, the best mean of the primary metric first."""
-        return rank(self.out_of_fold)
+        return rank(self.out_of_fold, self.run)
 
     @cached_property
     def winner(self) -> Score:
@@ -96,7 +96,7 @@ class ComparedStudy:
     @cached_property
     def reports(self) -> list[HeadReport]:
         """The best head of each extractor, class by class."""
-        return report_heads(self.out_of_fold, self.ranking, self.prevalence)
+        return report_heads(self.out_of_fold, self.ranking, self.prevalence, self.run)
 
     @property
     def extractors(self) -> list[ExtractorScore]:
@@ -105,7 +105,7 @@ class ComparedStudy:
 
     @cached_property
     def _extractors(self) -> tuple[list[ExtractorScore], dict[str, Evidence]]:
-        return score_extractors(self.out_of_fold)
+        return score_extractors(self.out_of_fold, self.run)
 
     @cached_property
     def comparisons(self) -> list[Comparison]:

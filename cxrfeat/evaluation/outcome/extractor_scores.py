@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from cxrfeat.evaluation.statistics.extractor_comparison import (
     on_fixed_test_set,
 )
 from cxrfeat.evaluation.statistics.metrics.undefined import mean_of_known, sd_of_known
+from cxrfeat.evaluation.validation.side_by_side import Run, in_order
 from cxrfeat.evaluation.validation.tuning import Outcome
 from cxrfeat.results import Comparison, ExtractorScore
 
@@ -60,35 +62,46 @@ def nested_means(found: OutOfFold, extractor: str) -> dict[str, float]:
     return {name: mean_of_known(np.array([row[name] for row in rows])) for name in metric_names()}
 
 
-def score_extractors(found: OutOfFold) -> tuple[list[ExtractorScore], dict[str, Evidence]]:
-    """Score extractors with heads chosen inside the folds; with what compares them."""
-    scores, evidence = [], {}
-    metric = found.metric
-    for extractor in found.study.extractors:
-        heads, outcomes = chosen(found, extractor.name)
-        p, cuts = [one.probability for one in outcomes], [one.cuts for one in outcomes]
-        values = np.array(
-            [
-                metric(found.truth[fold.test], of_fold, found.exclusive, above)
-                for fold, of_fold, above in zip(found.folds, p, cuts, strict=True)
-            ]
-        )
-        drawn = found.resamples.scores(metric, found.truth, found.folds, p, found.exclusive, cuts)
-        evidence[extractor.name] = Evidence(drawn, contributions(found, metric, outcomes))
-        again = retrained_of(found, extractor.name, heads)
-        scores.append(
-            ExtractorScore(
-                extractor.name,
-                extractor.control,
-                mean_of_known(values),
-                sd_of_known(values),
-                score_interval(found, metric, values, outcomes, again),
-                heads,
-                values.tolist(),
-            )
-        )
+def score_extractors(
+    found: OutOfFold, run: Run | None = None
+) -> tuple[list[ExtractorScore], dict[str, Evidence]]:
+    """Score extractors with heads chosen inside the folds; with what compares them.
+
+    Parameters
+    ----------
+    run : Run or None
+        Where they are scored; in threads, one per core, when left out.
+    """
+    names = [extractor.name for extractor in found.study.extractors]
+    done = in_order(run, partial(_score, found), [(name,) for name in names])
+    evidence = {score.extractor: of_patients for score, of_patients in done}
+    scores = [score for score, _ in done]
     scores.sort(key=lambda score: -found.sign * np.nan_to_num(score.mean, nan=-np.inf))
     return scores, evidence
+
+
+def _score(found: OutOfFold, extractor: str) -> tuple[ExtractorScore, Evidence]:
+    metric = found.metric
+    heads, outcomes = chosen(found, extractor)
+    p, cuts = [one.probability for one in outcomes], [one.cuts for one in outcomes]
+    values = np.array(
+        [
+            metric(found.truth[fold.test], of_fold, found.exclusive, above)
+            for fold, of_fold, above in zip(found.folds, p, cuts, strict=True)
+        ]
+    )
+    drawn = found.resamples.scores(metric, found.truth, found.folds, p, found.exclusive, cuts)
+    again = retrained_of(found, extractor, heads)
+    score = ExtractorScore(
+        extractor,
+        found.control(extractor),
+        mean_of_known(values),
+        sd_of_known(values),
+        score_interval(found, metric, values, outcomes, again),
+        heads,
+        values.tolist(),
+    )
+    return score, Evidence(drawn, contributions(found, metric, outcomes))
 
 
 def compare_extractors(

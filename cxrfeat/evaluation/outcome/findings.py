@@ -115,8 +115,11 @@ def near_duplicates_across_folds(
         That this stands where labels cannot be shuffled among patients, and what it left out.
     """
     copies: dict[str, list[int]] = defaultdict(list)
-    for row in np.unique(np.concatenate([np.r_[fold.train, fold.test] for fold in folds])):
-        copies[study.sha256[row] or f"row {row}"].append(int(row))
+    used = np.zeros(len(study), dtype=bool)
+    for fold in folds:
+        used[fold.train] = used[fold.test] = True
+    for row in np.flatnonzero(used).tolist():
+        copies[study.sha256[row] or f"row {row}"].append(row)
     of_one = list(copies.values())
     first = np.array([rows[0] for rows in of_one])
     found = _near_copies(study, first, patients, seed)
@@ -179,7 +182,7 @@ def _near_copies(
     classes = study.y if study.kind == "multiclass" else np.zeros(len(study), dtype=np.intp)
     return {
         extractor.name: near_copies(
-            extractor.X[rows],
+            extractor.X if len(rows) == len(study) else extractor.X[rows],
             classes[rows],
             None if patients is None else patients[rows],
             seed=seed,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from cxrfeat.evaluation.statistics.metrics import METRICS, Weights, all_scores
 from cxrfeat.evaluation.statistics.metrics.decisions import counts
 from cxrfeat.evaluation.statistics.metrics.undefined import known_truth, mean_of_known, sd_of_known
 from cxrfeat.evaluation.study.folds import Fold
+from cxrfeat.evaluation.validation.side_by_side import Run, in_order
 from cxrfeat.evaluation.validation.tuning import Outcome
 from cxrfeat.results import Score
 
@@ -27,28 +29,15 @@ def metric_names() -> list[str]:
     return [*METRICS, AT_SPECIFICITY]
 
 
-def rank(found: OutOfFold) -> list[Score]:
-    """Score every extractor and head fold by fold; the best mean first."""
-    scores = []
-    for (extractor, head), of_folds in found.outcomes.items():
-        rows = [
-            fold_row(found, fold, outcome)
-            for fold, outcome in zip(found.folds, of_folds, strict=True)
-        ]
-        table = {name: np.array([row["metrics"][name] for row in rows]) for name in metric_names()}
-        again = retrained_of(found, extractor, [head] * len(found.folds))
-        values = table[found.metric.name]
-        scores.append(
-            Score(
-                extractor=extractor,
-                head=head,
-                control=found.control(extractor),
-                mean={name: mean_of_known(values) for name, values in table.items()},
-                sd={name: sd_of_known(values) for name, values in table.items()},
-                interval=score_interval(found, found.metric, values, of_folds, again),
-                folds=rows,
-            )
-        )
+def rank(found: OutOfFold, run: Run | None = None) -> list[Score]:
+    """Score every extractor and head fold by fold; the best mean first.
+
+    Parameters
+    ----------
+    run : Run or None
+        Where they are scored; in threads, one per core, when left out.
+    """
+    scores = in_order(run, partial(_score, found), list(found.outcomes))
 
     def place(score: Score) -> tuple[float, str, str]:
         value = score.mean[found.metric.name]
@@ -56,6 +45,24 @@ def rank(found: OutOfFold) -> list[Score]:
         return first, score.extractor, score.head
 
     return sorted(scores, key=place)
+
+
+def _score(found: OutOfFold, extractor: str, head: str) -> Score:
+    of_folds = found.outcomes[extractor, head]
+    rows = [
+        fold_row(found, fold, outcome) for fold, outcome in zip(found.folds, of_folds, strict=True)
+    ]
+    table = {name: np.array([row["metrics"][name] for row in rows]) for name in metric_names()}
+    again = retrained_of(found, extractor, [head] * len(found.folds))
+    return Score(
+        extractor=extractor,
+        head=head,
+        control=found.control(extractor),
+        mean={name: mean_of_known(values) for name, values in table.items()},
+        sd={name: sd_of_known(values) for name, values in table.items()},
+        interval=score_interval(found, found.metric, table[found.metric.name], of_folds, again),
+        folds=rows,
+    )
 
 
 def winner(ranked: Sequence[Score]) -> Score:

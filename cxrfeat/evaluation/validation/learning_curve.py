@@ -16,7 +16,7 @@ from cxrfeat.evaluation.statistics.paired_tests import corrected_t, size_ratio
 from cxrfeat.evaluation.study.folds import Fold
 from cxrfeat.evaluation.study.study import Extractor, Study
 from cxrfeat.evaluation.validation.cross_validation import Common
-from cxrfeat.evaluation.validation.side_by_side import Run, in_threads
+from cxrfeat.evaluation.validation.side_by_side import Run, in_order
 from cxrfeat.evaluation.validation.tuning import Plan, score_fold
 from cxrfeat.results import LearningCurve
 
@@ -51,8 +51,7 @@ def learning_curves(
         for share in SHARES
         for number in range(len(folds))
     ]
-    found = dict((run or in_threads())(partial(score_share, common), tasks))
-    done = iter([found[place] for place in range(len(tasks))])
+    done = iter(in_order(run, partial(score_share, common), tasks))
     unit = "images" if groups is None else "patients"
     sign = 1.0 if plan.metric.larger_is_better else -1.0
     curves = []

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cxrfeat.arrays import Matrix, RowNumbers, Vector
+from cxrfeat.arrays import Matrix, Matrix32, RowNumbers, Vector, Vector32
 from cxrfeat.evaluation.statistics.metrics.undefined import ratio
 from cxrfeat.evaluation.statistics.metrics.weights import Weights
 
@@ -39,7 +39,7 @@ class Ranked:
     steps: int
 
     @classmethod
-    def by(cls, truth: Vector, score: Vector) -> Ranked:
+    def by(cls, truth: Vector | Vector32, score: Vector) -> Ranked:
         """Sort images by their scores; those of unknown truth, or without a score, are left out."""
         known = np.flatnonzero(np.isfinite(truth) & np.isfinite(score))
         # Images of equal score fall into one segment, so that their order is of no consequence.
@@ -110,7 +110,7 @@ class Ranked:
         )
 
 
-def per_class_auroc(truth: Matrix, p: Matrix, weights: Matrix | None = None) -> Matrix:
+def per_class_auroc(truth: Matrix | Matrix32, p: Matrix, weights: Matrix | None = None) -> Matrix:
     """One-vs-rest area under the ROC curve of each class, shape (B, K).
 
     It is the probability that a positive image scores above a negative one, ties counted half.
@@ -143,7 +143,10 @@ def per_class_auprc(truth: Matrix, p: Matrix, weights: Matrix | None = None) -> 
 
 
 def _per_class(
-    area: Callable[[Ranked, Weights], Vector], truth: Matrix, p: Matrix, weights: Matrix | None
+    area: Callable[[Ranked, Weights], Vector],
+    truth: Matrix | Matrix32,
+    p: Matrix,
+    weights: Matrix | None,
 ) -> Matrix:
     counted = Weights.once(len(truth)) if weights is None else Weights.of_images(weights)
     return np.stack(

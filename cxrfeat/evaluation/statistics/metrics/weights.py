@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -60,7 +61,7 @@ class Weights:
         if self.plain:
             if values.dtype == np.bool_:
                 return np.count_nonzero(values, axis=0)[None, :].astype(np.float64)
-            return np.ones((1, len(values))) @ values
+            return np.ascontiguousarray(values.T).sum(axis=1)[None, :]
         n, units = len(self.unit), len(self.drawn)
         order = np.argsort(self.unit, kind="stable")
         starts = np.searchsorted(self.unit[order], np.arange(units + 1))
@@ -73,7 +74,7 @@ class Weights:
         segment: RowNumbers,
         segments: int,
         values: Matrix | None = None,
-    ) -> Matrix | Matrix32:
+    ) -> npt.NDArray[Any]:
         """Images of each segment, or the sum of their values, shape (segments, B).
 
         Parameters
