@@ -49,6 +49,7 @@ def without_rare_labels(
         No label has enough.
     """
     least = PER_FOLD * folds
+    number = None if groups is None else np.unique(groups, return_inverse=True)[1]
     findings, kept = [], []
     for k, name in enumerate(study.classes):
         both = [study.labels[:, k] == value for value in (1, 0)]
@@ -59,7 +60,10 @@ def without_rare_labels(
             f" {folds} folds"
         )
         if min(positive, negative) >= least:
-            patients = [folds if groups is None else len(np.unique(groups[rows])) for rows in both]
+            patients = [
+                folds if number is None else int(np.count_nonzero(np.bincount(number[rows])))
+                for rows in both
+            ]
             if min(patients) >= folds:
                 kept.append(k)
                 continue

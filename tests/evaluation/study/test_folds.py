@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.model_selection import StratifiedGroupKFold
 
 from cxrfeat.errors import FileFormatError, InputError
 from cxrfeat.evaluation.study import folds as folding
@@ -36,6 +37,30 @@ def test_a_patient_is_on_one_side_and_every_image_is_tested_once_per_repeat(
     for repeat in range(repeats):
         tested = np.concatenate([fold.test for fold in folds if fold.repeat == repeat])
         assert sorted(tested) == list(range(len(y)))
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    images=st.integers(30, 200),
+    patients=st.integers(10, 60),
+    strata=st.integers(2, 12),
+    cv=st.integers(2, 6),
+    seed=st.integers(0, 1000),
+)
+def test_folds_of_patients_are_those_of_scikit_learn(
+    images: int, patients: int, strata: int, cv: int, seed: int
+) -> None:
+    random = np.random.default_rng(seed)
+    y = np.concatenate([np.repeat(np.arange(strata), cv), random.integers(0, strata, images)])
+    number = np.concatenate([np.arange(cv), random.integers(0, patients, len(y) - cv)])
+    groups = np.array([f"p{one}" for one in number])
+    found = folding.stratified(y, groups, cv, seed)
+    plain = StratifiedGroupKFold(cv, shuffle=True, random_state=seed)
+    for (train, test), (train_there, test_there) in zip(
+        found, plain.split(y, y, groups), strict=True
+    ):
+        np.testing.assert_array_equal(train, train_there)
+        np.testing.assert_array_equal(test, test_there)
 
 
 def test_classes_keep_their_shares_in_every_fold() -> None:
