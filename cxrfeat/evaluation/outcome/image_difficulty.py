@@ -66,21 +66,27 @@ def label_texts(
     run: SavedRun, held: npt.NDArray[np.bool_], tested: npt.NDArray[np.bool_] | None = None
 ) -> list[str]:
     """Write labels as ``predictions.csv`` does, "none" where no label of several holds."""
-    classes, names = run.results["classes"], []
-    for row, of_row in enumerate(held):
-        text = "|".join(name for name, one in zip(classes, of_row, strict=True) if one)
-        names.append("" if tested is not None and not tested[row] else text or "none")
-    return names
+    classes = run.results["classes"]
+    # Of all combinations of labels few occur: each is written once.
+    packed = np.packbits(held, axis=1)
+    keys = [key.tobytes() for key in packed]
+    texts = {
+        key: "|".join(name for name, one in zip(classes, of_row, strict=True) if one) or "none"
+        for key, of_row in dict(zip(keys, held, strict=True)).items()
+    }
+    if tested is None:
+        return [texts[key] for key in keys]
+    return [texts[key] if one else "" for key, one in zip(keys, tested.tolist(), strict=True)]
 
 
 def hardest(agreements: list[Matrix], count: int) -> list[int]:
     """Rows with the lowest agreement, on the average of several extractors, hardest first."""
     mean = np.mean(agreements, axis=0)
     order = np.argsort(mean, kind="stable")
-    return [int(row) for row in order if np.isfinite(mean[row])][:count]
+    return order[np.isfinite(mean[order])][:count].tolist()
 
 
 def confidently_wrong(of: Answers, count: int) -> list[int]:
     """Rows decided wrongly with the most certainty, the most certain first."""
     order = np.argsort(of.agreement, kind="stable")
-    return [int(row) for row in order if of.wrong[row]][:count]
+    return order[of.wrong[order]][:count].tolist()

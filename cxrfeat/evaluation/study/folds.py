@@ -109,7 +109,7 @@ def stratified(
     return list(grouped.split(blank, y, numbers))
 
 
-class _PatientFolds(StratifiedGroupKFold):  # type: ignore[misc]
+class _PatientFolds(StratifiedGroupKFold):
     """scikit-learn's folds, where all folds that a patient may go to are weighed at once.
 
     The folds are the same to the bit; 30,000 patients take less than a second, and not five.
