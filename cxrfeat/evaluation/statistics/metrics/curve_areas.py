@@ -98,7 +98,10 @@ class Ranked:
         Ties count half; the mean over either side is the area. In the order of `positives` and
         `negatives`, of which there is at least one each.
         """
-        positive, upto = (counts[:, 0] for counts in self.counted(Weights.once(0)))
+        positive, upto = (
+            counts[:, 0]
+            for counts in self.counted(Weights.once(len(self.positives) + len(self.negatives)))
+        )
         above = np.concatenate([[0.0], np.cumsum(positive)])
         # Positives below each segment, and half of those within it.
         under = np.empty(2 * self.steps + 1)

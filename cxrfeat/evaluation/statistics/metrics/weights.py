@@ -23,7 +23,7 @@ class Weights:
     Attributes
     ----------
     drawn : ndarray, shape (U, B)
-        How often each unit counts; float32 will do, which holds whole numbers up to 16 million.
+        How often each unit counts; float32 will do, whose sums are exact up to 8 million images.
     unit : ndarray of int, shape (n,)
         Of each image.
     plain : bool
