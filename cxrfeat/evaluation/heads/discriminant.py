@@ -115,7 +115,7 @@ class Moments:
             None for a fit that lacks one of the classes.
         """
         counts = self.counts[:, classes]
-        taught = (counts > 0).all(axis=1)
+        taught = np.asarray((counts > 0).all(axis=1))
         counts = np.maximum(counts, 1)
         prior = counts / counts.sum(axis=1, keepdims=True)
         # Of equal weight are all rows, or those of each class.
@@ -126,7 +126,7 @@ class Moments:
         r = self.Z.shape[1]
         covariance = [np.zeros((r, r), np.float32) for _ in range(self.n_fits)]
         for number, group in enumerate(groups):
-            of_group = self.members[:, group].any(axis=1)
+            of_group = np.asarray(self.members[:, group].any(axis=1))
             for place, cell in enumerate(self.cells):
                 product = self._product(place, of_group)
                 for fit in cell.fits:

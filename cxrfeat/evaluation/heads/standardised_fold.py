@@ -58,8 +58,10 @@ class Spectrum:
             return rows * along
         parts = rows @ self.vectors
         if self.is_whole:
-            return (parts * along) @ self.vectors.T
-        return rows * across[:, None] + (parts * (along - across[:, None])) @ self.vectors.T
+            parts *= along
+            return np.asarray(parts @ self.vectors.T, dtype=np.float32)
+        parts *= along - across[:, None]
+        return rows * across[:, None] + np.asarray(parts @ self.vectors.T, dtype=np.float32)
 
     def squares(self, rows: Matrix32, along: Matrix32, across: Vector32) -> Vector:
         """Inner product of each row with what `scaled` makes of it, shape (n,)."""
