@@ -17,8 +17,7 @@ from cxrfeat.evaluation.heads.head import Head
 from cxrfeat.evaluation.heads.standardised_fold import SharedFold
 from cxrfeat.evaluation.heads.task import Classes
 from cxrfeat.evaluation.statistics.intervals import FEWEST
-from cxrfeat.evaluation.statistics.metrics import METRICS
-from cxrfeat.evaluation.statistics.metrics.curve_areas import per_class_auroc
+from cxrfeat.evaluation.statistics.metrics import METRICS, Predictions, Weights
 from cxrfeat.evaluation.study.folds import Fold
 from cxrfeat.evaluation.validation.problems import Problems, both_sides
 from cxrfeat.evaluation.validation.tuning import Outcome, Plan, as_probabilities
@@ -149,9 +148,12 @@ def _scored(
     known = np.isfinite(p).any(axis=(1, 2))
     metrics = {name: np.full(len(p), np.nan) for name in METRICS}
     areas = np.full((len(p), truth.shape[1]), np.nan)
+    once = Weights.once(len(truth))
     for number in np.flatnonzero(known):
+        # One sorting of the images serves every metric and the areas.
+        counted = Predictions(truth, p[number], exclusive, thresholds).counted(once)
         for name, metric in METRICS.items():
-            metrics[name][number] = metric(truth, p[number], exclusive, thresholds)
-        areas[number] = per_class_auroc(truth, p[number], np.ones((1, len(truth))))[0]
+            metrics[name][number] = metric.formula(counted)[0]
+        areas[number] = counted.class_auroc[0]
     share = np.array([out.mean() for out in left])
     return Retrained(np.where(known, share, np.nan), metrics, areas)
