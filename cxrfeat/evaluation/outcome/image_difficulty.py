@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cxrfeat.arrays import Matrix
+from cxrfeat.evaluation.outcome.label_texts import label_texts
 from cxrfeat.evaluation.outcome.saved_run import SavedRun
 from cxrfeat.evaluation.statistics.metrics import decide
 
@@ -56,31 +57,31 @@ def answers(run: SavedRun, extractor: str, head: str) -> Answers:
     agreement = of_truth.min(axis=1)
     return Answers(
         probability=p,
-        predicted=label_texts(run, decided, tested),
+        predicted=label_names(run, decided, tested),
         agreement=np.where(np.isfinite(agreement), agreement, np.nan),
         wrong=np.asarray((known & (decided != (run.truth == 1))).any(axis=1)),
     )
 
 
-def label_texts(
-    run: SavedRun, held: npt.NDArray[np.bool_], tested: npt.NDArray[np.bool_] | None = None
+def label_names(
+    run: SavedRun, held: npt.NDArray[np.bool_], tested: npt.NDArray[np.bool_]
 ) -> list[str]:
-    """Write labels as ``predictions.csv`` does, "none" where no label of several holds."""
-    classes, names = run.results["classes"], []
-    for row, of_row in enumerate(held):
-        text = "|".join(name for name, one in zip(classes, of_row, strict=True) if one)
-        names.append("" if tested is not None and not tested[row] else text or "none")
-    return names
+    """Write labels as ``predictions.csv`` does, "none" where no label of several holds.
+
+    Images that are not tested have "".
+    """
+    texts = label_texts(run.results["classes"], held)
+    return [text or "none" if one else "" for text, one in zip(texts, tested, strict=True)]
 
 
 def hardest(agreements: list[Matrix], count: int) -> list[int]:
     """Rows with the lowest agreement, on the average of several extractors, hardest first."""
     mean = np.mean(agreements, axis=0)
     order = np.argsort(mean, kind="stable")
-    return [int(row) for row in order if np.isfinite(mean[row])][:count]
+    return order[np.isfinite(mean[order])][:count].tolist()
 
 
 def confidently_wrong(of: Answers, count: int) -> list[int]:
     """Rows decided wrongly with the most certainty, the most certain first."""
     order = np.argsort(of.agreement, kind="stable")
-    return [int(row) for row in order if of.wrong[row]][:count]
+    return order[of.wrong[order]][:count].tolist()
