@@ -97,12 +97,15 @@ def content_of(
             f"the map shows {len(shown):,} of {len(saved.ids):,} images, drawn at random in their"
             " true shares by class, right and wrong"
         )
-    notes += [
-        f"the directions of the map of {plane.extractor} are those of {plane.computed_from:,}"
-        " images, drawn at random"
+    drawn = [
+        f"{plane.computed_from:,} for {plane.extractor}"
         for plane in planes
         if plane.computed_from is not None
     ]
+    if drawn:
+        notes.append(
+            f"the directions of maps are those of images drawn at random: {', '.join(drawn)}"
+        )
     content = Content(
         results=results,
         title=Path(results["run"]).name,

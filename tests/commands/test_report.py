@@ -193,7 +193,7 @@ def test_the_directions_of_a_large_map_are_those_of_a_sample(
     monkeypatch.setattr("cxrfeat.evaluation.outcome.principal_plane.NUMBERS", 40 * 144)
     made = report(run, no_images=True)
     (note,) = [note for note in made.notes if "directions" in note]
-    assert note == ("the directions of the map of pixels are those of 40 images, drawn at random")
+    assert note == "the directions of maps are those of images drawn at random: 40 for pixels"
     text = made.page.read_text()
     assert note in text
     assert "directions from 40 images, drawn at random" in text
