@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import gzip
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO, cast
 
 from cxrfeat.errors import InputError, MissingExtraError
 from cxrfeat.paths import PathLike
@@ -44,6 +46,42 @@ def read_table(path: PathLike) -> dict[str, list[str]]:
     if path.suffix.lower() in _PARQUET:
         return _read_parquet(path)
     return _read_text(path)
+
+
+def read_blocks(path: PathLike, rows: int) -> Iterator[dict[str, tuple[str, ...]]]:
+    """Read a CSV file of our own, packed or not, some rows at a time; cells come as they are.
+
+    Parameters
+    ----------
+    path
+        Separated by commas, with a header; packed where it ends in ``.gz``.
+    rows
+        How many at a time, at most.
+
+    Yields
+    ------
+    dict of str to tuple of str
+        Columns by name, of one length.
+
+    Raises
+    ------
+    InputError
+        No such file, not UTF-8, or a row of another length.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"no table '{path}': give the path of a CSV file")
+    with _opened(path, encoding="utf-8") as file:
+        reader = csv.reader(file)
+        header = next(reader, [])
+        _check_header(path, header)
+        while block := list(islice(reader, rows)):
+            try:
+                yield dict(zip(header, zip(*block, strict=True), strict=True))
+            except ValueError:
+                raise InputError(
+                    f"'{path}' has a row of another length than its header: mend that line"
+                ) from None
 
 
 def write_table(path: PathLike, columns: Mapping[str, Sequence[Any]]) -> None:
@@ -111,32 +149,26 @@ def write_parquet(
 
 
 def _read_text(path: Path) -> dict[str, list[str]]:
-    opened = gzip.open if path.suffix.lower() == ".gz" else open
-    try:
-        with opened(path, "rt", encoding="utf-8-sig", newline="") as file:
-            first = file.readline()
-            file.seek(0)
-            rows = csv.reader(file, delimiter=_delimiter(path, first))
-            first_row = [name.strip() for name in next(rows, [])]
-            header = _without_blank_end(first_row, 0)
-            unnamed = len(first_row) - len(header)  # at the end; a row may leave them out
-            cells: list[list[str]] = []
-            for row in rows:
-                if not row:
-                    continue
-                if not cells:
-                    header = _mended(header, len(row))
-                row = _without_blank_end(row, len(header))
-                if not len(header) <= len(row) <= len(header) + unnamed:
-                    raise InputError(
-                        f"'{path}' line {rows.line_num} has {len(row)} cells, the header "
-                        f"{len(header)}: mend that line"
-                    )
-                cells.append([cell.strip() for cell in row])
-    except UnicodeDecodeError:
-        raise InputError(f"'{path}' is not UTF-8 text: save the table as UTF-8") from None
-    except (csv.Error, gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise InputError(f"'{path}' cannot be read as a table: {error}") from None
+    with _opened(path, encoding="utf-8-sig") as file:
+        first = file.readline()
+        file.seek(0)
+        rows = csv.reader(file, delimiter=_delimiter(path, first))
+        first_row = [name.strip() for name in next(rows, [])]
+        header = _without_blank_end(first_row, 0)
+        unnamed = len(first_row) - len(header)  # at the end; a row may leave them out
+        cells: list[list[str]] = []
+        for row in rows:
+            if not row:
+                continue
+            if not cells:
+                header = _mended(header, len(row))
+            row = _without_blank_end(row, len(header))
+            if not len(header) <= len(row) <= len(header) + unnamed:
+                raise InputError(
+                    f"'{path}' line {rows.line_num} has {len(row)} cells, the header "
+                    f"{len(header)}: mend that line"
+                )
+            cells.append([cell.strip() for cell in row])
     names = [*header, *[""] * unnamed]
     columns = [[row[i] if i < len(row) else "" for row in cells] for i in range(len(names))]
     # A column without a name is dropped where it is blank, else called by its number.
@@ -144,6 +176,19 @@ def _read_text(path: Path) -> dict[str, list[str]]:
     names = [name or f"column {i + 1}" for i, name in enumerate(names)]
     _check_header(path, [names[i] for i in kept])
     return {names[i]: columns[i] for i in kept}
+
+
+@contextlib.contextmanager
+def _opened(path: Path, encoding: str) -> Iterator[TextIO]:
+    """Open a text that may be packed, and say in one line what is wrong with it."""
+    opened = gzip.open if path.suffix.lower() == ".gz" else open
+    try:
+        with opened(path, "rt", encoding=encoding, newline="") as file:
+            yield cast(TextIO, file)
+    except UnicodeDecodeError:
+        raise InputError(f"'{path}' is not UTF-8 text: save the table as UTF-8") from None
+    except (csv.Error, gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise InputError(f"'{path}' cannot be read as a table: {error}") from None
 
 
 def _without_blank_end(row: list[str], length: int) -> list[str]:

@@ -301,7 +301,7 @@ def _result(
         winner=saved.facts,
         findings=compared.findings,
         notes=[*study.notes, *design.notes, *said, *compared.report_notes, *saved.notes],
-        files=files_of(run),
+        files=files_of(run, compared),
         versions=model.installed_versions(),
         embeddings=embeddings,
         decisions=calling.in_words(plan.threshold, plan.exclusive, plan.specificity),

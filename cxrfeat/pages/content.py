@@ -68,6 +68,8 @@ class Plane:
     predicted, wrong, agreement
         What the extractor's best head said out of fold ("" where no fold tested the image),
         whether that is wrong, and the probability it gave the truth (None where unknown).
+    computed_from : int or None
+        How many images, drawn at random, the components are of; None where they are of all.
     """
 
     extractor: str
@@ -80,6 +82,7 @@ class Plane:
     predicted: Sequence[str]
     wrong: Sequence[bool]
     agreement: Sequence[float | None]
+    computed_from: int | None = None
 
 
 @dataclass(frozen=True)

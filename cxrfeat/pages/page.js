@@ -62,10 +62,16 @@ const colourChoice = document.getElementById("map-colour");
 
 function plane() { return data.planes[extractorChoice ? extractorChoice.value : 0]; }
 
+function points(of) {
+  const { label, source } = data.groups;
+  return of.i.map((i, place) => ({ i, x: of.x[place], y: of.y[place],
+    label: data.texts[label[i]], source: data.texts[source[i]], error: data.texts[of.error[place]] }));
+}
+
 function mapSpec() {
   const spec = structuredClone(data.charts["map-class"].spec);
-  const { points, positions, colourings } = plane();
-  spec.data.values = points;
+  const { positions, colourings } = plane();
+  spec.data.values = points(plane());
   Object.assign(spec.layer[0].encoding, positions, colourings[colourChoice.value]);
   Object.assign(spec.layer[1].encoding, positions);
   return spec;
@@ -89,9 +95,11 @@ function description(number) {
   const lines = [picture.name, `${data.classWord}: ${picture.label}`];
   if (picture.source) lines.push(`${data.sourceWord}: ${picture.source}`);
   for (const of of data.planes.length ? [plane()] : []) {
-    if (of.predicted[number]) {
-      const agreement = of.agreement[number];
-      lines.push(`${of.name} predicts ${of.predicted[number]}` +
+    const place = of.i.indexOf(number);
+    const predicted = place < 0 ? "" : data.texts[of.predicted[place]];
+    if (predicted) {
+      const agreement = of.agreement[place];
+      lines.push(`${of.name} predicts ${predicted}` +
         (agreement === null ? "" : `; truth given ${agreement.toFixed(3)}`));
     }
   }
@@ -130,7 +138,7 @@ function choose(number) {
 // Images from the worst answer to the best, to walk through them without a mouse.
 function step(by) {
   const of = plane();
-  const order = of.agreement.map((value, i) => [value === null ? 2 : value, i])
+  const order = of.agreement.map((value, place) => [value === null ? 2 : value, of.i[place]])
     .sort((a, b) => a[0] - b[0]).map((pair) => pair[1]);
   const at = order.indexOf(chosen);
   const next = at < 0 ? 0 : Math.max(0, Math.min(order.length - 1, at + by));

@@ -12,8 +12,8 @@ from typing import Any
 from cxrfeat.pages import tables, vega
 from cxrfeat.pages.charts import Chart
 from cxrfeat.pages.content import Content, Difficult, Plane
-from cxrfeat.pages.drawings import embedding_map
-from cxrfeat.pages.look import CONFIG
+from cxrfeat.pages.drawings import curves, embedding_map
+from cxrfeat.pages.look import CONFIG, Spec
 from cxrfeat.pages.words import (
     FLOOR,
     answer,
@@ -159,7 +159,7 @@ def _words(content: Content) -> dict[str, Any]:
             "The best head of each extractor. Every fold's curve is of one model; curves are"
             " averaged over the folds, predictions of different models are never pooled. Bands:"
             f" 95 %, point by point, over {unit} with the models as they are, from"
-            f" {content.draws} draws."
+            f" {content.draws} draws. Lines are drawn to within {curves.NEAR:g}."
         ),
         "learning": [
             f"{curve['extractor']} with {curve['head']}: {curve['sentence']}."
@@ -261,11 +261,12 @@ def _flow(results: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _data(content: Content, charts: Sequence[Chart]) -> str:
     """Write what the script needs as JSON that cannot end its element."""
     drawn = {
-        chart.name: {"spec": chart.spec, "alt": chart.alt}
+        chart.name: {"spec": _without_points(chart), "alt": chart.alt}
         for chart in charts
         # The map is one chart on the page; its other colours come with each plane.
         if not chart.name.startswith("map-") or chart.name == "map-class"
     }
+    texts: dict[str, int] = {}
     document = {
         "config": CONFIG,
         "charts": drawn,
@@ -280,22 +281,42 @@ def _data(content: Content, charts: Sequence[Chart]) -> str:
             }
             for picture in content.pictures
         ],
-        "planes": [_plane(content, plane) for plane in content.planes],
+        # Per picture, as numbers into `texts`: a text is written once, however often it stands.
+        "groups": {
+            field: _numbered(embedding_map.groups(content, field), texts)
+            for field in ("label", "source")
+        },
+        "planes": [_plane(content, plane, texts) for plane in content.planes],
+        "texts": list(texts),
     }
     text = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
-def _plane(content: Content, plane: Plane) -> dict[str, Any]:
+def _numbered(values: Sequence[str], texts: dict[str, int]) -> list[int]:
+    """Give texts their numbers, new ones the next."""
+    return [texts.setdefault(value, len(texts)) for value in values]
+
+
+def _without_points(chart: Chart) -> Spec:
+    """Leave out the points of the map, which the script puts in for each plane."""
+    if chart.name != "map-class":
+        return chart.spec
+    return {**chart.spec, "data": {**chart.spec["data"], "values": []}}
+
+
+def _plane(content: Content, plane: Plane, texts: dict[str, int]) -> dict[str, Any]:
+    """Write a plane: per point the picture's number, where it lies, and what was said of it."""
     points = embedding_map.points(content, plane)
     return {
         "name": f"{plane.extractor} with {plane.head}",
-        "points": points,
+        **{key: [point[key] for point in points] for key in ("i", "x", "y")},
+        "error": _numbered([point["error"] for point in points], texts),
+        "predicted": _numbered(plane.predicted, texts),
+        "agreement": [None if one is None else round(one, 4) for one in plane.agreement],
         "positions": embedding_map.positions(points, plane),
         "colourings": {
             field: embedding_map.colouring(points, field, name)
             for field, name in embedding_map.COLOURS.items()
         },
-        "predicted": plane.predicted,
-        "agreement": [None if one is None else round(one, 4) for one in plane.agreement],
     }

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from cxrfeat import store
+from cxrfeat.arrays import Matrix32
 from cxrfeat.errors import CxrfeatError
 from cxrfeat.evaluation.heads.registry import FLOOR
 from cxrfeat.evaluation.outcome.image_difficulty import (
@@ -17,15 +18,15 @@ from cxrfeat.evaluation.outcome.image_difficulty import (
     answers,
     confidently_wrong,
     hardest,
-    label_texts,
+    label_names,
 )
-from cxrfeat.evaluation.outcome.principal_plane import principal_plane
+from cxrfeat.evaluation.outcome.principal_plane import principal_plane, sampled
 from cxrfeat.evaluation.outcome.saved_run import SavedRun
 from cxrfeat.evaluation.statistics.curve_bands import Band, precision_recall_band, roc_band
 from cxrfeat.evaluation.statistics.patient_bootstrap import PatientResamples
 from cxrfeat.pages import Content, Curve, Difficult, Picture, Plane
 from cxrfeat.reporting.command_line import command_line
-from cxrfeat.reporting.thumbnails import find_folders, thumbnails
+from cxrfeat.reporting.thumbnails import OUTSIDE, Radiographs, find_folders
 from cxrfeat.version import __version__
 
 DRAWS = 500
@@ -43,8 +44,8 @@ GALLERY = 12
 
 
 def content_of(
-    folder: Path, saved: SavedRun, images: list[Path] | None, with_thumbnails: bool
-) -> Content:
+    folder: Path, saved: SavedRun, images: list[Path] | None
+) -> tuple[Content, Radiographs]:
     """Put together what the page of a run shows.
 
     Parameters
@@ -53,8 +54,13 @@ def content_of(
         The run, and what was read from it.
     images
         Folders of the radiographs; looked for where None.
-    with_thumbnails
-        Whether radiographs are shown.
+
+    Returns
+    -------
+    Content
+        Without thumbnails: what else is on the page decides how many there is room for.
+    Radiographs
+        What they are to be made of.
     """
     results = saved.results
     said = {
@@ -75,17 +81,13 @@ def content_of(
     hard = hardest(trusted or [of_winner.agreement], GALLERY)
     # Of one extractor the hardest images are those that it got most confidently wrong.
     sure = confidently_wrong(of_winner, GALLERY) if len(trusted) > 1 else []
-    labels = label_texts(saved, saved.truth == 1, np.asarray(np.isfinite(saved.truth).any(axis=1)))
+    labels = label_names(saved, saved.truth == 1, np.asarray(np.isfinite(saved.truth).any(axis=1)))
     files, notes = _open_embeddings(folder, results)
     try:
         shown = _shown_rows(labels, of_winner, [*hard, *sure])
         column, sources = _sources(files, saved)
-        jpegs: dict[int, bytes] = {}
-        if with_thumbnails:
-            order = list(dict.fromkeys([*hard, *sure, *shown]))
-            jpegs, missing = _jpegs(saved, files, order, images)
-            notes += missing
         number = {row: place for place, row in enumerate(shown)}
+        radiographs = _radiographs(saved, files, [*hard, *sure], number, images)
         planes = _planes(saved, files, said, shown)
     finally:
         for file in files.values():
@@ -95,7 +97,16 @@ def content_of(
             f"the map shows {len(shown):,} of {len(saved.ids):,} images, drawn at random in their"
             " true shares by class, right and wrong"
         )
-    return Content(
+    drawn = [
+        f"{plane.computed_from:,} for {plane.extractor}"
+        for plane in planes
+        if plane.computed_from is not None
+    ]
+    if drawn:
+        notes.append(
+            f"the directions of maps are those of images drawn at random: {', '.join(drawn)}"
+        )
+    content = Content(
         results=results,
         title=Path(results["run"]).name,
         version=__version__,
@@ -103,8 +114,7 @@ def content_of(
         precision_recall=_curves(saved, resamples, precision_recall_band, "auprc", floor=True),
         draws=DRAWS,
         pictures=[
-            Picture(saved.ids[row], labels[row] or "not tested", sources[row], jpegs.get(row))
-            for row in shown
+            Picture(saved.ids[row], labels[row] or "not tested", sources[row]) for row in shown
         ],
         source=column,
         planes=planes,
@@ -113,6 +123,7 @@ def content_of(
         command=command_line(results),
         notes=notes,
     )
+    return content, radiographs
 
 
 def _difficult(rows: list[int], said: Answers, number: dict[int, int]) -> list[Difficult]:
@@ -143,18 +154,23 @@ def _open_embeddings(
     return found, notes
 
 
-def _jpegs(
-    saved: SavedRun, files: dict[str, store.Embeddings], rows: list[int], images: list[Path] | None
-) -> tuple[dict[int, bytes], list[str]]:
-    """Make thumbnails of rows, the first ones first, and say what is missing."""
+def _radiographs(
+    saved: SavedRun,
+    files: dict[str, store.Embeddings],
+    first: list[int],
+    number: dict[int, int],
+    images: list[Path] | None,
+) -> Radiographs:
+    """Say whose thumbnails are wanted, those of the galleries first, the others as drawn."""
+    drawn = np.random.default_rng(0).permutation(list(number)).tolist()
+    order = {row: number[row] for row in dict.fromkeys([*first, *drawn])}
     known: dict[str, str] = {}
     for file in reversed(files.values()):
         known |= dict(zip(file.ids, file.sha256, strict=True))
-    places = images or find_folders(saved.ids, [file.path for file in files.values()])
-    return thumbnails(
+    return Radiographs(
         saved.ids,
-        rows,
-        places,
+        order,
+        images or find_folders(saved.ids, [file.path for file in files.values()]),
         known,
         frame=_stated(saved.results, "frame"),
         bits=_stated(saved.results, "bits"),
@@ -221,37 +237,49 @@ def _planes(
     planes = []
     best = saved.results["winner"]["extractor"]
     for entry in sorted(saved.results["reports"], key=lambda entry: entry["extractor"] != best):
-        X = _embeddings_of(entry["extractor"], files, saved.ids)
-        if X is None:
+        name = entry["extractor"]
+        deciding = sampled(
+            len(saved.ids), _dimension(name, files), saved.results["options"]["seed"]
+        )
+        X = _embeddings_of(name, files, [saved.ids[row] for row in deciding.tolist()])
+        seen = _embeddings_of(name, files, [saved.ids[row] for row in shown])
+        if X is None or seen is None:
             continue
-        of = said[entry["extractor"]]
-        plane, shares = principal_plane(X, saved.results["options"]["seed"])
+        of = said[name]
+        plane, shares = principal_plane(X, seen, saved.results["options"]["seed"])
         agreement = [of.agreement[row] for row in shown]
         planes.append(
             Plane(
-                extractor=entry["extractor"],
+                extractor=name,
                 head=entry["head"],
                 control=entry["control"],
                 shares=shares,
                 pictures=list(range(len(shown))),
-                x=plane[shown, 0].tolist(),
-                y=plane[shown, 1].tolist(),
+                x=plane[:, 0].tolist(),
+                y=plane[:, 1].tolist(),
                 predicted=[of.predicted[row] for row in shown],
                 wrong=[bool(of.wrong[row]) for row in shown],
                 agreement=[float(one) if np.isfinite(one) else None for one in agreement],
+                computed_from=len(deciding) if len(deciding) < len(saved.ids) else None,
             )
         )
     return planes
 
 
+def _dimension(extractor: str, files: dict[str, store.Embeddings]) -> int:
+    """Count the numbers of an embedding, as far as the files are there."""
+    found = (files.get(name) or files.get(f"{name} (outside)") for name in extractor.split("+"))
+    return sum(file.dimension for file in found if file is not None)
+
+
 def _embeddings_of(
     extractor: str, files: dict[str, store.Embeddings], ids: Sequence[str]
-) -> np.ndarray[Any, np.dtype[np.float32]] | None:
-    """Read one extractor's embeddings of all images, also of several side by side."""
+) -> Matrix32 | None:
+    """Read one extractor's embeddings of images, also of several side by side."""
     blocks = []
     for name in extractor.split("+"):
-        inside = [id_ for id_ in ids if not id_.startswith("test:")]
-        outside = [id_.removeprefix("test:") for id_ in ids if id_.startswith("test:")]
+        inside = [id_ for id_ in ids if not id_.startswith(OUTSIDE)]
+        outside = [id_.removeprefix(OUTSIDE) for id_ in ids if id_.startswith(OUTSIDE)]
         parts = []
         for key, wanted in ((name, inside), (f"{name} (outside)", outside)):
             if not wanted:

@@ -16,7 +16,6 @@ from cxrfeat.reporting.run_folder import RunFolder
 from cxrfeat.reporting.run_page import write_page
 from cxrfeat.results import (
     FitResult,
-    csv_text,
     json_text,
     latex_table,
     markdown_table,
@@ -25,8 +24,7 @@ from cxrfeat.results import (
 
 MODEL = "model.skops"
 ALWAYS = (
-    "scores.csv", "predictions.csv", "splits.json", "results.json", "table.md", "table.tex",
-    "checklist.csv",
+    "scores.csv", "splits.json", "results.json", "table.md", "table.tex", "checklist.csv",
 )  # fmt: skip
 WITH_MODEL = (MODEL, "model_card.md")
 
@@ -44,10 +42,11 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def files_of(run: RunFolder) -> dict[str, str]:
+def files_of(run: RunFolder, compared: ComparedStudy) -> dict[str, str]:
     """Name the files of a run with their places; a model may be one that cannot be saved."""
     saved = WITH_MODEL if (run.partial / MODEL).exists() else ()
-    return {name: str(run.final / name) for name in (*ALWAYS, *saved)}
+    names = (*ALWAYS, compared.predictions_name, *saved)
+    return {name: str(run.final / name) for name in names}
 
 
 def write_run(run: RunFolder, result: FitResult, compared: ComparedStudy) -> None:
@@ -57,7 +56,7 @@ def write_run(run: RunFolder, result: FitResult, compared: ComparedStudy) -> Non
     ids = compared.study.ids
     run.write("splits.json", folding.to_json(design.folds, ids, scheme, design.patients))
     run.write("scores.csv", scores_csv(result.ranking, result.metric))
-    run.write("predictions.csv", csv_text(*compared.predictions()))
+    run.write_blocks(compared.predictions_name, compared.predictions())
     run.write("table.md", markdown_table(plain))
     run.write("table.tex", latex_table(plain))
     run.write("results.json", json_text(plain))

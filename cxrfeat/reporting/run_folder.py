@@ -6,10 +6,11 @@ piece stays there when it is killed, stopped or fails, and the same command goes
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -23,6 +24,9 @@ FOLDS = "folds"
 """Folder in that of a run: what each head found on each fold of each extractor."""
 ASKED = "asked.json"
 """What the run that has not ended was asked for."""
+
+PACKING = 1
+"""Of gzip: on digits, the hardest packing is a seventh smaller and takes five times as long."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,22 @@ class RunFolder:
         """Write one text file."""
         try:
             (self.partial / name).write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise StorageError(f"{self.final} cannot be written: {error.strerror}") from error
+
+    def write_blocks(self, name: str, blocks: Iterable[str]) -> None:
+        """Write a text file that need not fit into memory, packed where its name ends in .gz.
+
+        The same text is the same bytes: no time and no name goes into a packed file.
+        """
+        try:
+            with (self.partial / name).open("wb") as file:
+                encoded = (text.encode() for text in blocks)
+                if name.endswith(".gz"):
+                    with gzip.GzipFile("", "wb", PACKING, file, mtime=0) as packed:
+                        packed.writelines(encoded)
+                else:
+                    file.writelines(encoded)
         except OSError as error:
             raise StorageError(f"{self.final} cannot be written: {error.strerror}") from error
 

@@ -16,7 +16,11 @@ from cxrfeat.reporting.anonymous_page import anonymous
 from cxrfeat.reporting.checklist_files import checklist, run_facts
 from cxrfeat.reporting.command_line import command_line
 from cxrfeat.reporting.page_content import content_of
+from cxrfeat.reporting.thumbnails import Radiographs
 from cxrfeat.results import ChecklistItem, fill_checklist
+
+LARGEST = 7_900_000
+"""Bytes of a page, so that with what is said of its thumbnails it stays below 8 MB."""
 
 
 @dataclass(frozen=True)
@@ -54,10 +58,10 @@ def write_page(
     """Write the page and its figures; `cxrfeat.report` says how and what it raises."""
     pages.check_installed()
     folder = Path(run)
-    saved = read_run(folder)
+    saved = read_run(folder, shown_only=True)
     wanted = None if images is None else [Path(path) for path in several(images)]
     with_thumbnails = not no_images and not (hash_ids and wanted is None)
-    content = content_of(folder, saved, wanted, with_thumbnails)
+    content, radiographs = content_of(folder, saved, wanted)
     page = Path(out) if out is not None else folder / "report.html"
     names = None
     if hash_ids:
@@ -65,7 +69,11 @@ def write_page(
         content = replace(content, command=command_line(dict(content.results)))
     charts = pages.charts(content)
     drawn = {chart.name: pages.svg(chart.name, chart.spec, chart.alt) for chart in charts}
-    text = pages.page(content, charts, drawn, _checklist(folder, content))
+    items = _checklist(folder, content)
+    text = pages.page(content, charts, drawn, items)
+    if with_thumbnails:
+        content = _with_thumbnails(content, radiographs, LARGEST - len(text.encode()))
+        text = pages.page(content, charts, drawn, items)
     try:
         page.parent.mkdir(parents=True, exist_ok=True)
         page.write_text(text, encoding="utf-8")
@@ -81,6 +89,15 @@ def write_page(
         thumbnails=sum(picture.jpeg is not None for picture in content.pictures),
         notes=list(content.notes),
     )
+
+
+def _with_thumbnails(content: Content, radiographs: Radiographs, room: int) -> Content:
+    """Put thumbnails on a page, as many as there is room for in bytes."""
+    jpegs, notes = radiographs.jpegs(room * 3 // 4)  # as text they are a third more
+    pictures = [
+        replace(picture, jpeg=jpegs.get(number)) for number, picture in enumerate(content.pictures)
+    ]
+    return replace(content, pictures=pictures, notes=[*content.notes, *notes])
 
 
 def _write_figures(folder: Path, drawn: dict[str, str]) -> list[Path]:

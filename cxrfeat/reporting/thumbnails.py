@@ -17,7 +17,7 @@ OUTSIDE = "test:"
 """What ids of an outside test set begin with."""
 
 BUDGET = 4_000_000
-"""Bytes of all thumbnails: a page stays below 8 MB, as text a third more."""
+"""Bytes of all thumbnails at most; on a page they are text, a third more."""
 SIDES = ((600, 176), (1500, 112), (3000, 80))
 """Up to how many images, how many pixels."""
 
@@ -56,6 +56,45 @@ def _folders_in(place: Path) -> Iterator[Path]:
         return
 
 
+@dataclass(frozen=True)
+class Radiographs:
+    """Which radiographs a page would show, and where they may be.
+
+    Attributes
+    ----------
+    ids : sequence of str
+        Of all images.
+    numbers : dict of int to int
+        The number on the page of each row, the rows that matter most first.
+    folders : sequence of Path
+        Where ids may begin.
+    sha256 : dict of str to str
+        By id, of the file that was extracted.
+    frame, bits : int or None
+        What a spec says of reading images.
+    """
+
+    ids: Sequence[str]
+    numbers: Mapping[int, int]
+    folders: Sequence[Path]
+    sha256: Mapping[str, str]
+    frame: int | None
+    bits: int | None
+
+    def jpegs(self, budget: int) -> tuple[dict[int, bytes], list[str]]:
+        """Make thumbnails of at most so many bytes in all, by number; say what is missing."""
+        made, notes = thumbnails(
+            self.ids,
+            list(self.numbers),
+            self.folders,
+            self.sha256,
+            frame=self.frame,
+            bits=self.bits,
+            budget=min(BUDGET, budget),
+        )
+        return {self.numbers[row]: jpeg for row, jpeg in made.items()}, notes
+
+
 def thumbnails(
     ids: Sequence[str],
     rows: Sequence[int],
@@ -63,6 +102,7 @@ def thumbnails(
     sha256: Mapping[str, str],
     frame: int | None = None,
     bits: int | None = None,
+    budget: int = BUDGET,
 ) -> tuple[dict[int, bytes], list[str]]:
     """Make thumbnails of some images, as far as they are there and are the same as then.
 
@@ -80,6 +120,8 @@ def thumbnails(
         Of DICOM files of several.
     bits
         Of pictures of 16 bits that do not state theirs.
+    budget
+        Bytes of all of them at most.
 
     Returns
     -------
@@ -123,10 +165,10 @@ def thumbnails(
             missing[one.why_not] += 1
             continue
         size += len(one.jpeg)
-        if size > BUDGET:
+        if size > budget:
             break
         jpegs[one.row] = one.jpeg
-    return jpegs, _notes(missing, len(rows), len(jpegs), size > BUDGET)
+    return jpegs, _notes(missing, len(rows), len(jpegs), size > budget)
 
 
 def _notes(missing: Mapping[str, int], wanted: int, made: int, full: bool) -> list[str]:
@@ -140,5 +182,8 @@ def _notes(missing: Mapping[str, int], wanted: int, made: int, full: bool) -> li
     if missing["changed"]:
         notes.append(f"{missing['changed']} images without thumbnail: no longer what was extracted")
     if full:
-        notes.append(f"thumbnails of {made} of {wanted} images: more would make the page too large")
+        notes.append(
+            f"thumbnails of {made} of {wanted} images, drawn at random: more would make the page"
+            " too large"
+        )
     return notes

@@ -65,6 +65,7 @@ def read_rows(dataset: h5py.Dataset, rows: npt.NDArray[np.int64]) -> npt.NDArray
     """
     out = np.empty((len(rows), *dataset.shape[1:]), dtype=dataset.dtype)
     order = np.argsort(rows, kind="stable")
+    in_order = np.array_equal(order, np.arange(len(rows)))
     ordered = rows[order]
     row_bytes = max(1, dataset.dtype.itemsize * math.prod(dataset.shape[1:]))
     stretch = ordered // max(1, READ_BYTES // row_bytes)  # so that no read takes more memory
@@ -74,7 +75,11 @@ def read_rows(dataset: h5py.Dataset, rows: npt.NDArray[np.int64]) -> npt.NDArray
         if start < stop:
             some = ordered[start:stop]
             first = int(some[0])
-            out[order[start:stop]] = dataset[first : int(some[-1]) + 1][some - first]
+            block = dataset[first : int(some[-1]) + 1]
+            # Rows mostly come in file order, without a gap: then they are copied once.
+            if not np.array_equal(some, np.arange(first, first + len(block))):
+                block = block[some - first]
+            out[slice(start, stop) if in_order else order[start:stop]] = block
     return out
 
 

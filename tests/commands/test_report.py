@@ -21,7 +21,7 @@ from cxrfeat.results import FitResult
 from cxrfeat.tables import read_table
 from tests.evaluation.made import blobs, write_file
 from tests.pages.conftest import run_with_pictures as run_with_pictures
-from tests.pages.test_page import page_data
+from tests.pages.test_page import map_points, page_data
 
 
 @pytest.fixture(autouse=True)
@@ -157,6 +157,52 @@ def test_another_radiograph_under_the_same_name_is_not_shown(home: Path) -> None
     assert made.notes == ["1 images without thumbnail: no longer what was extracted"]
 
 
+def test_thumbnails_are_as_many_as_the_page_has_room_for(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, out = home / "runs" / "ward-7", home / "out.html"
+    whole = report(run, out=out)
+    bare = report(run, out=out, no_images=True)
+    monkeypatch.setattr("cxrfeat.reporting.run_page.LARGEST", (whole.bytes + bare.bytes) // 2)
+    made = report(run, out=out)
+    assert 20 < made.thumbnails < 40
+    assert bare.bytes < made.bytes < whole.bytes
+    (note,) = made.notes
+    assert note == (
+        f"thumbnails of {made.thumbnails} of 60 images, drawn at random: more would make the page"
+        " too large"
+    )
+    # Images of the galleries come first, the others from anywhere.
+    text = made.page.read_text()
+    data = page_data(text)
+    in_galleries = {int(number) for number in re.findall(r'data-picture="(\d+)"', text)}
+    shown = [number for number, picture in enumerate(data["pictures"]) if picture["jpeg"]]
+    assert in_galleries <= set(shown)
+    assert max(shown) > 45
+    monkeypatch.setattr("cxrfeat.reporting.run_page.LARGEST", bare.bytes - 1000)
+    none = report(run, out=out)
+    assert none.thumbnails == 0
+    assert none.bytes < bare.bytes + 200
+
+
+def test_the_directions_of_a_large_map_are_those_of_a_sample(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = home / "runs" / "ward-7"
+    before = map_points(page_data((run / "report.html").read_text()))
+    monkeypatch.setattr("cxrfeat.evaluation.outcome.principal_plane.NUMBERS", 40 * 144)
+    made = report(run, no_images=True)
+    (note,) = [note for note in made.notes if "directions" in note]
+    assert note == "the directions of maps are those of images drawn at random: 40 for pixels"
+    text = made.page.read_text()
+    assert note in text
+    assert "directions from 40 images, drawn at random" in text
+    after = map_points(page_data(text))
+    for axis in ("x", "y"):
+        pair = [[point[axis] for point in points] for points in (before, after)]
+        assert abs(np.corrcoef(pair)[0, 1]) > 0.9
+
+
 def test_embeddings_that_are_gone_cost_the_map_and_nothing_else(home: Path) -> None:
     (home / "embeddings" / "blind.h5").unlink()
     made = report(home / "runs" / "ward-7", out=home / "out.html", images=home / "images")
@@ -209,9 +255,9 @@ def test_an_outside_test_set_has_its_radiographs_and_its_points(
         groups="none", out=home / "run", images=[home / "images", home / "outside" / "pictures"],
     )  # fmt: skip
     data = page_data((result.run / "report.html").read_text())
-    assert len(data["planes"][0]["points"]) == 120
+    assert len(map_points(data)) == 120
     assert sum(bool(picture["jpeg"]) for picture in data["pictures"]) == 120
-    tested = [word != "" for word in data["planes"][0]["predicted"]]
+    tested = [data["texts"][word] != "" for word in data["planes"][0]["predicted"]]
     names = [picture["name"] for picture in data["pictures"]]
     assert tested == [name.startswith("test:") for name in names]
     text = (result.run / "report.html").read_text()
@@ -252,12 +298,12 @@ def test_the_map_of_a_large_run_has_the_true_shares_of_classes_and_errors(
     wrong = np.mean(np.array(table["label"]) != np.array(table["predicted"]))
     assert 0.2 < wrong < 0.4  # more errors than points
     text = (result.run / "report.html").read_text()
-    points = page_data(text)["planes"][0]["points"]
+    points = map_points(page_data(text))
     assert 60 <= len(points) <= 64
     assert sum(point["error"] == "wrong" for point in points) == pytest.approx(60 * wrong, abs=4)
     assert sum(point["label"] == "a" for point in points) == pytest.approx(30, abs=4)
     again = report(result.run, out=tmp_path / "again.html")
-    assert page_data(again.page.read_text())["planes"][0]["points"] == points
+    assert map_points(page_data(again.page.read_text())) == points
     (note,) = [note for note in again.notes if "the map shows" in note]
     assert note.startswith(f"the map shows {len(points)} of 300 images, drawn at random")
     assert f"{len(points)} of 300 images are points, drawn at random" in text

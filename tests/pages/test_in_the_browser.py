@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cxrfeat import pages
 from cxrfeat.commands.fit import fit
+from cxrfeat.evaluation.outcome.label_texts import label_texts
+from cxrfeat.pages import Content, Curve, Picture, Plane
 from cxrfeat.results import FitResult
 from tests.evaluation.made import write_file
 from tests.pages.conftest import hashes, pixels_as_embeddings
@@ -284,3 +288,88 @@ def test_a_page_of_317_real_radiographs_stays_below_8_mb(
     assert page.said == []
     assert page.asked_beyond(path) == []
     page.tab.close()
+
+
+def of_a_public_collection(results: dict[str, Any]) -> Content:
+    """What a page of 112,120 images has to show: 14 findings, three extractors, 3,000 points."""
+    random = np.random.default_rng(0)
+    findings = [f"Finding {k + 1}" for k in range(14)]
+    three = [*results["reports"], {**results["reports"][0], "extractor": "third"}]
+    reports = [
+        {
+            **report,
+            "confusion": [],
+            "classes": [
+                {**report["classes"][k % 3], "name": name} for k, name in enumerate(findings)
+            ],
+        }
+        for report in three
+    ]
+    x = np.linspace(0, 1, 101)
+    lines = [
+        Curve(
+            *(report["extractor"], report["head"], report["control"], name, 0.8, 0.1, x),
+            *np.clip(np.sqrt(x) + random.normal([[0], [-0.1], [0.1]], 0.01, (3, 101)), 0, 1),
+        )
+        for name in findings
+        for report in reports
+    ]  # fmt: skip
+    held = random.random((3000, 14)) < 0.1
+    labels = [text or "none" for text in label_texts(findings, held)]
+    said = [text or "none" for text in label_texts(findings, random.random((3000, 14)) < 0.2)]
+    planes = [
+        Plane(
+            *(report["extractor"], report["head"], report["control"], (0.3, 0.2)),
+            *(list(range(3000)), *random.normal(size=(2, 3000)).tolist(), said),
+            *((random.random(3000) < 0.3).tolist(), random.random(3000).tolist(), 16_384),
+        )
+        for report in reports
+    ]
+    return Content(
+        results={
+            **results, "classes": findings, "kind": "multilabel", "images": 112_120,
+            "patients": 30_805, "reports": reports,
+            "extractors": [
+                *results["extractors"], {**results["extractors"][0], "extractor": "third"}
+            ],
+        },
+        title="large",
+        version="0",
+        roc=lines,
+        precision_recall=lines,
+        draws=500,
+        pictures=[
+            Picture(f"{k:08d}_000.png", label, "", None) for k, label in enumerate(labels)
+        ],
+        planes=planes,
+    )  # fmt: skip
+
+
+def test_a_page_of_a_public_collection_has_room_for_thumbnails_and_is_drawn(
+    browser: Any, run_with_pictures: FitResult, tmp_path: Path
+) -> None:
+    results = json.loads((run_with_pictures.run / "results.json").read_text())
+    content = of_a_public_collection(results)
+    charts = pages.charts(content)
+    drawn = {chart.name: pages.svg(chart.name, chart.spec, chart.alt) for chart in charts}
+    path = tmp_path / "large.html"
+    path.write_text(pages.page(content, charts, drawn), encoding="utf-8")
+    assert path.stat().st_size < 5_000_000
+    for width in (1440, 390):
+        page = Opened(browser, path, width=width)
+        assert page.said == []
+        assert page.asked_beyond(path) == []
+        assert page.tab.evaluate("document.documentElement.scrollWidth") <= width
+        panels = page.tab.locator("#figure-roc").inner_text()
+        assert all(name in panels for name in content.results["classes"])
+        widest = page.tab.evaluate(
+            "Math.max(...[...document.querySelectorAll('svg.marks')]"
+            ".map(svg => svg.getBoundingClientRect().right))"
+        )
+        assert widest <= width
+        told = page.tab.locator("#figure-map svg.marks").evaluate(
+            "svg => svg.closest('[aria-label]').getAttribute('aria-label')"
+        )
+        assert "3,000 of 112,120 images, drawn at random," in told
+        assert "directions from 16,384 images, drawn at random" in told
+        page.tab.close()

@@ -10,11 +10,15 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cxrfeat import pages
-from cxrfeat.pages import Content, Picture, Plane
+from cxrfeat.pages import Content, Curve, Picture, Plane
 from cxrfeat.pages.charts import DRAWINGS
+from cxrfeat.pages.drawings import curves
 from cxrfeat.results import ChecklistItem, FitResult
 from cxrfeat.results.data import Finding
 
@@ -186,6 +190,18 @@ def page_data(text: str) -> dict[str, Any]:
     return json.loads(found[1])
 
 
+def map_points(data: dict[str, Any], plane: int = 0) -> list[dict[str, Any]]:
+    """The points of a plane, as the script of the page puts them together."""
+    of, texts = data["planes"][plane], data["texts"]
+    return [
+        {
+            "i": i, "x": x, "y": y, "error": texts[error],
+            **{field: texts[numbers[i]] for field, numbers in data["groups"].items()},
+        }
+        for i, x, y, error in zip(of["i"], of["x"], of["y"], of["error"], strict=True)
+    ]  # fmt: skip
+
+
 def test_the_answer_is_in_words_with_the_score_that_no_choice_flattered(
     text: str, results: dict[str, Any]
 ) -> None:
@@ -316,6 +332,60 @@ def test_the_map_says_how_many_of_how_many_it_shows(results: dict[str, Any]) -> 
         assert words in made_page(content)
     (alt,) = [chart.alt for chart in pages.charts(content) if chart.name == "map-class"]
     assert alt.startswith("Map of 4 of 4,000 images, drawn at random,")
+
+
+def test_a_map_of_hundreds_of_labels_has_a_short_legend(results: dict[str, Any]) -> None:
+    """Several labels per image: 40 of "none", 30 of "Mass", and 200 sets that stand once."""
+    labels = ["none"] * 40 + ["Mass"] * 30 + [f"Mass|label {k}" for k in range(200)]
+    seen = [Picture(str(i), label, "") for i, label in enumerate(labels)]
+    n = len(seen)
+    plane = Plane(
+        *("pixels", "lda", False, (0.5, 0.2), list(range(n)), [0.0] * n, [1.0] * n),
+        *(labels, [False] * n, [0.9] * n),
+    )
+    content = replace(small(results, images=n), pictures=seen, planes=[plane])
+    (chart,) = [chart for chart in pages.charts(content) if chart.name == "map-class"]
+    scale = chart.spec["layer"][0]["encoding"]["color"]["scale"]
+    assert len(scale["domain"]) == len(scale["range"]) == 12
+    assert scale["domain"][-1] == "191 others"
+    assert {"none", "Mass"} < set(scale["domain"])
+    data = page_data(made_page(content))
+    points = map_points(data)
+    assert points == chart.spec["data"]["values"]
+    assert sum(point["label"] == "191 others" for point in points) == 191
+    assert [picture["label"] for picture in data["pictures"]] == labels
+    assert [data["texts"][k] for k in data["planes"][0]["predicted"]] == labels
+
+
+def test_a_map_whose_directions_are_of_a_sample_says_so(results: dict[str, Any]) -> None:
+    plane = Plane(*("p", "h", False, (0.5, 0.2), [0], [0.0], [1.0], ["a"], [True], [0.1], 16_384))
+    content = replace(small(results), pictures=[Picture("0", "a", "")], planes=[plane])
+    (alt,) = [chart.alt for chart in pages.charts(content) if chart.name == "map-class"]
+    assert "directions from 16,384 images, drawn at random" in alt
+    content = replace(content, planes=[replace(plane, computed_from=None)])
+    (alt,) = [chart.alt for chart in pages.charts(content) if chart.name == "map-class"]
+    assert "directions from" not in alt
+
+
+@given(
+    st.lists(st.tuples(*[st.floats(0, 1)] * 3), min_size=2, max_size=101),
+    st.sampled_from([1.0, 0.02, 0.001]),
+)
+def test_a_curve_is_drawn_with_fewer_points_and_stays_near(
+    steps: list[tuple[float, float, float]], size: float
+) -> None:
+    walk = np.cumsum(np.array(steps) * size, axis=0).T
+    x = np.linspace(0, 1, len(steps))
+    curve = Curve("e", "h", False, "a", 0.5, None, x, *walk)
+    kept = curves._kept(curve)
+    assert (kept[0], kept[-1]) == (0, len(steps) - 1)
+    for line in walk:
+        assert np.abs(np.interp(x, x[kept], line[kept]) - line).max() <= curves.NEAR + 1e-12
+
+
+def test_a_straight_line_is_two_points() -> None:
+    x = np.linspace(0, 1, 101)
+    assert curves._kept(Curve("e", "h", False, "a", 0.5, None, x, x, x - 0.1, x + 0.1)) == [0, 100]
 
 
 def test_a_chart_is_left_out_where_the_run_has_no_such_data(results: dict[str, Any]) -> None:

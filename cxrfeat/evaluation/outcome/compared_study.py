@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -16,7 +17,7 @@ from cxrfeat.evaluation.outcome.extractor_scores import (
 )
 from cxrfeat.evaluation.outcome.fold_scores import best_of_each, rank, winner
 from cxrfeat.evaluation.outcome.out_of_fold import OutOfFold
-from cxrfeat.evaluation.outcome.predictions_table import predictions_table
+from cxrfeat.evaluation.outcome.predictions_table import predictions_csv, predictions_name
 from cxrfeat.evaluation.outcome.score_intervals import intervals_over
 from cxrfeat.evaluation.statistics.extractor_comparison import Evidence
 from cxrfeat.evaluation.statistics.patient_bootstrap import PatientResamples
@@ -171,6 +172,11 @@ class ComparedStudy:
         """What the intervals are over, in words."""
         return intervals_over(self.out_of_fold)
 
-    def predictions(self) -> tuple[list[str], list[list[object]]]:
-        """Header and rows of ``predictions.csv``."""
-        return predictions_table(self.out_of_fold)
+    @property
+    def predictions_name(self) -> str:
+        """What the table of all predictions is called: packed where it is large."""
+        return predictions_name(self.out_of_fold)
+
+    def predictions(self) -> Iterator[str]:
+        """Text of the table of all predictions, block by block."""
+        return predictions_csv(self.out_of_fold)

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cxrfeat.arrays import Matrix
+from cxrfeat.evaluation.outcome.label_texts import label_texts
 from cxrfeat.evaluation.outcome.saved_run import SavedRun
 from cxrfeat.evaluation.statistics.metrics import decide
 
@@ -56,27 +57,21 @@ def answers(run: SavedRun, extractor: str, head: str) -> Answers:
     agreement = of_truth.min(axis=1)
     return Answers(
         probability=p,
-        predicted=label_texts(run, decided, tested),
+        predicted=label_names(run, decided, tested),
         agreement=np.where(np.isfinite(agreement), agreement, np.nan),
         wrong=np.asarray((known & (decided != (run.truth == 1))).any(axis=1)),
     )
 
 
-def label_texts(
-    run: SavedRun, held: npt.NDArray[np.bool_], tested: npt.NDArray[np.bool_] | None = None
+def label_names(
+    run: SavedRun, held: npt.NDArray[np.bool_], tested: npt.NDArray[np.bool_]
 ) -> list[str]:
-    """Write labels as ``predictions.csv`` does, "none" where no label of several holds."""
-    classes = run.results["classes"]
-    # Of all combinations of labels few occur: each is written once.
-    packed = np.packbits(held, axis=1)
-    keys = [key.tobytes() for key in packed]
-    texts = {
-        key: "|".join(name for name, one in zip(classes, of_row, strict=True) if one) or "none"
-        for key, of_row in dict(zip(keys, held, strict=True)).items()
-    }
-    if tested is None:
-        return [texts[key] for key in keys]
-    return [texts[key] if one else "" for key, one in zip(keys, tested.tolist(), strict=True)]
+    """Write labels as ``predictions.csv`` does, "none" where no label of several holds.
+
+    Images that are not tested have "".
+    """
+    texts = label_texts(run.results["classes"], held)
+    return [text or "none" if one else "" for text, one in zip(texts, tested, strict=True)]
 
 
 def hardest(agreements: list[Matrix], count: int) -> list[int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,9 @@ import numpy.typing as npt
 
 from cxrfeat.arrays import Matrix
 from cxrfeat.errors import FileFormatError, InputError
+from cxrfeat.evaluation.outcome.saved_predictions import read_predictions
 from cxrfeat.evaluation.study.folds import Fold
 from cxrfeat.results.data import FORMAT, FORMAT_VERSION, intervals_over
-from cxrfeat.tables import read_table
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,16 @@ class SavedRun:
         return bool(self.results["kind"] == "multiclass")
 
 
-def read_run(folder: Path) -> SavedRun:
-    """Read ``results.json``, ``splits.json`` and ``predictions.csv``.
+def read_run(folder: Path, *, shown_only: bool = False) -> SavedRun:
+    """Read ``results.json``, ``splits.json`` and ``predictions.csv``, or ``predictions.csv.gz``.
+
+    Parameters
+    ----------
+    folder
+        That `fit` wrote.
+    shown_only
+        Whether the predictions that a page shows are enough: those of the best head of each
+        extractor, and of the winner.
 
     Raises
     ------
@@ -69,7 +77,6 @@ def read_run(folder: Path) -> SavedRun:
         )
     results = read_results(folder / "results.json")
     splits = _json(folder / "splits.json")
-    table = read_table(folder / "predictions.csv")
     try:
         ids = [str(id_) for id_ in splits["ids"]]
         folds = [
@@ -82,8 +89,11 @@ def read_run(folder: Path) -> SavedRun:
             for entry in splits["folds"]
         ]
         patients = splits.get("patients")
-        truth, probabilities = _predictions(table, results["classes"], ids, folds)
         cuts = _cuts(results)
+        wanted = _shown(results) if shown_only else list(cuts)
+        truth, probabilities = read_predictions(folder, results["classes"], ids, folds, wanted)
+    except InputError:
+        raise
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise FileFormatError(
             f"the files of {folder} do not belong together or are damaged ({error}): run cxrfeat"
@@ -133,6 +143,12 @@ def _json(path: Path) -> dict[str, Any]:
     return document
 
 
+def _shown(results: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """List the extractors with the heads that a page shows."""
+    entries = [*results["reports"], results["winner"]]
+    return list(dict.fromkeys((entry["extractor"], entry["head"]) for entry in entries))
+
+
 AT_LEAST_HALF = float(np.nextafter(0.5, 0))
 """How labels were called before runs said where they call: from a probability of a half on."""
 
@@ -145,39 +161,3 @@ def _cuts(results: Mapping[str, Any]) -> dict[tuple[str, str], list[Matrix]]:
         ]
         for score in results["ranking"]
     }
-
-
-def _predictions(
-    table: Mapping[str, Sequence[str]],
-    classes: Sequence[str],
-    ids: Sequence[str],
-    folds: Sequence[Fold],
-) -> tuple[Matrix, dict[tuple[str, str], list[Matrix]]]:
-    row_of = {id_: row for row, id_ in enumerate(ids)}
-    place_of = [{row: place for place, row in enumerate(fold.test.tolist())} for fold in folds]
-    fold_of = {(fold.name, str(fold.repeat)): number for number, fold in enumerate(folds)}
-    rows = np.array([row_of[id_] for id_ in table["id"]], dtype=np.intp)
-    numbers = [fold_of[key] for key in zip(table["fold"], table["repeat"], strict=True)]
-    p = np.array([[float(cell or "nan") for cell in table[f"p_{name}"]] for name in classes]).T
-    truth = np.full((len(ids), len(classes)), np.nan)
-    truth[rows] = _truth(table, classes)
-    found: dict[tuple[str, str], list[Matrix]] = {}
-    pairs = zip(table["extractor"], table["head"], strict=True)
-    for pair, row, number, values in zip(pairs, rows.tolist(), numbers, p, strict=True):
-        if pair not in found:
-            found[pair] = [np.full((len(fold.test), len(classes)), np.nan) for fold in folds]
-        found[pair][number][place_of[number][row]] = values
-    return truth, found
-
-
-def _truth(table: Mapping[str, Sequence[str]], classes: Sequence[str]) -> Matrix:
-    """Turn the columns ``label`` and ``unknown`` into 1, 0 and NaN, a row per prediction."""
-    of_text: dict[tuple[str, str], Matrix] = {}
-    labels = table["label"]
-    unknown = table.get("unknown", [""] * len(labels))
-    for pair in set(zip(labels, unknown, strict=True)):
-        held, blank = (set(text.split("|")) if text not in classes else {text} for text in pair)
-        of_text[pair] = np.array(
-            [np.nan if name in blank else float(name in held) for name in classes]
-        )
-    return np.stack([of_text[pair] for pair in zip(labels, unknown, strict=True)])

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from cxrfeat.arrays import Matrix32
+from cxrfeat.arrays import Matrix32, RowNumbers
 from cxrfeat.errors import InputError
 from cxrfeat.evaluation.study.mapping import blocks, matrix_of_blocks
 from cxrfeat.evaluation.study.study import Extractor, Study, is_control
@@ -17,6 +17,8 @@ from cxrfeat.inputs import LabelKind
 
 DONE = 1
 """The value of ``status`` of a row that holds an embedding (format 1)."""
+BLOCK = 1 << 22
+"""Numbers that are looked at together."""
 
 
 class _EmbeddingFile(Protocol):
@@ -78,21 +80,20 @@ def align(
         raise InputError(
             f"{first.path} has no labels: extract with class folders or with --labels TABLE"
         )
-    rows = [_done_rows(file, include_gone) for file in files]
-    common = [id_ for id_ in rows[0] if all(id_ in other for other in rows[1:])]
-    if not common:
+    taken = [_taken(file, include_gone) for file in files]
+    rows = _common_rows(files, taken)
+    if not len(rows[0]):
         raise InputError(
             f"{_names(files)} have no image in common: extract them over the same images"
             if len(files) > 1
             else f"{first.path} has no finished row of an image that is still there: run cxrfeat"
             " extract on it again"
         )
-    notes = _notes_on_missing(files, rows, len(common), include_gone)
-    _refuse_other_images(files, rows, common)
-    for file in files:
-        _refuse_other_labels(labelled, file, common)
+    notes = _notes_on_missing(files, taken, len(rows[0]), include_gone)
+    _refuse_other_images(files, rows)
+    _refuse_other_labels(labelled, files, rows)
 
-    labels = _rows_of(labelled, common)
+    labels = _labels(labelled, rows[files.index(labelled)])
     known: npt.NDArray[np.bool_] = np.asarray(np.isfinite(labels).any(axis=1))
     if not known.any():
         raise InputError(
@@ -101,17 +102,18 @@ def align(
         )
     if not known.all():
         notes.append(f"{int((~known).sum())} images without a label were left out")
-        common = [id_ for id_, keep in zip(common, known, strict=True) if keep]
+        rows = [of_file[known] for of_file in rows]
         labels = labels[known]
-    where = [rows[0][id_] for id_ in common]
+    where = rows[0].tolist()
+    ids = [first.ids[row] for row in where]
     return Study(
-        ids=common,
+        ids=ids,
         classes=list(labelled.classes),
         kind=labelled.kind,
         labels=labels,
         sha256=[first.sha256[row] for row in where],
-        meta=_joined_meta(files, rows, common),
-        extractors=[_extractor(file, common, mapped) for file in files],
+        meta=_joined_meta(files, rows),
+        extractors=[_extractor(file, ids, mapped) for file in files],
         notes=notes,
         patient_key=next((file.patient_key for file in files if file.patient_key), ""),
     )
@@ -145,88 +147,104 @@ def _refuse_other_patient_keys(files: Sequence[_EmbeddingFile]) -> None:
             )
 
 
-def _done_rows(file: _EmbeddingFile, include_gone: bool) -> dict[str, int]:
-    taken = file.status == DONE
-    if not include_gone:
-        taken &= ~file.gone
-    return {file.ids[row]: row for row in np.flatnonzero(taken).tolist()}
+def _taken(file: _EmbeddingFile, include_gone: bool) -> npt.NDArray[np.bool_]:
+    """Which rows of a file can be used, shape (N,)."""
+    done = file.status == DONE
+    return done if include_gone else done & ~file.gone
+
+
+def _common_rows(
+    files: Sequence[_EmbeddingFile], taken: Sequence[npt.NDArray[np.bool_]]
+) -> list[RowNumbers]:
+    """Where the images that every file has stand in each, in the order of the first file."""
+    first = files[0]
+    rows = [np.flatnonzero(taken[0])]
+    for file, here in zip(files[1:], taken[1:], strict=True):
+        of_file = rows[0]
+        if file.ids != first.ids:
+            row_of = {id_: row for row, id_ in enumerate(file.ids)}
+            found = [row_of.get(first.ids[row], -1) for row in rows[0].tolist()]
+            of_file = np.array(found, dtype=np.intp)
+        kept = (of_file >= 0) & here[of_file]
+        rows = [one[kept] for one in (*rows, of_file)]
+    return rows
 
 
 def _notes_on_missing(
     files: Sequence[_EmbeddingFile],
-    rows: Sequence[Mapping[str, int]],
+    taken: Sequence[npt.NDArray[np.bool_]],
     common: int,
     include_gone: bool,
 ) -> list[str]:
     notes = []
-    for file, done in zip(files, rows, strict=True):
+    for file, here in zip(files, taken, strict=True):
+        done = int(np.count_nonzero(here))
         gone = 0 if include_gone else int(np.count_nonzero(file.gone))
         if gone:
             notes.append(
                 f"{gone} images of {file.name} were left out: gone, not among those of the last"
                 " extract (--include-gone takes them)"
             )
-        if unfinished := len(file.ids) - len(done) - gone:
+        if unfinished := len(file.ids) - done - gone:
             notes.append(f"{unfinished} images of {file.name} were left out: failed or not done")
-        if elsewhere := len(done) - common:
+        if elsewhere := done - common:
             notes.append(f"{elsewhere} images of {file.name} were left out: not in every file")
     return notes
 
 
-def _refuse_other_images(
-    files: Sequence[_EmbeddingFile], rows: Sequence[Mapping[str, int]], common: Sequence[str]
-) -> None:
-    first = files[0]
-    for file, done in zip(files[1:], rows[1:], strict=True):
-        for id_ in common:
-            ours, theirs = first.sha256[rows[0][id_]], file.sha256[done[id_]]
-            if ours and theirs and ours != theirs:
+def _refuse_other_images(files: Sequence[_EmbeddingFile], rows: Sequence[RowNumbers]) -> None:
+    first, ours = files[0], files[0].sha256
+    for file, of_file in zip(files[1:], rows[1:], strict=True):
+        theirs = file.sha256
+        for row, other in zip(rows[0].tolist(), of_file.tolist(), strict=True):
+            if ours[row] != theirs[other] and ours[row] and theirs[other]:
                 raise InputError(
-                    f"'{id_}' is another image in {first.path} than in {file.path} (sha256"
-                    " differs): extract both from the same folder"
+                    f"'{first.ids[row]}' is another image in {first.path} than in {file.path}"
+                    " (sha256 differs): extract both from the same folder"
                 )
 
 
-def _rows_of(file: _EmbeddingFile, ids: Sequence[str]) -> Matrix32:
+def _labels(file: _EmbeddingFile, rows: RowNumbers) -> Matrix32:
     assert file.labels is not None
-    where = {id_: row for row, id_ in enumerate(file.ids)}
-    return np.asarray(file.labels[[where[id_] for id_ in ids]], dtype=np.float32)
+    return np.asarray(file.labels[rows], dtype=np.float32)
 
 
 def _refuse_other_labels(
-    labelled: _EmbeddingFile, file: _EmbeddingFile, common: Sequence[str]
+    labelled: _EmbeddingFile, files: Sequence[_EmbeddingFile], rows: Sequence[RowNumbers]
 ) -> None:
-    if file is labelled or file.labels is None:
-        return
-    if file.classes != labelled.classes or file.kind != labelled.kind:
-        raise InputError(
-            f"{file.path} has classes {', '.join(file.classes)} ({file.kind}), {labelled.path} has"
-            f" {', '.join(labelled.classes)} ({labelled.kind}): extract both with the same labels"
-        )
-    ours, theirs = _rows_of(labelled, common), _rows_of(file, common)
-    differs = ~((ours == theirs) | (np.isnan(ours) & np.isnan(theirs))).all(axis=1)
-    if differs.any():
-        example = common[int(np.flatnonzero(differs)[0])]
-        raise InputError(
-            f"{int(differs.sum())} images have another label in {file.path} than in"
-            f" {labelled.path}, e.g. '{example}': extract both with the same labels"
-        )
+    ours = _labels(labelled, rows[files.index(labelled)])
+    for file, of_file in zip(files, rows, strict=True):
+        if file is labelled or file.labels is None:
+            continue
+        if file.classes != labelled.classes or file.kind != labelled.kind:
+            raise InputError(
+                f"{file.path} has classes {', '.join(file.classes)} ({file.kind}),"
+                f" {labelled.path} has {', '.join(labelled.classes)} ({labelled.kind}): extract"
+                " both with the same labels"
+            )
+        theirs = _labels(file, of_file)
+        differs = ~((ours == theirs) | (np.isnan(ours) & np.isnan(theirs))).all(axis=1)
+        if differs.any():
+            example = file.ids[of_file[differs.argmax()]]
+            raise InputError(
+                f"{int(differs.sum())} images have another label in {file.path} than in"
+                f" {labelled.path}, e.g. '{example}': extract both with the same labels"
+            )
 
 
 def _joined_meta(
-    files: Sequence[_EmbeddingFile], rows: Sequence[Mapping[str, int]], ids: Sequence[str]
+    files: Sequence[_EmbeddingFile], rows: Sequence[RowNumbers]
 ) -> dict[str, npt.NDArray[np.str_]]:
     meta: dict[str, npt.NDArray[np.str_]] = {}
-    for file, done in zip(files, rows, strict=True):
-        where = [done[id_] for id_ in ids]
+    for file, of_file in zip(files, rows, strict=True):
         for column, values in file.meta.items():
-            here = np.asarray(values)[where].astype(np.str_)
+            here = np.asarray(values)[of_file].astype(np.str_)
             known = meta.setdefault(column, here)
             clash = (known != here) & (known != "") & (here != "")
             if column in ("group", "split") and clash.any():
                 raise InputError(
                     f"column '{column}' differs between files, e.g. for"
-                    f" '{ids[int(np.flatnonzero(clash)[0])]}' in {file.path}: extract all with"
+                    f" '{file.ids[of_file[clash.argmax()]]}' in {file.path}: extract all with"
                     " the same table"
                 )
             meta[column] = np.where(known == "", here, known)

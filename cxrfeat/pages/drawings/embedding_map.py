@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from typing import Any
 
 from cxrfeat.pages.content import Content, Plane
@@ -12,24 +14,47 @@ COLOURS = {"label": "class", "source": "source", "error": "error"}
 """What points can be coloured by: the field, and what it is called."""
 
 
+OTHERS_LOOK = "#8796a5", "circle"
+MOST = 12
+"""Colours of a map; beyond them the rarer values are one."""
+OTHERS = re.compile(r"\d+ others")
+
+
+def groups(content: Content, field: str) -> list[str]:
+    """Name what each picture is coloured by: its label or source, the rarer of too many as one.
+
+    Several labels for each image make hundreds of values, which no legend can hold.
+    """
+    values = [getattr(picture, field) or "unknown" for picture in content.pictures]
+    counted = Counter(values)
+    if len(counted) <= MOST:
+        return values
+    by_number = sorted(counted, key=lambda value: (-counted[value], value))
+    own, others = set(by_number[: MOST - 1]), f"{len(counted) - MOST + 1} others"
+    return [value if value in own else others for value in values]
+
+
 def points(content: Content, plane: Plane) -> list[dict[str, Any]]:
     """Every image of an extractor's map, as rows; `i` is the picture's number on the page."""
-    rows = []
-    for place, number in enumerate(plane.pictures):
-        picture = content.pictures[number]
-        predicted = plane.predicted[place]
-        error = "wrong" if plane.wrong[place] else "right" if predicted else "not tested"
-        rows.append(
-            {
-                "i": number,
-                "x": round(plane.x[place], 3),
-                "y": round(plane.y[place], 3),
-                "label": picture.label,
-                "source": picture.source or "unknown",
-                "error": error,
-            }
-        )
-    return rows
+    labels, sources = groups(content, "label"), groups(content, "source")
+    return [
+        {
+            "i": number,
+            "x": round(plane.x[place], 3),
+            "y": round(plane.y[place], 3),
+            "label": labels[number],
+            "source": sources[number],
+            "error": error(plane, place),
+        }
+        for place, number in enumerate(plane.pictures)
+    ]
+
+
+def error(plane: Plane, place: int) -> str:
+    """Say whether the extractor's best head was right."""
+    if plane.wrong[place]:
+        return "wrong"
+    return "right" if plane.predicted[place] else "not tested"
 
 
 def by_class(content: Content) -> tuple[Spec, str] | None:
@@ -58,6 +83,8 @@ def _map(content: Content, colour: str) -> tuple[Spec, str] | None:
     drawn = f"{len(rows)} images"
     if len(rows) < total:
         drawn = f"{len(rows):,} of {total:,} images, drawn at random,"
+    if plane.computed_from is not None:
+        drawn += f" (directions from {plane.computed_from:,} images, drawn at random)"
     what = {"source": content.source}.get(colour, COLOURS[colour])
     alt = (
         f"Map of {drawn} by the first two principal components of the embeddings of"
@@ -134,9 +161,13 @@ def positions(rows: list[dict[str, Any]], plane: Plane) -> Spec:
     return encoding
 
 
+def _is_others(value: str) -> bool:
+    return OTHERS.fullmatch(value) is not None
+
+
 def colouring(rows: list[dict[str, Any]], colour: str, what: str) -> Spec:
     """Colour and shape by one field; errors stand out, everything else by the palette."""
-    values = sorted({row[colour] for row in rows})
+    values = sorted({row[colour] for row in rows}, key=lambda one: (_is_others(one), one))
     range_ = [PALETTE[k % len(PALETTE)] for k in range(len(values))]
     shapes = [SHAPES[k % len(SHAPES)] for k in range(len(values))]
     if colour == "error":
@@ -144,6 +175,8 @@ def colouring(rows: list[dict[str, Any]], colour: str, what: str) -> Spec:
         looks = {"right": "#8796a5", "wrong": "#b3001b", "not tested": "#d9c98a"}
         range_ = [looks[one] for one in values]
         shapes = [{"wrong": "diamond"}.get(one, "circle") for one in values]
+    if values and _is_others(values[-1]):
+        range_[-1], shapes[-1] = OTHERS_LOOK
     legend = {"orient": "bottom", "title": what, "columns": 3}
     return {
         "color": {
