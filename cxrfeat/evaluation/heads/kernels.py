@@ -11,9 +11,9 @@ from sklearn.svm import SVC
 from cxrfeat.arrays import Matrix, Matrix32, RowNumbers
 from cxrfeat.estimators import BLOCK
 from cxrfeat.evaluation.heads.linear import linear_svm_path
-from cxrfeat.evaluation.heads.neighbours import most_alike_among
+from cxrfeat.evaluation.heads.neighbours import Neighbours, most_alike_among
 from cxrfeat.evaluation.heads.standardised_fold import SharedFold
-from cxrfeat.evaluation.heads.task import Classes, Pairs, Setting, Task
+from cxrfeat.evaluation.heads.task import Classes, Labels, Pairs, Setting, Task
 
 
 def knn_path(
@@ -28,14 +28,16 @@ def knn_path(
     The neighbours by cosine, of a label those that know it: one list of a row serves all labels
     and settings.
     """
-    classes = isinstance(task, Classes)
-    values = np.eye(task.n_classes, dtype=np.float32)[task.y] if classes else task.values
-    alike = settings * values.shape[1] if classes else settings
-    wanted = np.array([[setting["n_neighbors"] for setting in of_one] for of_one in alike])
+    if isinstance(task, Classes):
+        values = np.eye(task.n_classes, dtype=np.float32)[task.y]
+        settings = [settings[0]] * task.n_classes
+    else:
+        values = task.values
+    wanted = np.array([[setting["n_neighbors"] for setting in of_one] for of_one in settings])
     results = []
     for fit, val in pairs:
         shares = np.full((wanted.shape[1], len(val), values.shape[1]), np.nan)
-        taught = np.full(values.shape[1], True) if classes else task.taught(fit)
+        taught = task.taught(fit) if isinstance(task, Labels) else np.full(values.shape[1], True)
         for known, columns in _known_alike(values, fit, np.flatnonzero(taught)):
             k = np.minimum(wanted[columns], len(known)).T
             for start in range(0, len(val), BLOCK):
@@ -57,7 +59,7 @@ def _known_alike(
         yield fit[pattern], columns[which == number]
 
 
-def _nearest(fold: SharedFold, among: RowNumbers, rows: RowNumbers, k: int) -> RowNumbers:
+def _nearest(fold: SharedFold, among: RowNumbers, rows: RowNumbers, k: int) -> Neighbours:
     """Find the k of some training rows that are most like each row, best first, (len(rows), k).
 
     Those listed of the fold, and all of them again for rows whose list holds too few: of labels
@@ -91,7 +93,7 @@ def svm_rbf_path(
             results.append(_machines(among, towards, task.y[fit], settings[0]))
             continue
         scores = np.full((len(settings[0]), len(val), task.n_labels), np.nan)
-        for label in np.flatnonzero(task.taught(fit)):
+        for label in np.flatnonzero(task.taught(fit)).tolist():
             column = task.values[fit, label]
             known = np.flatnonzero(np.isfinite(column))
             whole = len(known) == len(fit)

@@ -6,9 +6,10 @@ only what beats a row's worst neighbour so far is looked at again.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from multiprocessing.pool import ThreadPool
 from threading import Lock
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -129,7 +130,7 @@ def _blocks(start: int, stop: int) -> list[RowNumbers]:
     )
 
 
-def _all(work: Callable[..., None], tasks: list[tuple[object, ...]], jobs: int) -> None:
+def _all(work: Callable[..., None], tasks: Sequence[tuple[Any, ...]], jobs: int) -> None:
     if jobs == 1 or len(tasks) < 2:
         for task in tasks:
             work(*task)

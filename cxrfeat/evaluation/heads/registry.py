@@ -131,7 +131,7 @@ HEADS: dict[str, Head] = {
         Head(
             APPROXIMATE,
             "support vector machine with a Gaussian kernel, approximated on random training images",
-            _grid("C", 0.01, 0.05, 0.2, 1.0, 5.0),
+            _grid("C", 0.01, 0.03, 0.1, 0.3, 1.0),
             svm_rbf_nystroem,
             svm_rbf_nystroem_path,
             "decisions",
