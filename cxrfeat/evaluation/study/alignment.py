@@ -17,8 +17,6 @@ from cxrfeat.inputs import LabelKind
 
 DONE = 1
 """The value of ``status`` of a row that holds an embedding (format 1)."""
-BLOCK = 1 << 22
-"""Numbers that are looked at together."""
 
 
 class _EmbeddingFile(Protocol):
