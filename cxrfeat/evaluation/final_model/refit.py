@@ -12,6 +12,7 @@ from cxrfeat.arrays import Groups, Matrix, Matrix32
 from cxrfeat.estimators import PerLabel, RowByRow
 from cxrfeat.evaluation.heads.head import Head, fit_estimator
 from cxrfeat.evaluation.heads.standardised_fold import SharedFold
+from cxrfeat.evaluation.heads.task import Setting
 from cxrfeat.evaluation.statistics.calling import fallback
 from cxrfeat.evaluation.statistics.metrics import CUT
 from cxrfeat.evaluation.validation.problems import Problem, problems
@@ -60,9 +61,17 @@ def _refit(
     fold = SharedFold(X, np.arange(len(X)), np.arange(0), widths)
     found = problems(labels, groups, plan.exclusive, plan.seed)
     tuned = tune(head, fold, found, plan)
+    if head.fit_large is not None and fold.n_train > head.large:
+        settings = [one.setting for one in tuned]
+        estimators = head.fit_large(fold, found.task, settings, plan.seed)
+    else:
+        estimators = [
+            _estimator(head, X, problem, one.setting, plan.seed, widths)
+            for problem, one in zip(found.each, tuned, strict=True)
+        ]
     fitted = [
-        _fitted(head, X, problem, one, plan.seed, widths)
-        for problem, one in zip(found.each, tuned, strict=True)
+        _calibrated(head, estimator, problem, one)
+        for estimator, problem, one in zip(estimators, found.each, tuned, strict=True)
     ]
     return RowByRow(fitted[0] if plan.exclusive else PerLabel(fitted)), tuned
 
@@ -92,18 +101,21 @@ def probe(estimator: RowByRow, X: Matrix32, labels: Matrix) -> dict[str, Any]:
     return {"embeddings": embeddings, "probabilities": estimator.predict_proba(embeddings)}
 
 
-def _fitted(
+def _estimator(
     head: Head,
     X: Matrix32,
     problem: Problem,
-    found: Tuned,
+    setting: Setting,
     seed: int,
     widths: Sequence[int],
 ) -> Any:
     n_classes = int(problem.y.max()) + 1
-    estimator = head.estimator(found.setting, len(problem.rows), seed, widths, n_classes)
-    estimator = fit_estimator(head, estimator, X, problem.rows, problem.y)
+    estimator = head.estimator(setting, len(problem.rows), seed, widths, n_classes)
+    return fit_estimator(head, estimator, X, problem.rows, problem.y)
+
+
+def _calibrated(head: Head, estimator: Any, problem: Problem, found: Tuned) -> Any:
     calibration = found.calibration
     if calibration is None and head.gives == "decisions":
-        calibration = unfitted_link(n_classes)
+        calibration = unfitted_link(int(problem.y.max()) + 1)
     return estimator if calibration is None else calibration.around(estimator)

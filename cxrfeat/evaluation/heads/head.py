@@ -19,8 +19,8 @@ from sklearn.svm import SVC
 
 from cxrfeat.arrays import Matrix32, RowNumbers
 from cxrfeat.estimators import BlockScaler
-from cxrfeat.evaluation.heads.standardised_fold import gaussian_width
-from cxrfeat.evaluation.heads.task import Path, Setting
+from cxrfeat.evaluation.heads.standardised_fold import SharedFold, gaussian_width
+from cxrfeat.evaluation.heads.task import Path, Setting, Task
 
 
 class Factory(Protocol):
@@ -34,6 +34,19 @@ class Factory(Protocol):
         `widths` are the dimensions of the extractors that stand side by side, if there are
         several: a classifier that scales its input gives them the same weight. `n_classes` are
         told apart.
+        """
+        ...
+
+
+class FitLarge(Protocol):
+    """What fits a head for a model file where there are many training rows."""
+
+    def __call__(
+        self, fold: SharedFold, task: Task, settings: Sequence[Setting], seed: int
+    ) -> list[Any]:
+        """Fit on all training rows of a fold that know a label, as the path does.
+
+        Returns one fitted estimator for classes, else one for each label; `settings` likewise.
         """
         ...
 
@@ -62,6 +75,10 @@ class Head:
     own_scaling : bool
         Whether the path fits the estimator with its scaling, on the rows to learn from alone; the
         others are scaled once for the fold.
+    fit_large : FitLarge or None
+        Fits what is saved where there are more than `large` training rows, with the path's own
+        solver; None leaves it to the estimator.
+    large : int
     """
 
     name: str
@@ -73,6 +90,8 @@ class Head:
     inner: int = 3
     weighs: bool = False
     own_scaling: bool = False
+    fit_large: FitLarge | None = None
+    large: int = 0
 
 
 def scaled(widths: Sequence[int], classifier: Any) -> Pipeline:

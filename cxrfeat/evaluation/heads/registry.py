@@ -17,7 +17,7 @@ from sklearn.svm import SVC, LinearSVC
 from cxrfeat.arrays import Matrix
 from cxrfeat.errors import InputError, UnknownNameError
 from cxrfeat.estimators import BoostedTrees
-from cxrfeat.evaluation.heads.boosting import boosting_path
+from cxrfeat.evaluation.heads.boosting import LARGE, boosted_trees, boosting_path
 from cxrfeat.evaluation.heads.head import Head, scaled, weight_of
 from cxrfeat.evaluation.heads.imported import imported
 from cxrfeat.evaluation.heads.kernels import knn_path, svm_rbf_path
@@ -150,6 +150,8 @@ HEADS: dict[str, Head] = {
             boosting_path,
             inner=1,
             weighs=True,
+            fit_large=boosted_trees,
+            large=LARGE,
         ),
         Head(
             FLOOR,

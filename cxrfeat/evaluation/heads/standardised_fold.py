@@ -15,6 +15,7 @@ from scipy.linalg import eigh
 
 from cxrfeat.arrays import Matrix32, RowNumbers
 from cxrfeat.estimators import block_factors
+from cxrfeat.evaluation.heads.channel_blocks import QuantisedChannels
 
 BLOCK = 4096
 """Rows that are scaled at a time."""
@@ -62,6 +63,11 @@ class SharedFold:
         blocks of different `widths`.
         """
         return self.source[self.rows[positions]]
+
+    @cached_property
+    def quantised(self) -> QuantisedChannels:
+        """The quantiles of all rows, for trees; they are never changed."""
+        return QuantisedChannels(self.source, self.rows[: self.n_train], self.rows[self.n_train :])
 
     @cached_property
     def scaling(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
