@@ -1,11 +1,11 @@
 """Boosting where there are many rows: each tree sees a tenth of the channels, and reads no more.
 
 XGBoost counts all channels of a matrix in its histograms, whatever ``colsample_bytree`` leaves.
-Here the channels are dealt out to ten matrices of quantiles, and the trees take turns: tree i is
-grown on matrix i modulo 10, and reads a tenth of what it would. All rows of a fold are quantised
-once for all labels, inner folds and refits. Which of them count for a model is said by the
-gradients, which are 0 for the others, so that a matrix holds no label and no weight, and is never
-changed.
+Here the channels are dealt out to ten matrices of quantiles, and another way to ten more; the trees
+take turns: tree i is grown on matrix i modulo 20, and reads a tenth of what it would. All rows of a
+fold are quantised once for all labels, inner folds and refits. Which of them count for a model is
+said by the gradients, which are 0 for the others, so that a matrix holds no label and no weight,
+and is never changed.
 """
 
 from __future__ import annotations
@@ -24,29 +24,42 @@ from cxrfeat.estimators import boosting_parameters
 
 BLOCKS = 10
 """Parts of the channels: each tree sees one, as many as ``colsample_bytree=0.1`` would draw."""
+DEALS = 2
+"""Ways to deal the channels out; with one, channels of two parts never stand in one tree."""
 BINS = 64
 
 
 class QuantisedChannels:
     """The quantiles of a fold's embeddings, found by its training rows alone; a byte a number.
 
-    Channels i, i + 10, i + 20 ... stand together: neighbouring ones are often of one kind.
-
     Parameters
     ----------
     source : ndarray of float32, shape (N, D)
     train, test : ndarray of int
         Rows of it.
+
+    Attributes
+    ----------
+    channels : list of ndarray of int
+        Those of each block, in order.
+    train, test : list of QuantileDMatrix
+        A block each.
     """
 
     def __init__(self, source: Matrix32, train: RowNumbers, test: RowNumbers) -> None:
         self._source, self._test = source, test
         self.dimension = int(source.shape[1])
-        self.n_train = len(train)
-        self.n_blocks = min(BLOCKS, self.dimension)
+        deal = np.random.default_rng(0)
+        self.channels = [
+            np.sort(part)
+            for _ in range(DEALS)
+            for part in np.array_split(
+                deal.permutation(self.dimension), min(BLOCKS, self.dimension)
+            )
+        ]
         self.train = [
-            xgboost.QuantileDMatrix(self._block(train, block), max_bin=BINS, nthread=1)
-            for block in range(self.n_blocks)
+            xgboost.QuantileDMatrix(source[np.ix_(train, part)], max_bin=BINS, nthread=1)
+            for part in self.channels
         ]
 
     @cached_property
@@ -54,13 +67,10 @@ class QuantisedChannels:
         """The test rows, in the bins of the training rows."""
         return [
             xgboost.QuantileDMatrix(
-                self._block(self._test, block), ref=train, max_bin=BINS, nthread=1
+                self._source[np.ix_(self._test, part)], ref=train, max_bin=BINS, nthread=1
             )
-            for block, train in enumerate(self.train)
+            for part, train in zip(self.channels, self.train, strict=True)
         ]
-
-    def _block(self, rows: RowNumbers, block: int) -> Matrix32:
-        return self._source[rows, block :: self.n_blocks]
 
 
 class Boosting:
@@ -101,7 +111,7 @@ class Boosting:
             "seed_per_iteration": True,
         }
         self._boosters = [
-            xgboost.Booster(parameters | {"seed": seed * BLOCKS + block}, cache=[matrix])
+            xgboost.Booster(parameters | {"seed": seed * BLOCKS * DEALS + block}, cache=[matrix])
             for block, matrix in enumerate(channels.train)
         ]
         # In a model a class that no row has must be as good as impossible, not minus infinity.
@@ -163,7 +173,7 @@ class Boosting:
                 tree = dict(grown[turn * self._outputs + output])
                 leaves = [left == -1 for left in tree["left_children"]]
                 tree["split_indices"] = [
-                    0 if leaf else channel * len(parts) + block
+                    0 if leaf else int(self._channels.channels[block][channel])
                     for leaf, channel in zip(leaves, tree["split_indices"], strict=True)
                 ]
                 if number == 0:

@@ -55,8 +55,8 @@ def test_a_fold_is_quantised_once_for_all_labels_settings_and_refits(
     plan = Plan([large], METRICS["auroc"], False)
     common = Common(two_labels(y).astype(float), None, folds, plan)
     score_extractor(common, Extractor("all", X, False, {}, "1"), 0)
-    # Ten blocks of the training rows and ten of the test rows.
-    assert rows == [60] * 10 + [30] * 10
+    # Ten blocks of channels, dealt out in two ways: of the training rows and of the test rows.
+    assert rows == [60] * 20 + [30] * 20
 
 
 @pytest.mark.parametrize(
@@ -90,11 +90,11 @@ def test_trees_that_take_turns_score_as_the_estimator_does(
     large: Head, n_classes: int, class_weight: str | None
 ) -> None:
     """One deals out channels, the other draws them: for a seed they differ, on average not."""
-    X, y = blobs(900, 60, distance=1.5, n_classes=n_classes)
-    fold, truth = first_rows(X, 600), np.eye(n_classes)[y[600:]]
     setting = {"n_estimators": 50, "class_weight": class_weight}
     in_turns, at_once = [], []
     for seed in range(4):
+        X, y = blobs(1400, 60, distance=2, n_classes=n_classes, seed=seed)
+        fold, truth = first_rows(X, 600), np.eye(n_classes)[y[600:]]
         pairs = [(fold.train, fold.test)]
         ((p,),) = boosting_path(fold, Classes(y[:600]), pairs, [[setting]], seed)
         in_turns.append(METRICS["auroc"](truth, p, True))
@@ -105,13 +105,18 @@ def test_trees_that_take_turns_score_as_the_estimator_does(
 
 def test_each_tree_asks_for_a_tenth_of_the_channels_in_turn() -> None:
     X, y = blobs(90, 35, distance=2)
-    (trees,) = boosted_trees(first_rows(X, 90), Classes(y), [TWELVE], 0)
+    fold = first_rows(X, 90)
+    (trees,) = boosted_trees(fold, Classes(y), [{"n_estimators": 25}], 0)
     model = json.loads(trees.booster_json_)["learner"]["gradient_booster"]["model"]
-    assert len(model["trees"]) == 12 * 3
+    assert len(model["trees"]) == 25 * 3
+    parts = fold.quantised.channels
+    assert max(map(len, parts)) == 4
+    for deal in (parts[:10], parts[10:]):
+        assert sorted(np.concatenate(deal)) == list(range(35))
     for number, tree in enumerate(model["trees"]):
         split = np.array(tree["left_children"]) != -1
         assert split.any()
-        assert set(np.array(tree["split_indices"])[split] % 10) == {number // 3 % 10}
+        assert set(np.array(tree["split_indices"])[split]) <= set(parts[number // 3 % 20])
 
 
 @pytest.mark.parametrize("kind", ["rows left out", "rows that do not know the label"])
