@@ -12,14 +12,13 @@ from cxrfeat.arrays import Groups, Matrix, Matrix32
 from cxrfeat.estimators import PerLabel, RowByRow
 from cxrfeat.evaluation.heads.head import Head, fit_estimator
 from cxrfeat.evaluation.heads.standardised_fold import SharedFold
+from cxrfeat.evaluation.heads.task import Setting
 from cxrfeat.evaluation.statistics.calling import fallback
 from cxrfeat.evaluation.statistics.metrics import CUT
 from cxrfeat.evaluation.validation.problems import Problem, problems
 from cxrfeat.evaluation.validation.tuning import Plan, Tuned, tune, unfitted_link
 
 SMALL = 2_000_000
-LARGE = 10_000
-"""Training rows beyond which a head's own `fit_large` fits what is saved, where it has one."""
 
 
 def refit(
@@ -62,11 +61,11 @@ def _refit(
     fold = SharedFold(X, np.arange(len(X)), np.arange(0), widths)
     found = problems(labels, groups, plan.exclusive, plan.seed)
     tuned = tune(head, fold, found, plan)
-    if head.fit_large is not None and len(X) > LARGE:
+    if head.fit_large is not None and fold.n_train > head.large:
         bare = head.fit_large(fold, found.task, [one.setting for one in tuned], plan.seed)
     else:
         bare = [
-            _fitted(head, X, problem, one, plan.seed, widths)
+            _estimator(head, X, problem, one.setting, plan.seed, widths)
             for problem, one in zip(found.each, tuned, strict=True)
         ]
     fitted = [_calibrated(head, estimator, one) for estimator, one in zip(bare, tuned, strict=True)]
@@ -98,16 +97,16 @@ def probe(estimator: RowByRow, X: Matrix32, labels: Matrix) -> dict[str, Any]:
     return {"embeddings": embeddings, "probabilities": estimator.predict_proba(embeddings)}
 
 
-def _fitted(
+def _estimator(
     head: Head,
     X: Matrix32,
     problem: Problem,
-    found: Tuned,
+    setting: Setting,
     seed: int,
     widths: Sequence[int],
 ) -> Any:
     n_classes = int(problem.y.max()) + 1
-    estimator = head.estimator(found.setting, len(problem.rows), seed, widths, n_classes)
+    estimator = head.estimator(setting, len(problem.rows), seed, widths, n_classes)
     return fit_estimator(head, estimator, X, problem.rows, problem.y)
 
 

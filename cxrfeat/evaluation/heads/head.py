@@ -22,6 +22,9 @@ from cxrfeat.estimators import BlockScaler, block_factors, gaussian_width
 from cxrfeat.evaluation.heads.standardised_fold import SharedFold
 from cxrfeat.evaluation.heads.task import Path, Setting, Task
 
+LARGE = 10_000
+"""Training rows beyond which a head's own solver fits what is saved, where it has one."""
+
 
 class Factory(Protocol):
     """What makes the classifier of a head."""
@@ -85,7 +88,9 @@ class Head:
         Whether the path fits the estimator with its scaling, on the rows to learn from alone; the
         others are scaled once for the fold.
     fit_large : FitLarge or None
-        Fits what is saved where there are many rows; None where the estimator's own fit does.
+        Fits what is saved where there are more than `large` training rows, with the path's own
+        solver; None leaves it to the estimator.
+    large : int
     """
 
     name: str
@@ -98,6 +103,7 @@ class Head:
     weighs: bool = False
     own_scaling: bool = False
     fit_large: FitLarge | None = None
+    large: int = LARGE
 
 
 def scaled(widths: Sequence[int], *steps: Any) -> Pipeline:

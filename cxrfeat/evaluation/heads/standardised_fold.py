@@ -17,6 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from cxrfeat.arrays import Matrix32, RowNumbers, Vector, Vector32
 from cxrfeat.estimators import BLOCK, GaussianLandmarks, block_factors, gaussian_width
+from cxrfeat.evaluation.heads.channel_blocks import QuantisedChannels
 from cxrfeat.evaluation.heads.neighbours import Neighbours, by_cosine, most_alike
 
 TURNED = 8000
@@ -133,6 +134,11 @@ class SharedFold:
         blocks of different `widths`.
         """
         return self.source[self.rows[positions]]
+
+    @cached_property
+    def quantised(self) -> QuantisedChannels:
+        """The quantiles of all rows, for trees; they are never changed."""
+        return QuantisedChannels(self.source, self.rows[: self.n_train], self.rows[self.n_train :])
 
     @cached_property
     def scaling(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:

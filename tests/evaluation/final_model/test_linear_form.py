@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,6 @@ from sklearn.svm import SVC, LinearSVC
 
 from cxrfeat.errors import InputError
 from cxrfeat.estimators import BlockScaler, Calibrated, PerLabel
-from cxrfeat.evaluation.final_model import refit as refitting
 from cxrfeat.evaluation.final_model.linear_form import collapse, score_of
 from cxrfeat.evaluation.final_model.refit import refit
 from cxrfeat.evaluation.heads.registry import HEADS
@@ -67,13 +67,12 @@ def test_the_linear_function_equals_the_decision(head: str, steps: str, classes:
 @pytest.mark.parametrize("head", ["logreg", "linear_svm", "lda"])
 @pytest.mark.parametrize("fitted", ["by scikit-learn", "as many rows are"])
 def test_the_decision_below_a_calibration_and_of_each_label(
-    fitted: str, head: str, exclusive: bool, calibrate: Any, monkeypatch: pytest.MonkeyPatch
+    fitted: str, head: str, exclusive: bool, calibrate: Any
 ) -> None:
-    if fitted == "as many rows are":
-        monkeypatch.setattr(refitting, "LARGE", 0)
+    used = replace(HEADS[head], large=0) if fitted == "as many rows are" else HEADS[head]
     X, y = blobs(90, D, distance=3)
-    plan = Plan([HEADS[head]], metric("auroc"), exclusive, 0, calibrate, 0.9)
-    estimator, _ = refit(HEADS[head], X, np.eye(3)[y], None, plan)
+    plan = Plan([used], metric("auroc"), exclusive, 0, calibrate, 0.9)
+    estimator, _ = refit(used, X, np.eye(3)[y], None, plan)
     found = collapse(estimator, D)
     assert found is not None
     bare = estimator.estimator  # as `refit` wraps it

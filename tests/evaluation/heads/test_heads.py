@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,6 @@ import pytest
 from cxrfeat import model
 from cxrfeat.errors import UnknownNameError
 from cxrfeat.estimators import raw_scores
-from cxrfeat.evaluation.final_model import refit as refitting
 from cxrfeat.evaluation.final_model.refit import refit
 from cxrfeat.evaluation.heads.head import Head
 from cxrfeat.evaluation.heads.registry import APPROXIMATE, HEADS, find_heads
@@ -281,13 +281,14 @@ def test_what_is_fitted_on_many_rows_is_what_was_scored(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The path's own solver fits it: the same numbers, in scikit-learn's estimator, in a file."""
-    monkeypatch.setattr(refitting, "LARGE", 0)
+    monkeypatch.setattr("cxrfeat.evaluation.heads.boosting.MANY", 0)
+    head = replace(HEADS[name], large=0)
     X, y = blobs(120, 40, distance=2)
     exclusive = labelled == "classes"
     labels = one_hot(y) if exclusive else np.stack([y == 0, y > 0], axis=1).astype(float)
     if not exclusive:
         labels[:5, 0] = np.nan
-    plan = plan_of(HEADS[name], exclusive=exclusive)
+    plan = plan_of(head, exclusive=exclusive)
     fold = first_rows(X, n_train, widths)
     scored = score_fold(fold, labels[:n_train], None, plan)[name]
     estimator, tuned = refit(plan.heads[0], X[:n_train], labels[:n_train], None, plan, widths)

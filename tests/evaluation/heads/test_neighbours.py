@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from sklearn.neighbors import KNeighborsClassifier
 
 from cxrfeat import model
-from cxrfeat.evaluation.final_model import refit as refitting
+from cxrfeat.evaluation.final_model.refit import refit
 from cxrfeat.evaluation.heads import neighbours
 from cxrfeat.evaluation.heads.registry import HEADS
 from cxrfeat.evaluation.heads.standardised_fold import SharedFold, candidates
@@ -129,14 +130,12 @@ def test_neighbours_take_no_matrix_of_all_pairs(monkeypatch: pytest.MonkeyPatch)
     assert peak < 4 * n * (n - 1000)
 
 
-def test_a_model_of_many_labels_holds_its_training_rows_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(refitting, "LARGE", 100)
+def test_a_model_of_many_labels_holds_its_training_rows_once(tmp_path: Path) -> None:
+    head = replace(HEADS["knn"], large=100)
     X, y = blobs(300, 200, distance=2)
     labels = np.stack([y == k % 3 for k in range(6)], axis=1).astype(float)
-    plan = Plan([HEADS["knn"]], METRICS["auroc"], False)
-    estimator, _ = refitting.refit(HEADS["knn"], X, labels, None, plan)
+    plan = Plan([head], METRICS["auroc"], False)
+    estimator, _ = refit(head, X, labels, None, plan)
     made = model.Model(
         estimator=estimator,
         head="knn",
