@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from cxrfeat.cores import available_cores
 from cxrfeat.errors import InputError
 from cxrfeat.evaluation.heads.head import Head
-from cxrfeat.evaluation.heads.registry import FLOOR
+from cxrfeat.evaluation.heads.registry import APPROXIMATE, FLOOR
 from cxrfeat.evaluation.study.folds import Fold
 from cxrfeat.evaluation.study.study import Extractor
 from cxrfeat.evaluation.validation.label_shuffling import PERMUTATIONS
@@ -112,6 +112,11 @@ def _knn(s: Size) -> float:
 
 
 def _svm_rbf(s: Size) -> float:
+    kernel = 0.03 * s.rows * s.train * s.dimensions
+    return _floor(s) + (kernel + 100.0 * s.train**2 * s.labels * s.fits) / GIGA
+
+
+def _svm_rbf_nystroem(s: Size) -> float:
     width = min(LANDMARKS, s.train)
     kernel = 0.03 * s.rows * s.dimensions * width
     return _floor(s) + (kernel + 3.7 * s.train * width * s.labels * s.fits) / GIGA
@@ -138,6 +143,7 @@ SECONDS: Mapping[str, Callable[[Size], float]] = {
     "lda": _lda,
     "knn": _knn,
     "svm_rbf": _svm_rbf,
+    APPROXIMATE: _svm_rbf_nystroem,
     "xgboost": _xgboost,
     FLOOR: _floor,
     SHUFFLED: _shuffled,
@@ -150,6 +156,7 @@ COPIES: Mapping[str, float] = {
     "lda": 0.5,
     "knn": 0.5,
     "svm_rbf": 0.5,
+    APPROXIMATE: 0.5,
     "xgboost": 2.0,
     FLOOR: 0.0,
     SHUFFLED: 2.0,
@@ -174,9 +181,10 @@ def memory(heads: Sequence[str], size: Size) -> float:
     needs_rows = 0.0 if set(heads) <= {FLOOR} else 1.0
     scores = 8.0 * size.rows * size.labels * 10
     control = 8.0 * size.rows * size.labels * PERMUTATIONS * 3 if SHUFFLED in heads else 0.0
-    kernel = 4.0 * size.rows * LANDMARKS if "svm_rbf" in heads and size.train > LARGE else 0.0
+    kernel = 4.0 * size.rows * LANDMARKS if APPROXIMATE in heads else 0.0
     # Of few rows the products of each with each are kept: as they are, as cosines, as a kernel.
-    square = 16.0 * size.rows * size.train if size.train <= LARGE else 0.0
+    exact = size.train <= LARGE or "svm_rbf" in heads
+    square = 16.0 * size.rows * size.train if exact else 0.0
     return (needs_rows + copies) * size.matrix + scores + control + kernel + square
 
 

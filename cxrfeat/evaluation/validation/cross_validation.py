@@ -13,7 +13,8 @@ import numpy as np
 
 from cxrfeat.arrays import Groups, Matrix, Matrix32
 from cxrfeat.cores import available_cores
-from cxrfeat.evaluation.heads.standardised_fold import SharedFold
+from cxrfeat.evaluation.heads.neighbours import CANDIDATES_FROM, Neighbours
+from cxrfeat.evaluation.heads.standardised_fold import SharedFold, candidates
 from cxrfeat.evaluation.study.folds import Fold
 from cxrfeat.evaluation.study.study import Extractor
 from cxrfeat.evaluation.validation.cost import (
@@ -139,6 +140,8 @@ class Common:
     problems : dict of int to Problems
         What is to be learned on each fold: the same for every extractor and head, so that it is
         made out once. Those that are missing are made out where they are needed.
+    candidates : dict of str to ndarray of int32, shape (N, M)
+        Of extractors with many images, the rows that may be neighbours of each row in any fold.
     """
 
     labels: Matrix
@@ -147,6 +150,7 @@ class Common:
     plan: Plan
     shuffled: Matrix32 | None = None
     problems: Mapping[int, Problems] = field(default_factory=dict)
+    candidates: Mapping[str, Neighbours] = field(default_factory=dict)
 
     def problems_of(self, number: int) -> Problems:
         """Say what is to be learned on the fold of a number."""
@@ -184,7 +188,13 @@ def score_extractor(
         Names of some of the plan's, and `SHUFFLED` for the control.
     """
     fold, labels, plan = common.folds[number], common.labels, common.plan
-    shared = SharedFold(extractor.X, fold.train, fold.test, extractor.widths)
+    shared = SharedFold(
+        extractor.X,
+        fold.train,
+        fold.test,
+        extractor.widths,
+        common.candidates.get(extractor.name),
+    )
     asked = [head for head in plan.heads if head.name in heads]
     found = common.problems_of(number) if asked else None
     outcomes = {}
@@ -264,7 +274,9 @@ def cross_validate(
                 clock.left, share.memory if tasks else 0.0, share.at_once, share.threads,
             )
         )  # fmt: skip
-    common = _common(labels, groups, among, folds, plan, tasks)
+    common = replace(
+        _common(labels, groups, among, folds, plan, tasks), candidates=_candidates(tasks, share)
+    )
     for place, (took, found) in (run or in_threads())(partial(_timed, common), tasks):
         task = tasks[place]
         for piece in task.pieces:
@@ -303,6 +315,17 @@ def _common(
     common = Common(labels, groups, folds, plan, shuffled)
     numbers = sorted({task.number for task in tasks if set(task.heads) != {SHUFFLED}})
     return replace(common, problems={number: common.problems_of(number) for number in numbers})
+
+
+def _candidates(tasks: Sequence[Task], share: Share) -> dict[str, Neighbours]:
+    """Look for neighbours of all images once for all folds, where there are many of them."""
+    asked = {
+        task.extractor.name: task.extractor
+        for task in tasks
+        if "knn" in task.heads and len(task.extractor.X) >= CANDIDATES_FROM
+    }
+    jobs = share.at_once * share.threads
+    return {name: candidates(one.X, one.widths, jobs) for name, one in asked.items()}
 
 
 def _costs(

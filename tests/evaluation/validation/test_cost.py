@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from cxrfeat.errors import InputError
-from cxrfeat.evaluation.heads.registry import HEADS, find_heads
+from cxrfeat.evaluation.heads.registry import HEADS, find_heads, for_size
 from cxrfeat.evaluation.statistics.metrics import METRICS
 from cxrfeat.evaluation.study.folds import Fold
 from cxrfeat.evaluation.study.study import Extractor
@@ -23,6 +24,7 @@ from tests.evaluation.validation.test_side_by_side import bits, made, plan_of
 
 NIH = 112_120
 ALL = Plan(find_heads(None), METRICS["auroc"], exclusive=False)
+SIZED = replace(ALL, heads=for_size(ALL.heads, NIH)[0])
 
 
 def folds_of(images: int, cv: int = 5) -> list[Fold]:
@@ -65,7 +67,7 @@ def test_nih_with_three_extractors_fits_into_14_gb_two_at_a_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     free(monkeypatch, 12.5)  # the embeddings have 1.4 GB
-    share = share_out([extractor(NIH, d) for d in (512, 512, 2048)], folds_of(NIH), 14, ALL)
+    share = share_out([extractor(NIH, d) for d in (512, 512, 2048)], folds_of(NIH), 14, SIZED)
     assert share.at_once == 2
     assert share.memory < 12.5e9
 
@@ -76,7 +78,7 @@ def test_embeddings_that_are_too_wide_are_refused_with_the_mend(
     free(monkeypatch, 12.5)
     wide = [extractor(NIH, 512), extractor(NIH, 25_088)]
     with pytest.raises(InputError, match=r"on 25088 takes about \d+\.\d GB .* 12\.5 GB are free"):
-        share_out(wide, folds_of(NIH), 14, ALL)
+        share_out(wide, folds_of(NIH), 14, SIZED)
     assert share_out([extractor(6000, 25_088)], folds_of(6000), 14, ALL).at_once == 2
 
 
@@ -87,7 +89,7 @@ def test_tasks_at_a_time_go_by_the_memory_and_threads_do_not(
     for gigabytes in (None, 100, 12.5, 6):
         free(monkeypatch, gigabytes, cores=8)
         monkeypatch.setattr("cxrfeat.evaluation.validation.side_by_side.available_cores", lambda: 8)
-        shares.append(share_out([extractor(NIH, 2048)], folds_of(NIH), 14, ALL, jobs=4))
+        shares.append(share_out([extractor(NIH, 2048)], folds_of(NIH), 14, SIZED, jobs=4))
     assert [share.at_once for share in shares][:2] == [4, 4]
     assert 4 > shares[2].at_once > shares[3].at_once >= 1
     assert {share.threads for share in shares} == {2}
