@@ -54,6 +54,9 @@ def _known_alike(
 ) -> Iterator[tuple[RowNumbers, RowNumbers]]:
     """Yield rows to learn from with the columns that just these rows know."""
     known = np.isfinite(values[fit][:, columns])
+    if known.all():
+        yield fit, columns
+        return
     patterns, which = np.unique(known, axis=1, return_inverse=True)
     for number, pattern in enumerate(patterns.T):
         yield fit[pattern], columns[which == number]

@@ -20,7 +20,7 @@ KEPT = 192
 """Neighbours that are kept of each row: parts of the training rows still hold enough of them."""
 
 CANDIDATES_FROM = 20_000
-"""Rows from which neighbours are looked for once for all folds, see `by_cosine`."""
+"""Rows from which it pays to look for candidates once for all folds, see `by_cosine`."""
 
 TILE = 4096
 

@@ -22,7 +22,7 @@ def test_the_control_is_ridge_regression_in_any_block_of_rows(
     labels[random.random((90, 2)) < 0.1] = np.nan
     patients = np.array([f"p{number}" for number in np.arange(90) // 2])
     fold = Fold("1", 0, np.arange(60), np.arange(60, 90))
-    shared = SharedFold(X[fold.train], X[fold.test])
+    shared = SharedFold(X, fold.train, fold.test)
     shuffled = shuffled_labels(labels, patients, seed=0)
     whole = permuted_auroc(shared, fold, shuffled)
     monkeypatch.setattr(label_shuffling, "BLOCK", 7)
