@@ -54,7 +54,7 @@ def test_a_fold_is_quantised_once_for_all_labels_settings_and_refits(
     ]
     plan = Plan([large], METRICS["auroc"], False)
     common = Common(two_labels(y).astype(float), None, folds, plan)
-    score_extractor(common, Extractor("all", X, False, {}, "1"), 0)
+    score_extractor(common, Extractor("all", X, False, {}, "1"), 0, ["xgboost"])
     # Ten blocks of channels, dealt out in two ways: of the training rows and of the test rows.
     assert rows == [60] * 20 + [30] * 20
 
