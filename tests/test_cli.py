@@ -73,7 +73,7 @@ SHOWING = {"json", "full", "help"}
 def test_a_command_and_its_function_have_the_same_options_and_defaults(name) -> None:
     parameters = {p.name: p for p in commands()[name].params if p.name not in SHOWING}
     signature = inspect.signature(function_of(name)).parameters
-    callbacks = [n for n in signature if n.endswith("progress") or n == "warn"]
+    callbacks = [n for n in signature if n.endswith("progress") or n in ("warn", "planned")]
     function = {n: p for n, p in signature.items() if n not in callbacks}
     assert set(parameters) == set(function)
     for option, parameter in parameters.items():
