@@ -159,7 +159,7 @@ COPIES: Mapping[str, float] = {
     APPROXIMATE: 0.5,
     "xgboost": 2.0,
     FLOOR: 0.0,
-    SHUFFLED: 2.0,
+    SHUFFLED: 0.0,
 }
 """Copies of the standardised rows that a head makes at its peak, beside these."""
 
@@ -180,7 +180,7 @@ def memory(heads: Sequence[str], size: Size) -> float:
     copies = max((COPIES.get(head, 2.0) for head in heads), default=0.0)
     needs_rows = 0.0 if set(heads) <= {FLOOR} else 1.0
     scores = 8.0 * size.rows * size.labels * 10
-    control = 8.0 * size.rows * size.labels * PERMUTATIONS * 3 if SHUFFLED in heads else 0.0
+    control = 8.0 * size.rows * size.labels * PERMUTATIONS if SHUFFLED in heads else 0.0
     kernel = 4.0 * size.rows * LANDMARKS if APPROXIMATE in heads else 0.0
     # Of few rows the products of each with each are kept: as they are, as cosines, as a kernel.
     exact = size.train <= LARGE or "svm_rbf" in heads

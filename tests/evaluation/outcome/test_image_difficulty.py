@@ -9,7 +9,7 @@ from cxrfeat.evaluation.outcome.image_difficulty import (
     Answers,
     confidently_wrong,
     hardest,
-    label_texts,
+    label_names,
 )
 from cxrfeat.evaluation.outcome.saved_run import SavedRun
 
@@ -21,9 +21,9 @@ def test_labels_in_words_are_those_that_hold(labels: int) -> None:
     names = [f"label {k}" for k in range(labels)]
     run = SavedRun({"classes": names}, [], None, [], np.zeros((0, labels)), {}, {})
     words = ["|".join(np.array(names)[row]) or "none" for row in held]
-    assert label_texts(run, held) == words
+    assert label_names(run, held, np.ones(60, dtype=bool)) == words
     shown = [word if one else "" for word, one in zip(words, tested, strict=True)]
-    assert label_texts(run, held, tested) == shown
+    assert label_names(run, held, tested) == shown
 
 
 def test_the_hardest_come_first_and_what_was_not_tested_never() -> None:

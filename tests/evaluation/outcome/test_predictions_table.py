@@ -70,7 +70,7 @@ def simulated(
                 p[random.random(p.shape) < 0.1] = 0.25
                 if not exclusive:
                     p[:, random.random(len(classes)) < 0.2] = np.nan
-                of.append(Outcome([], p, p[:1], 0.0, np.full(len(classes), 0.25)))
+                of.append(Outcome([], p, p[:1], np.full(len(classes), 0.25)))
             outcomes[one.name, f"head{head}"] = of
     return OutOfFold(
         study, folds, outcomes, METRICS["auroc"],

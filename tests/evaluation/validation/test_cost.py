@@ -11,6 +11,7 @@ import pytest
 
 from cxrfeat.errors import InputError
 from cxrfeat.evaluation.heads.registry import HEADS, find_heads, for_size
+from cxrfeat.evaluation.heads.standardised_fold import candidates
 from cxrfeat.evaluation.statistics.metrics import METRICS
 from cxrfeat.evaluation.study.folds import Fold
 from cxrfeat.evaluation.study.study import Extractor
@@ -86,7 +87,7 @@ def test_tasks_at_a_time_go_by_the_memory_and_threads_do_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     shares = []
-    for gigabytes in (None, 100, 12.5, 6):
+    for gigabytes in (None, 100, 9, 5):
         free(monkeypatch, gigabytes, cores=8)
         monkeypatch.setattr("cxrfeat.evaluation.validation.side_by_side.available_cores", lambda: 8)
         shares.append(share_out([extractor(NIH, 2048)], folds_of(NIH), 14, SIZED, jobs=4))
@@ -150,3 +151,22 @@ def test_a_task_for_each_head_finds_the_same_the_dearest_first_one_extractor_at_
     assert (work.extractors, work.folds, work.heads, work.pieces) == (2, 3, 3, 24)
     assert (work.memory, work.at_once, work.kept) == (1e9, 2, {})
     assert work.seconds > 0
+
+
+def test_neighbours_found_once_for_all_folds_are_those_of_each(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    extractors, y, groups, folds = made()
+    plan, labels = plan_of("knn", "logreg"), np.eye(3)[y]
+    here = cross_validate(extractors, labels, groups, folds, plan)
+    looked: list[int] = []
+
+    def counted(X: np.ndarray, *arguments: Any) -> Any:
+        looked.append(X.shape[1])
+        return candidates(X, *arguments)
+
+    at = "cxrfeat.evaluation.validation.cross_validation"
+    monkeypatch.setattr(f"{at}.CANDIDATES_FROM", len(y))
+    monkeypatch.setattr(f"{at}.candidates", counted)
+    assert bits(cross_validate(extractors, labels, groups, folds, plan)) == bits(here)
+    assert looked == [24, 20]
