@@ -134,14 +134,25 @@ class Boosting:
             hess = 2 * p * (1 - p)  # as XGBoost has it
         grad = self._weight * (p - self._target)
         hess = self._weight * np.maximum(hess, np.float32(1e-16))
+        if not turn:
+            # XGBoost then keeps the margins of these rows as the first tree is grown, too.
+            self._margins_of(block)
         booster.boost(matrix, iteration=turn, grad=grad, hess=hess)
-        # XGBoost keeps what it has made of these rows: nothing is computed here.
-        after = booster.predict(
-            matrix, output_margin=True, training=True, validate_features=False
-        ).reshape(self.margins.shape)
+        after = self._margins_of(block)
         self.margins += after - self._of_block[block]
         self._of_block[block] = after
         self.rounds += 1
+
+    def _margins_of(self, block: int) -> Matrix32:
+        """Read what the trees of a block make of the training rows; nothing is computed."""
+        return np.asarray(
+            self._boosters[block].predict(
+                self._channels.train[block],
+                output_margin=True,
+                training=True,
+                validate_features=False,
+            )
+        ).reshape(self.margins.shape)
 
     def of_test(self, rounds: int) -> Matrix32:
         """Margins of the test rows after some of the rounds, shape (m, K)."""
