@@ -68,7 +68,8 @@ def extract(
     Parameters
     ----------
     images : path or sequence of paths
-        Folders of radiographs (or files); with `labels`, where the table's paths begin.
+        Folders of radiographs, zip or tar archives of such, or files; with `labels`, where the
+        table's paths begin.
     backbone : sequence of str
         torchvision classification networks, or ``efficientnet_lite0``.
     out : path

@@ -17,6 +17,7 @@ from cxrfeat.extraction.shard_plan import (
     settled_plan,
 )
 from cxrfeat.extraction.shards import Shard
+from cxrfeat.extraction.sources import sources_of
 from cxrfeat.images import ReadingOptions
 from cxrfeat.inputs import Dataset
 from cxrfeat.spec import Spec
@@ -44,7 +45,8 @@ class Settled:
 def settle(found: Dataset, reading: ReadingOptions, files: Sequence[Path], workers: int) -> Settled:
     """Settle a run over all images that were found, into some files."""
     found = with_declared_columns(found, workers)
-    reading, decided = decide_bits(found.paths, reading, kept=kept_bits(files), workers=workers)
+    sources = [*sources_of(found).values()]
+    reading, decided = decide_bits(sources, reading, kept=kept_bits(files), workers=workers)
     return Settled(found, reading, [*found.notes, *decided])
 
 
@@ -90,7 +92,7 @@ def settle_shard(
     }
 
     def draft() -> ShardPlan:
-        decided, notes = decide_bits(found.paths, reading, workers=workers)
+        decided, notes = decide_bits([*sources_of(found).values()], reading, workers=workers)
         return ShardPlan.of(found, shard.count, options, decided.bits, specs(decided), notes)
 
     plan = settled_plan(out, draft)
