@@ -25,6 +25,7 @@ COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "export": embeddings.export,
         "shards status": shards.shards_status,
         "shards merge": shards.shards_merge,
+        "shards script": shards.shards_script,
     },
     "Comparison": {"fit": comparison.fit, "report": comparison.report, "demo": comparison.demo},
     "Saved models": {
