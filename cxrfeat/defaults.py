@@ -28,6 +28,11 @@ DEVICE: Final = "auto"
 RUNTIME: Final = "auto"
 BATCH_SIZE: Final = 32
 
+SHARDS: Final = 64
+SHARDS_AT_ONCE: Final = 16
+SHARD_WORKERS: Final = 4
+SHARD_MEMORY: Final = "8G"
+
 CV: Final = 5
 REPEATS: Final = 1
 GROUPS: Final = "auto"

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cxrfeat.errors import FileFormatError, InputError, SpecMismatchError
-from cxrfeat.store import load, merge
+from cxrfeat.store import load, merge, merge_shards, merging, verify
 from tests.store.conftest import SPEC, dataset_of, fill, sha_of, vector_of, writer_for
 from tests.store.test_verify import flip, offset_of
 
@@ -128,3 +128,55 @@ def test_shared_rows_are_compared_together(tmp_path: Path, monkeypatch: pytest.M
         writer.write(ids[150:], vectors, [sha_of(name) for name in ids[150:]])
     with pytest.raises(InputError, match=r"1 images have another .* \(157\)"):
         merge([a, tmp_path / "c.h5"], tmp_path / "other.h5")
+
+
+def test_shards_lie_between_each_other_however_many_files_and_blocks_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With more files than may be open at once, and blocks that end within a file's rows."""
+    monkeypatch.setattr(merging, "_MOST_OPEN", 2)
+    monkeypatch.setattr(merging, "_BLOCK_BYTES", 7 * 20)
+    ids = sorted(str(number) for number in range(50))
+    files = []
+    for number in range(4):
+        environment = {"machine": number // 2}
+        path = tmp_path / f"{number}.h5"
+        files.append(shard(path, ids[number::4], 9, environment=environment))
+    merged = merge_shards(files, tmp_path / "all.h5")
+    assert (merged.rows, merged.done, merged.pending) == (50, 36, 14)
+    with load(tmp_path / "all.h5") as e:
+        assert e.ids == ids
+        done = np.array([number // 4 < 9 for number in range(50)])
+        np.testing.assert_array_equal(e.status == 1, done)
+        np.testing.assert_array_equal(
+            e.numpy(), [vector_of(ids[row]) for row in np.flatnonzero(done)]
+        )
+        assert [e.sha256[row] for row in np.flatnonzero(done)] == [
+            sha_of(ids[row]) for row in np.flatnonzero(done)
+        ]
+        assert [origin.rows for origin in e.origins()] == [18, 18]
+        assert e.environment == {"machine": 1}
+    assert verify(tmp_path / "all.h5").sound
+    assert merge_shards(files, tmp_path / "all.h5").unchanged
+
+
+def test_shards_of_which_a_row_is_damaged_are_not_merged(tmp_path: Path) -> None:
+    files = [shard(tmp_path / f"{name}.h5", [name]) for name in ("1", "2")]
+    flip(files[1], offset_of(files[1], "embeddings"))
+    with pytest.raises(FileFormatError, match=r"2\.h5' has damaged rows"):
+        merge_shards(files, tmp_path / "all.h5")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["1.h5", "2.h5"]
+
+
+def test_a_file_of_other_labels_than_the_shards_is_left_as_it_is(tmp_path: Path) -> None:
+    a = shard(tmp_path / "a.h5", ["1", "2"], 1, dataset=labelled(["1", "2"], "x", "p"))
+    out = tmp_path / "all.h5"
+    merge_shards([a], out)
+    writer_for(out, ["1", "2"], dataset=labelled(["1", "2"], "y", "p")).close()
+    assert merge_shards([a], out).unchanged  # no row is lacking
+    with writer_for(a, ["1", "2"], dataset=labelled(["1", "2"], "x", "p")) as writer:
+        fill(writer)
+    before = out.read_bytes()
+    with pytest.raises(InputError, match="labels or columns that the shards do not have"):
+        merge_shards([a], out)
+    assert out.read_bytes() == before
