@@ -27,6 +27,7 @@ STORAGE: Final = "float32"
 DEVICE: Final = "auto"
 RUNTIME: Final = "auto"
 BATCH_SIZE: Final = 32
+ENGINE: Final = "local"
 
 CV: Final = 5
 REPEATS: Final = 1

@@ -1,0 +1,149 @@
+"""Three simulated machines compute the rows of one process, whatever happens to them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from cxrfeat import features
+from cxrfeat.errors import SpecMismatchError
+from cxrfeat.extraction.job import ComputedImage, ExtractorOptions, Job, NamedExtractor
+from cxrfeat.extraction.local_engine import LocalEngine
+from cxrfeat.extraction.plan import WorkItem
+from cxrfeat.extraction.ray_engine import RayEngine
+from cxrfeat.extraction.sources import FileSource, ImageSource
+from cxrfeat.images import ReadingOptions
+from tests.extraction.planted_sources import Planted
+from tests.ray_cluster import machines
+
+SMALL = ExtractorOptions("squeezenet1_1", features.WeightsChoice("random"), image_size=32)
+BOTH = {"ours": SMALL, "largest": replace(SMALL, pooling="max", runtime="torch")}
+COUNT = 24
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    with machines(3) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("images")
+    for number in range(COUNT):
+        pixels = np.random.default_rng(number).integers(0, 256, (40, 40), np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number:02d}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def job() -> Job:
+    named = [NamedExtractor(name, one, one.prepare()) for name, one in BOTH.items()]
+    return Job.of(named, replace(ReadingOptions(), guess_bits=False))
+
+
+@pytest.fixture(scope="module")
+def here(job: Job, folder: Path) -> dict[str, ComputedImage]:
+    """What one process computes, with as many threads as a worker has."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    items = items_of(FileSource(path.name, path) for path in sorted(folder.glob("*.png")))
+    try:
+        batches = list(LocalEngine(job.open(), workers=1).run(items))
+    finally:
+        torch.set_num_threads(threads)
+    return {image.id: image for batch in batches for image in batch}
+
+
+def items_of(sources: Iterable[ImageSource]) -> list[WorkItem]:
+    return [WorkItem(source, tuple(BOTH)) for source in sources]
+
+
+def planted(folder: Path, **special: Mapping[str, Any]) -> list[WorkItem]:
+    """The files of a folder, of which some, named by their number, are special."""
+    paths = sorted(folder.glob("*.png"))
+    return items_of(
+        Planted(path.name, path, os.getpid(), **special.get(f"_{number}", {}))
+        for number, path in enumerate(paths)
+    )
+
+
+def same_rows(one: ComputedImage, other: ComputedImage) -> bool:
+    return (one.stamp, one.sha256, one.error) == (other.stamp, other.sha256, None) and all(
+        one.rows[name].tobytes() == other.rows[name].tobytes() for name in BOTH
+    )
+
+
+def engine_on(cluster: Any, job: Job, **options: Any) -> RayEngine:
+    return RayEngine(job, address=cluster.address, batch_size=2, readers=2, **options)
+
+
+def test_machines_give_the_bits_of_one_process(
+    cluster: Any, job: Job, folder: Path, here: Mapping[str, ComputedImage],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(folder)  # workers run elsewhere
+    items = items_of(FileSource(path.name, Path(path.name)) for path in folder.glob("*.png"))
+    with engine_on(cluster, job) as engine:
+        told = engine.environment("ours")
+        images = [image for batch in engine.run(items) for image in batch]
+    assert sorted(image.id for image in images) == sorted(here)
+    assert all(same_rows(image, here[image.id]) for image in images)
+    assert told.keys() == NamedExtractor("ours", SMALL, SMALL.prepare()).environment().keys()
+    assert engine.seconds.keys() == {"reading", *BOTH}
+
+
+def test_deaths_of_workers_and_of_a_machine_cost_the_deadly_image_alone(
+    cluster: Any, job: Job, folder: Path, here: Mapping[str, ComputedImage]
+) -> None:
+    doomed = cluster.add_node(num_cpus=1, object_store_memory=80 << 20)
+    items = planted(folder, _5={"kills": "once"}, _9={"kills": "always"})
+    images: dict[str, ComputedImage] = {}
+    with engine_on(cluster, job) as engine:
+        for batch in engine.run(items):
+            if doomed is not None:
+                cluster.remove_node(doomed, allow_graceful=False)
+                doomed = None
+            images |= {image.id: image for image in batch}
+        lost = engine.notes
+    assert (folder / "05.killed").is_file()
+    error = images.pop("09.png").error
+    assert error is not None
+    assert error.code == "crashed"
+    assert len(images) == COUNT - 1
+    assert all(same_rows(image, here[id_]) for id_, image in images.items())
+    assert any("were lost and replaced" in note for note in lost)
+
+
+def test_what_a_machine_does_not_see_is_sent_and_what_nobody_reads_is_a_failure(
+    cluster: Any, job: Job, folder: Path, here: Mapping[str, ComputedImage]
+) -> None:
+    items = planted(folder, **{f"_{number}": {"hides": True} for number in range(COUNT)})
+    (gone,) = planted(folder.parent / "nowhere") or [
+        WorkItem(FileSource("gone.png", folder / "gone.png"), tuple(BOTH))
+    ]
+    with engine_on(cluster, job) as engine:
+        images = {image.id: image for batch in engine.run([gone, *items]) for image in batch}
+    error = images.pop("gone.png").error
+    assert error is not None
+    assert error.code == "missing"
+    assert all(same_rows(images[id_], here[id_]) for id_ in here)
+
+
+def test_a_machine_with_another_extractor_ends_the_run_and_is_named(
+    cluster: Any, job: Job, folder: Path
+) -> None:
+    other = {**job.specs["ours"], "weights": {"name": "random-seed-0", "sha256": "0" * 64}}
+    wrong = replace(job, specs={**job.specs, "ours": other})
+    with engine_on(cluster, wrong) as engine, pytest.raises(SpecMismatchError) as caught:
+        list(engine.run(planted(folder)))
+    assert str(caught.value).startswith("on ")
+    assert [line.split(":")[0] for line in caught.value.difference] == ["weights.sha256"]
