@@ -36,9 +36,7 @@ def machines(count: int) -> Iterator[Any]:
         from ray.cluster_utils import Cluster
 
         size = {"num_cpus": 1, "object_store_memory": 80 << 20}
-        cluster = Cluster(
-            initialize_head=True, head_node_args={**size, "include_dashboard": False}
-        )
+        cluster = Cluster(initialize_head=True, head_node_args={**size, "include_dashboard": False})
         try:
             for _ in range(count - 1):
                 cluster.add_node(**size)

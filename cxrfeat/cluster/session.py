@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import socket
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -19,7 +20,6 @@ LOCAL_OBJECT_BYTES = 256 << 20
 """Shared memory of a local Ray, where batches are small; Ray would take a third of the machine."""
 
 _SILENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
-_local_token = secrets.token_hex(32)  # Ray reads it once a process
 
 
 @contextmanager
@@ -47,6 +47,8 @@ def connected(
         Nothing answers there, or Ray does not start.
     """
     with _environment({name: value for name, value in _SILENT.items() if name not in os.environ}):
+        if address is None:
+            _lock_out_others()
         try:
             import ray
         except ImportError:
@@ -54,24 +56,16 @@ def connected(
         if ray.is_initialized():
             yield ray
             return
-        options = {"log_to_driver": False, "logging_level": "error"}
+        options: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
         if address is None:
-            with _environment(_own_token()):
-                _start(
-                    ray,
-                    address="local",
-                    num_cpus=available_cores(),
-                    object_store_memory=object_bytes,
-                    include_dashboard=False,
-                    **options,
-                )
-                try:
-                    yield ray
-                finally:
-                    ray.shutdown()
-            return
-        _require_answer(address)
-        _start(ray, address=address, **options)
+            options |= {
+                "num_cpus": available_cores(),
+                "object_store_memory": object_bytes,
+                "include_dashboard": False,
+            }
+        else:
+            _require_answer(address)
+        _start(ray, address=address or "local", **options)
         try:
             yield ray
         finally:
@@ -90,11 +84,13 @@ def _start(ray: Any, **options: Any) -> None:
         ) from None
 
 
-def _own_token() -> Mapping[str, str]:
-    """Let nobody else on this machine give work to our Ray, unless tokens are settled already."""
-    if any(name.startswith("RAY_AUTH_") for name in os.environ):
-        return {}
-    return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": _local_token}
+def _lock_out_others() -> None:
+    """Let nobody else on this machine give work to our Ray, unless tokens are settled already.
+
+    Ray reads this when it is imported, for as long as the process lives.
+    """
+    if "ray" not in sys.modules and not any(name.startswith("RAY_AUTH_") for name in os.environ):
+        os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
 
 
 def _require_answer(address: str) -> None:
