@@ -228,6 +228,7 @@ def extract(
             one.name: writer.pending for one, writer in zip(extractors, writers, strict=True)
         }
         items = plan(sources.values(), pending)
+        computing: LocalEngine | RayEngine
         if there is None:
             needed = [one for one in extractors if pending[one.name]]
             job = Job.of(needed, reading).open({one.name: one.extractor for one in needed})

@@ -15,10 +15,10 @@ from collections import Counter, deque
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field, is_dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from cxrfeat import features
 from cxrfeat.cluster.pool import Deadly, Done, Pool, Said
@@ -28,7 +28,7 @@ from cxrfeat.errors import ImageError, SpecMismatchError
 from cxrfeat.extraction.job import ComputedImage, ExtractorOptions, Job, OpenJob, environment_of
 from cxrfeat.extraction.local_engine import LocalEngine
 from cxrfeat.extraction.plan import WorkItem
-from cxrfeat.extraction.sources import NO_STAMP, ImageSource, Stamp
+from cxrfeat.extraction.sources import NO_STAMP, FileSource, Stamp
 from cxrfeat.version import __version__
 
 SENT_BYTES = 64 << 20
@@ -389,7 +389,8 @@ class _Supply:
         return asked
 
     def _by_bytes(self, waiting: deque[WorkItem]) -> list[Asked]:
-        batch, total = [], 0
+        batch: list[WorkItem] = []
+        total = 0
         for _ in self._next(waiting):
             total += (waiting[0].source.stamp() or NO_STAMP).size
             if batch and total > SENT_BYTES:
@@ -419,11 +420,9 @@ class _Supply:
 
 def _anywhere(item: WorkItem) -> WorkItem:
     """Write out a path from its root: workers run in other folders."""
-    source: Any = item.source
-    path = getattr(source, "path", None)
-    if is_dataclass(source) and isinstance(path, Path) and not path.is_absolute():
-        changed: ImageSource = replace(source, path=path.absolute())
-        return WorkItem(changed, item.lacking)
+    source = item.source
+    if isinstance(source, FileSource) and not source.path.is_absolute():
+        return WorkItem(replace(source, path=source.path.absolute()), item.lacking)
     return item
 
 

@@ -63,22 +63,22 @@ def here(job: Job, folder: Path) -> dict[str, ComputedImage]:
     return {image.id: image for batch in batches for image in batch}
 
 
-def items_of(sources: Iterable[ImageSource]) -> list[WorkItem]:
-    return [WorkItem(source, tuple(BOTH)) for source in sources]
+def items_of(sources: Iterable[ImageSource], names: Iterable[str] = BOTH) -> list[WorkItem]:
+    return [WorkItem(source, tuple(names)) for source in sources]
 
 
 def planted(folder: Path, **special: Mapping[str, Any]) -> list[WorkItem]:
-    """The files of a folder, of which some, named by their number, are special."""
-    paths = sorted(folder.glob("*.png"))
-    return items_of(
-        Planted(path.name, path, os.getpid(), **special.get(f"_{number}", {}))
-        for number, path in enumerate(paths)
+    """The files of a folder, some special, for an extractor that opens without torch."""
+    sources = (
+        Planted(path.name, path, os.getpid(), **special.get(f"_{path.stem}", {}))
+        for path in sorted(folder.glob("*.png"))
     )
+    return items_of(sources, ["ours"])
 
 
 def same_rows(one: ComputedImage, other: ComputedImage) -> bool:
     return (one.stamp, one.sha256, one.error) == (other.stamp, other.sha256, None) and all(
-        one.rows[name].tobytes() == other.rows[name].tobytes() for name in BOTH
+        row.tobytes() == other.rows[name].tobytes() for name, row in one.rows.items()
     )
 
 
@@ -96,6 +96,7 @@ def test_machines_give_the_bits_of_one_process(
         told = engine.environment("ours")
         images = [image for batch in engine.run(items) for image in batch]
     assert sorted(image.id for image in images) == sorted(here)
+    assert all(image.rows.keys() == BOTH.keys() for image in images)
     assert all(same_rows(image, here[image.id]) for image in images)
     assert told.keys() == NamedExtractor("ours", SMALL, SMALL.prepare()).environment().keys()
     assert engine.seconds.keys() == {"reading", *BOTH}
@@ -105,7 +106,7 @@ def test_deaths_of_workers_and_of_a_machine_cost_the_deadly_image_alone(
     cluster: Any, job: Job, folder: Path, here: Mapping[str, ComputedImage]
 ) -> None:
     doomed = cluster.add_node(num_cpus=1, object_store_memory=80 << 20)
-    items = planted(folder, _5={"kills": "once"}, _9={"kills": "always"})
+    items = planted(folder, _05={"kills": "once"}, _09={"kills": "always"})
     images: dict[str, ComputedImage] = {}
     with engine_on(cluster, job) as engine:
         for batch in engine.run(items):
@@ -126,8 +127,8 @@ def test_deaths_of_workers_and_of_a_machine_cost_the_deadly_image_alone(
 def test_what_a_machine_does_not_see_is_sent_and_what_nobody_reads_is_a_failure(
     cluster: Any, job: Job, folder: Path, here: Mapping[str, ComputedImage]
 ) -> None:
-    items = planted(folder, **{f"_{number}": {"hides": True} for number in range(COUNT)})
-    gone = WorkItem(FileSource("gone.png", folder / "gone.png"), tuple(BOTH))
+    items = planted(folder, **{f"_{number:02d}": {"hides": True} for number in range(COUNT)})
+    gone = WorkItem(FileSource("gone.png", folder / "gone.png"), ("ours",))
     with engine_on(cluster, job) as engine:
         images = {image.id: image for batch in engine.run([gone, *items]) for image in batch}
     error = images.pop("gone.png").error
