@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from cxrfeat.commands.model_info import model_info as model_info
     from cxrfeat.commands.predict import predict as predict
     from cxrfeat.commands.report import report as report
+    from cxrfeat.commands.shards import shards_merge as shards_merge
+    from cxrfeat.commands.shards import shards_status as shards_status
     from cxrfeat.commands.verify import verify as verify
     from cxrfeat.commands.weights import weights_add as weights_add
     from cxrfeat.commands.weights import weights_check as weights_check
@@ -50,6 +52,8 @@ _PUBLIC = {
     "model_info": "cxrfeat.commands.model_info",
     "predict": "cxrfeat.commands.predict",
     "report": "cxrfeat.commands.report",
+    "shards_merge": "cxrfeat.commands.shards",
+    "shards_status": "cxrfeat.commands.shards",
     "verify": "cxrfeat.commands.verify",
     "weights_add": "cxrfeat.commands.weights",
     "weights_check": "cxrfeat.commands.weights",

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from cxrfeat.commandline import comparison, embeddings, inputs, machine, models
+from cxrfeat.commandline import comparison, embeddings, inputs, machine, models, shards
 from cxrfeat.commandline.running import with_exit_codes
 from cxrfeat.version import __version__
 
@@ -23,6 +23,8 @@ COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "verify": embeddings.verify,
         "merge": embeddings.merge,
         "export": embeddings.export,
+        "shards status": shards.shards_status,
+        "shards merge": shards.shards_merge,
     },
     "Comparison": {"fit": comparison.fit, "report": comparison.report, "demo": comparison.demo},
     "Saved models": {
@@ -43,6 +45,7 @@ COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
 
 GROUPS = {
     "model": "Look into a saved model.",
+    "shards": "Extract in several processes that share a folder, such as the jobs of a cluster.",
     "weights": "List, fetch, describe and check weights, also for machines without network.",
 }
 """What the first word of the commands of two words is about."""

@@ -55,6 +55,13 @@ def extract(
     ] = defaults.RUNTIME,
     batch_size: options.BatchSizeOrNone = None,
     workers: options.Workers = None,
+    shard: Annotated[
+        str | None,
+        panels.running(
+            help="I/N: only the images of shard I of N, from 0, for several processes that share a "
+            "folder. See: shards  [default: all images]"
+        ),
+    ] = None,
     retry_failed: Annotated[bool, panels.running(help="Try again what failed before.")] = False,
     max_failures: Annotated[
         int | None, panels.running(help="Stop early when more images fail.  [default: go on]")
@@ -112,6 +119,7 @@ def extract(
             workers=workers,
             storage=storage,  # type: ignore[arg-type]  # the store names what it takes
             prune=prune,
+            shard=shard,
             retry_failed=retry_failed,
             max_failures=max_failures,
             engine=engine,

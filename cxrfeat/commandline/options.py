@@ -12,7 +12,10 @@ from cxrfeat.commandline import panels
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for machines.")]
 
 ImagesOrTable = Annotated[
-    list[str], typer.Argument(help="Folders of radiographs, or one table that lists them.")
+    list[str],
+    typer.Argument(
+        help="Folders of radiographs, zip or tar archives of such, or one table that lists them."
+    ),
 ]
 EmbeddingFile = Annotated[str, typer.Argument(help="An embedding file.")]
 ModelFile = Annotated[str, typer.Argument(help="A model.skops of `fit`.")]

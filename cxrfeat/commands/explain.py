@@ -13,6 +13,7 @@ from cxrfeat import images as pictures
 from cxrfeat.errors import ImageError, InputError, UnknownNameError
 from cxrfeat.extraction.drain import Progress
 from cxrfeat.extraction.reading_ahead import read_in_order, reader_count
+from cxrfeat.extraction.sources import ImageSource, sources_of
 from cxrfeat.inputs import Dataset
 from cxrfeat.model import load as load_model
 from cxrfeat.paths import PathLike
@@ -104,7 +105,7 @@ def explain(
     run = new_run(out)
     try:
         files = ExplanationFiles(run.partial, loaded.classes, mapper.method)
-        places = list(zip(found.ids, found.paths, strict=True))
+        places = list(sources_of(found).values())
         reading = read_in_order(
             places, partial(_read, options=options), reader_count(workers), BATCH
         )
@@ -131,12 +132,12 @@ def _position(class_: str | None, classes: list[str]) -> int | None:
     return classes.index(class_)
 
 
-def _read(place: tuple[str, Path], options: pictures.ReadingOptions) -> ReadImage:
-    id_, path = place
+def _read(source: ImageSource, options: pictures.ReadingOptions) -> ReadImage:
     try:
-        return ReadImage(id_, pictures.read_image(path, options=options))
+        data = source.read(options.max_bytes)
+        return ReadImage(source.id, pictures.read_image(data, options=options))
     except ImageError as error:
-        return ReadImage(id_, error=error)
+        return ReadImage(source.id, error=error)
 
 
 def _result(

@@ -13,9 +13,7 @@ import numpy as np
 
 from cxrfeat import defaults, features, images, inputs, store
 from cxrfeat.errors import InputError, UnknownNameError
-from cxrfeat.extraction.bit_depth import decide_bits, kept_bits
 from cxrfeat.extraction.changed_images import current_hashes
-from cxrfeat.extraction.declared_columns import with_declared_columns
 from cxrfeat.extraction.drain import Progress, Target, drain
 from cxrfeat.extraction.failures import failures_in, write_failures
 from cxrfeat.extraction.file_names import check_names, prepare_named
@@ -25,6 +23,8 @@ from cxrfeat.extraction.plan import plan
 from cxrfeat.extraction.ray_engine import RayEngine
 from cxrfeat.extraction.reading_ahead import reader_count
 from cxrfeat.extraction.result import ExtractedFile, ExtractResult, extracted_file
+from cxrfeat.extraction.settling import check_shards, settle, settle_shard
+from cxrfeat.extraction.shards import Shard
 from cxrfeat.extraction.sources import sources_of
 from cxrfeat.images import ReadingOptions
 from cxrfeat.inputs import Dataset
@@ -62,6 +62,7 @@ def extract(
     workers: int | None = None,
     storage: Literal["float32", "float16"] = defaults.STORAGE,
     prune: bool = False,
+    shard: str | None = None,
     retry_failed: bool = False,
     max_failures: int | None = None,
     engine: str = defaults.ENGINE,
@@ -75,7 +76,8 @@ def extract(
     Parameters
     ----------
     images : path or sequence of paths
-        Folders of radiographs (or files); with `labels`, where the table's paths begin.
+        Folders of radiographs, zip or tar archives of such, or files; with `labels`, where the
+        table's paths begin.
     backbone : sequence of str, optional
         torchvision classification networks, or ``efficientnet_lite0``. Default: those that
         `weights` is of, by name or by the sidecar of a file; else VGG16, VGG19 and ResNet50.
@@ -133,6 +135,10 @@ def extract(
     prune : bool
         Drop rows of images that are no longer there; default: keep them, marked as gone, so that
         `fit` and `export` leave them out.
+    shard : str, optional
+        ``I/N``: only the images that fall to shard I of N (counted from 0), into files of its
+        own below ``<out>/shards``, which `shards_merge` makes into one. For clusters, see
+        ``docs/cluster.md``. Default: all images.
     retry_failed : bool
         Try images again that failed before.
     max_failures : int, optional
@@ -165,6 +171,8 @@ def extract(
     _check_numbers(batch_size, workers, max_failures)
     _check_engine(engine, {"address": address, "num-cpus": num_cpus, "num-gpus": num_gpus})
     reading = ReadingOptions.asked_for(modality, frame, bits)
+    part = None if shard is None else Shard.parse(shard)
+    folder = Path(out) if part is None else part.folder(Path(out))
     readers = reader_count(workers)
 
     begun = time.monotonic()
@@ -174,7 +182,8 @@ def extract(
     ]
     extractors, name_notes = prepare_named(wanted, given, Path(out), here=engine == "local")
     preparing = time.monotonic() - begun
-    files = [Path(out) / f"{one.name}.h5" for one in extractors]
+    check_shards(Path(out), part, [one.name for one in extractors])
+    files = [folder / f"{one.name}.h5" for one in extractors]
     with ExitStack() as stack:
         # Listing and hashing take hours where there are many images: a second writer hears it now.
         locks = [stack.enter_context(store.FileLock(file)) for file in files]
@@ -189,8 +198,21 @@ def extract(
             where=where,
             repeated_rows=repeated_rows,
         )
-        found = with_declared_columns(found, readers)
-        reading, decided = decide_bits(found.paths, reading, kept=kept_bits(files), workers=readers)
+        if part is None:
+            settled = settle(found, reading, files, readers)
+        else:
+            settled = settle_shard(
+                part,
+                found,
+                reading,
+                Path(out),
+                storage=storage,
+                specs=lambda options: {
+                    one.name: _spec(one.description, options) for one in extractors
+                },
+                workers=readers,
+            )
+        found, reading = settled.images, settled.reading
         sources = sources_of(found)
         hashes, stamps = current_hashes(files, sources, workers)
         there = None
@@ -250,11 +272,10 @@ def extract(
         read=drained.read,
         stopped_early=drained.stopped_early,
         failures=failures,
-        failures_file=write_failures(Path(out) / "failures.csv", failures),
+        failures_file=write_failures(folder / "failures.csv", failures),
         classes=_class_counts(found),
         notes=[
-            *found.notes,
-            *decided,
+            *settled.notes,
             *(_takeover(lock) for lock in locks if lock.taken_over),
             *name_notes,
             *(note for one in extractors for note in one.notes),

@@ -15,6 +15,7 @@ from cxrfeat import images as pictures
 from cxrfeat.errors import ImageError, InputError
 from cxrfeat.extraction.bit_depth import decide_bits
 from cxrfeat.extraction.reading_ahead import read_in_order, reader_count
+from cxrfeat.extraction.sources import ImageSource, sources_of
 from cxrfeat.images.checks import inverted_against_the_rest, picture_warnings
 from cxrfeat.images.drawing.contact_sheet import Tile, draw_sheet
 from cxrfeat.paths import PathLike
@@ -120,10 +121,10 @@ def inspect(
     options = pictures.ReadingOptions.asked_for(modality, frame, bits)
     found = inputs.find(images)
     threads = reader_count(workers)
-    options, decided = decide_bits(found.paths, options, workers=threads)
+    places = list(sources_of(found).values())
+    options, decided = decide_bits(places, options, workers=threads)
     seen: list[InspectedImage] = []
     small = np.zeros((len(found), _COMPARED_SIDE, _COMPARED_SIDE), dtype=np.float32)
-    places = list(zip(found.ids, found.paths, strict=True))
     look = partial(_look, options=options)
     for place, (image, picture) in enumerate(read_in_order(places, look, threads, 2 * threads)):
         seen.append(image)
@@ -134,7 +135,7 @@ def inspect(
         :sheet_images
     ]
     if out is not None:
-        draw_sheet([_tile(seen[i], found.paths[i], image_size, options) for i in order], out)
+        draw_sheet([_tile(seen[i], places[i], image_size, options) for i in order], out)
     return Inspection(
         images=seen,
         failed=sum(bool(image.error) for image in seen),
@@ -145,16 +146,15 @@ def inspect(
 
 
 def _look(
-    place: tuple[str, Path], options: pictures.ReadingOptions
+    source: ImageSource, options: pictures.ReadingOptions
 ) -> tuple[InspectedImage, npt.NDArray[np.float32] | None]:
-    id_, path = place
     try:
-        radiograph = pictures.read_image(path, options=options)
+        radiograph = pictures.read_image(source.read(options.max_bytes), options=options)
     except ImageError as error:
-        return InspectedImage(id=id_, error=str(error)), None
+        return InspectedImage(id=source.id, error=str(error)), None
     inverted = any(step.startswith("inverted") for step in radiograph.steps)
     seen = InspectedImage(
-        id=id_,
+        id=source.id,
         format=radiograph.format,
         width=radiograph.width,
         height=radiograph.height,
@@ -179,9 +179,12 @@ def _with_inverted(
     return marked
 
 
-def _tile(image: InspectedImage, path: Path, size: int, options: pictures.ReadingOptions) -> Tile:
+def _tile(
+    image: InspectedImage, source: ImageSource, size: int, options: pictures.ReadingOptions
+) -> Tile:
     if image.error:
         return Tile(None, (image.id,), (image.error,))
-    pixels = pictures.resize(pictures.read_image(path, options=options).pixels, size)
+    radiograph = pictures.read_image(source.read(options.max_bytes), options=options)
+    pixels = pictures.resize(radiograph.pixels, size)
     facts = f"{image.width} x {image.height}, {image.bits} bit, {image.format}, {image.polarity}"
     return Tile(pixels, (image.id, facts, "; ".join(image.steps)), image.warnings)

@@ -1,7 +1,7 @@
 """What the command line prints: progress on stderr, tables and sentences on stdout.
 
 The only folder that imports rich. Imports results of commands; imported by the command line. A
-file for the commands of one kind: `extraction`, `inputs`, `files`, `comparison`, `model`,
+file for the commands of one kind: `extraction`, `shards`, `inputs`, `files`, `comparison`, `model`,
 `explanation`, `diagnosis`; `progress` while they run; `screen` is what they all draw on.
 """
 
@@ -14,6 +14,7 @@ from cxrfeat.display.inputs import dataset_summary, inspection
 from cxrfeat.display.model import model_info, predictions
 from cxrfeat.display.progress import download_progress, extraction_progress, fit_progress
 from cxrfeat.display.screen import to_json
+from cxrfeat.display.shards import merged_shards, shards
 
 __all__ = [
     "backbones",
@@ -30,9 +31,11 @@ __all__ = [
     "fit_progress",
     "inspection",
     "merged",
+    "merged_shards",
     "model_info",
     "predictions",
     "report",
+    "shards",
     "to_json",
     "verification",
     "weights",

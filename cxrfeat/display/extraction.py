@@ -10,6 +10,7 @@ from cxrfeat.display.screen import console, table
 
 if TYPE_CHECKING:
     from cxrfeat.commands.extract import ExtractResult
+    from cxrfeat.commands.shards import ShardsMerge
     from cxrfeat.features import Backbone, WeightsFile
 
 SHOWN_FAILURES = 10
@@ -59,7 +60,7 @@ def describe_changes(changes: Any) -> str:
     return ", ".join(f"{count} {words[name]}" for name, count in counts.items() if count)
 
 
-def failed(result: ExtractResult, screen: Console) -> None:
+def failed(result: ExtractResult | ShardsMerge, screen: Console) -> None:
     """Print the first images that failed and where all of them are listed."""
     screen.print(f"\n{len(result.failures)} images failed (all of them: {result.failures_file}):")
     for failure in result.failures[:SHOWN_FAILURES]:

@@ -9,7 +9,9 @@ from functools import partial
 from pathlib import Path
 
 from cxrfeat import images, store
+from cxrfeat.errors import ImageError
 from cxrfeat.extraction.reading_ahead import read_in_order
+from cxrfeat.extraction.sources import ImageSource, look_at
 from cxrfeat.images import ReadingOptions
 
 MOST_SAMPLED = 200
@@ -28,7 +30,11 @@ def kept_bits(files: Iterable[Path]) -> int | None:
 
 
 def decide_bits(
-    paths: Sequence[Path], options: ReadingOptions, *, kept: int | None = None, workers: int
+    sources: Sequence[ImageSource],
+    options: ReadingOptions,
+    *,
+    kept: int | None = None,
+    workers: int,
 ) -> tuple[ReadingOptions, list[str]]:
     """Settle the bits that PNG and TIFF of 16 bits are read with where they do not state them.
 
@@ -39,7 +45,7 @@ def decide_bits(
 
     Parameters
     ----------
-    paths
+    sources
         Every image.
     options
         As the images are to be read; bits that were asked for stand.
@@ -59,10 +65,15 @@ def decide_bits(
     if kept is not None:
         return (options if options.bits else replace(options, bits=kept)), []
     unstated = [
-        path
-        for path, deep in zip(
-            paths,
-            read_in_order(paths, images.states_no_depth, workers, 64 * workers),
+        source
+        for source, deep in zip(
+            sources,
+            read_in_order(
+                sources,
+                partial(look_at, look=images.states_no_depth, without=False),
+                workers,
+                64 * workers,
+            ),
             strict=True,
         )
         if deep
@@ -75,7 +86,7 @@ def decide_bits(
     if len(unstated) > MOST_SAMPLED:
         step = (len(unstated) - 1) / (MOST_SAMPLED - 1)
         sample = [unstated[round(number * step)] for number in range(MOST_SAMPLED)]
-    look = partial(images.largest_sample, options=options)
+    look = partial(_largest_sample, options=options)
     largest = [
         value for value in read_in_order(sample, look, workers, workers) if value is not None
     ]
@@ -83,6 +94,13 @@ def decide_bits(
         return options, []
     bits = images.needed_bits(max(largest))
     return replace(options, bits=bits), [_decision(len(unstated), largest, bits)]
+
+
+def _largest_sample(source: ImageSource, options: ReadingOptions) -> int | None:
+    try:
+        return images.largest_sample(source.read(options.max_bytes), options)
+    except ImageError:
+        return None
 
 
 def _decision(unstated: int, largest: Sequence[int], bits: int) -> str:

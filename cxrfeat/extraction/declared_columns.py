@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
 from cxrfeat import images
 from cxrfeat.extraction.reading_ahead import SHORT_WORK, read_in_order
+from cxrfeat.extraction.sources import look_at, sources_of
 from cxrfeat.inputs import Dataset
 
 
@@ -26,7 +28,8 @@ def with_declared_columns(found: Dataset, workers: int) -> Dataset:
     InputError
         If patients are needed, and the key that hides their ids is damaged.
     """
-    declared = list(read_in_order(found.paths, images.declared_columns, workers, SHORT_WORK))
+    look = partial(look_at, look=images.declared_columns, without=dict[str, str]())
+    declared = list(read_in_order([*sources_of(found).values()], look, workers, SHORT_WORK))
     files = sum(bool(columns) for columns in declared)
     if not files:
         return found

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
-from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
@@ -12,9 +10,10 @@ from PIL import Image, ImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
-from cxrfeat.errors import ImageError
 from cxrfeat.images.decoded import ReadingOptions
+from cxrfeat.images.loading import opened
 from cxrfeat.images.quiet import hush
+from cxrfeat.paths import PathLike
 from cxrfeat.signatures import HEAD_BYTES, recognise
 
 USUAL_BITS = (8, 10, 12, 14, 16, 32)
@@ -57,17 +56,33 @@ def stated_bits(image: Image.Image, file: BinaryIO) -> int | None:
     return None
 
 
-def states_no_depth(path: Path) -> bool:
-    """Tell from its header whether a file is a picture of 16 bits that does not state its depth."""
-    image = _opened(path)
-    if image is None:
+def states_no_depth(source: PathLike | BinaryIO) -> bool:
+    """Tell from its header whether a file is a picture of 16 bits that does not state its depth.
+
+    Parameters
+    ----------
+    source
+        A path, or the file opened.
+    """
+    try:
+        with opened(source) as file:
+            image = _header(file)
+            if file is None or image is None:
+                return False
+            return image.mode in DEEP_MODES and stated_bits(image, file) is None
+    except Exception:  # as decoders raise anything; reading the file says why
         return False
-    with image:
-        return image.mode in DEEP_MODES and stated_bits(image, image.fp) is None  # type: ignore[arg-type]
 
 
-def largest_sample(path: Path, options: ReadingOptions) -> int | None:
+def largest_sample(data: bytes, options: ReadingOptions) -> int | None:
     """Return the largest sample of a picture of 16 bits.
+
+    Parameters
+    ----------
+    data
+        The whole file.
+    options
+        How large it may be.
 
     Returns
     -------
@@ -75,30 +90,26 @@ def largest_sample(path: Path, options: ReadingOptions) -> int | None:
         None where it is not to be had, or negative samples say that it is none of these: reading
         the file says why.
     """
-    image = _opened(path)
-    if image is None:
-        return None
     try:
-        with image:
-            options.check_bytes(path.stat().st_size)
-            options.check_pixels(image.height, image.width)
-            image.load()
-            samples = np.asarray(image)
-    except (ImageError, OSError, SyntaxError, ValueError, EOFError, MemoryError):
+        image = _header(io.BytesIO(data))
+        if image is None:
+            return None
+        options.check_pixels(image.height, image.width)
+        image.load()
+        samples = np.asarray(image)
+    except Exception:
         return None
     return int(samples.max()) if samples.min() >= 0 else None
 
 
-def _opened(path: Path) -> ImageFile.ImageFile | None:
+def _header(file: BinaryIO | None) -> ImageFile.ImageFile | None:
+    """Read the header of a PNG or TIFF; None for anything else."""
     hush("PIL")
-    try:
-        if not os.path.isfile(path):  # opening a named pipe would wait for its writer
-            return None
-        with open(path, "rb") as file:
-            plugin = _PLUGINS.get(recognise(file.read(HEAD_BYTES)) or "")
-        return None if plugin is None else plugin(path)
-    except Exception:  # as decoders raise anything; reading the file says why
+    plugin = None if file is None else _PLUGINS.get(recognise(file.read(HEAD_BYTES)) or "")
+    if file is None or plugin is None:
         return None
+    file.seek(0)
+    return plugin(file)
 
 
 def _has_significant_bits(file: BinaryIO) -> bool:

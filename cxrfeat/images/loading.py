@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import BinaryIO
 
 from cxrfeat.errors import ImageError
 from cxrfeat.images.decoded import ReadingOptions
@@ -42,3 +45,22 @@ def load_file(path: PathLike, limit: int = ReadingOptions.max_bytes) -> bytes:
         raise ImageError("unreadable", error.strerror or "reading failed") from None
     except ValueError:
         raise ImageError("unreadable", "the path is not valid") from None
+
+
+@contextmanager
+def opened(source: PathLike | BinaryIO) -> Iterator[BinaryIO | None]:
+    """Give a file from its beginning, opened where only its path is given.
+
+    Yields
+    ------
+    BinaryIO or None
+        None for what is no regular file: opening a named pipe would wait for its writer.
+    """
+    if not isinstance(source, str | os.PathLike):
+        source.seek(0)
+        yield source
+    elif os.path.isfile(source):
+        with open(source, "rb") as file:
+            yield file
+    else:
+        yield None

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
 from cxrfeat.errors import ImageError
 from cxrfeat.images.decoded import Decoded, ReadingOptions, one_line
-from cxrfeat.images.loading import load_file
+from cxrfeat.images.loading import load_file, opened
 from cxrfeat.images.raster import read_bmp, read_jpeg, read_png, read_tiff, read_webp
 from cxrfeat.paths import PathLike
 from cxrfeat.signatures import HEAD_BYTES, recognise
@@ -133,8 +133,17 @@ def read_image(source: PathLike | bytes, *, options: ReadingOptions | None = Non
     )
 
 
-def declared_columns(path: PathLike, *, options: ReadingOptions | None = None) -> dict[str, str]:
+def declared_columns(
+    source: PathLike | BinaryIO, *, options: ReadingOptions | None = None
+) -> dict[str, str]:
     """Return the columns that an image file declares, without decoding its pixels.
+
+    Parameters
+    ----------
+    source
+        A path, or the file opened.
+    options
+        How large a file may be.
 
     Returns
     -------
@@ -144,11 +153,9 @@ def declared_columns(path: PathLike, *, options: ReadingOptions | None = None) -
         and for files that cannot be read; `read_image` says why.
     """
     try:
-        if not os.path.isfile(path):
-            return {}
-        with open(path, "rb") as file:
-            head = file.read(_SYNTAX_BYTES)
-            if recognise(head[:HEAD_BYTES]) != "DICOM":
+        with opened(source) as file:
+            head = b"" if file is None else file.read(_SYNTAX_BYTES)
+            if file is None or recognise(head[:HEAD_BYTES]) != "DICOM":
                 return {}
             from cxrfeat.images.dicom.reading import (
                 declared_columns as declared,  # as for _read_dicom

@@ -1,9 +1,9 @@
 """Which images there are, and what is known about each: plain data, and where it comes from.
 
 Imports nothing but plain data; imported by every folder above. To read: `dataset` (what is found),
-`folders`, then tables: `table` (the steps), `filtering`, `public_collections` (recognised by their
-header), `label_table` (what labels are said), `joining` (rows to images), `repeated_rows`,
-`positive` (one class against the rest).
+`archives` and `folders`, then tables: `table` (the steps), `filtering`, `public_collections`
+(recognised by their header), `label_table` (what labels are said), `joining` (rows to images),
+`repeated_rows`, `positive` (one class against the rest).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from cxrfeat.errors import InputError
+from cxrfeat.inputs.archives import Member, Place, is_archive
 from cxrfeat.inputs.dataset import Dataset, LabelKind, PatientKey
 from cxrfeat.inputs.folders import find_images, from_folders
 from cxrfeat.inputs.positive import against_the_rest, one_against_the_rest, overlap_note
@@ -23,7 +24,9 @@ from cxrfeat.tables import TABLE_SUFFIXES
 __all__ = [
     "Dataset",
     "LabelKind",
+    "Member",
     "PatientKey",
+    "Place",
     "against_the_rest",
     "find",
     "from_folders",
@@ -49,7 +52,8 @@ def find(
     Parameters
     ----------
     images
-        Folders or image files; or one table that lists the images, relative to where it lies.
+        Folders, zip or tar archives, or image files; or one table that lists the images,
+        relative to where it lies.
     labels
         A table that lists images; only these are taken.
     path_column, label_column, group_column
@@ -111,4 +115,5 @@ def image_ids(roots: Sequence[PathLike]) -> list[str]:
 
 
 def _is_table(path: Path) -> bool:
-    return path.suffix.lower() in TABLE_SUFFIXES and path.is_file()
+    named = path.suffix.lower() in TABLE_SUFFIXES and not is_archive(path)
+    return named and path.is_file()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+
+from cxrfeat.inputs.archives import Place
 
 LabelKind = Literal["multiclass", "multilabel"]
 
@@ -36,8 +37,8 @@ class Dataset:
     ----------
     ids : list of str
         Unique names: the path relative to the image root, with ``/`` as separator.
-    paths : list of Path
-        Where the files are, in the order of `ids`.
+    paths : list of Path or Member
+        Where the files are, in the order of `ids`; a member is one of an archive.
     classes : list of str
         Names of the L classes or findings; empty without labels.
     labels : ndarray of float32, shape (N, L), or None
@@ -61,7 +62,7 @@ class Dataset:
     """
 
     ids: list[str]
-    paths: list[Path]
+    paths: list[Place]
     classes: list[str] = field(default_factory=list)
     labels: npt.NDArray[np.float32] | None = None
     kind: LabelKind = "multiclass"

@@ -10,7 +10,8 @@ from pathlib import Path, PurePath, PurePosixPath
 
 import numpy as np
 
-from cxrfeat.errors import InputError
+from cxrfeat.errors import ImageError, InputError
+from cxrfeat.inputs.archives import Member, Place, is_archive, members_of
 from cxrfeat.inputs.dataset import Dataset
 from cxrfeat.inputs.label_table import one_hot, same_form
 from cxrfeat.paths import PathLike, several
@@ -27,7 +28,7 @@ class Found:
     """The image files below some roots, and what was passed over."""
 
     ids: list[str] = field(default_factory=list)
-    paths: list[Path] = field(default_factory=list)
+    paths: list[Place] = field(default_factory=list)
     hidden: int = 0
     others: int = 0
     masks: int = 0
@@ -55,7 +56,7 @@ def from_folders(roots: PathLike | Sequence[PathLike]) -> Dataset:
     Parameters
     ----------
     roots
-        Folders, or image files.
+        Folders, zip or tar archives, or image files.
 
     Returns
     -------
@@ -90,14 +91,19 @@ def from_folders(roots: PathLike | Sequence[PathLike]) -> Dataset:
 def find_images(roots: Sequence[Path]) -> Found:
     """List the image files below `roots`, by suffix, or by content where the suffix says nothing.
 
+    An archive counts as the folder that it was made of; nothing is unpacked.
+
     Raises
     ------
     InputError
-        A root that does not exist.
+        A root that does not exist, or an archive that is broken.
     """
     found = Found()
     for root in roots:
-        if root.is_file():
+        if root.is_file() and is_archive(root):
+            for member in _members_below(root, found):
+                _add(found, member, image_id(PurePosixPath(member.name)))
+        elif root.is_file():
             _add(found, root, root.name)
         elif not root.is_dir():
             raise InputError(f"no such folder '{root}': name the folder with the images")
@@ -149,13 +155,39 @@ def _files_below(root: Path, found: Found) -> Iterator[Path]:
                 yield Path(folder, name)
 
 
+def _members_below(root: Path, found: Found) -> Iterator[Member]:
+    """Pass over in an archive what is passed over in a folder."""
+    members = members_of(root)
+    folders: set[PurePosixPath] = set()
+    for member in members:
+        for folder in PurePosixPath(member.name).parents:
+            if folder in folders:
+                break
+            folders.add(folder)
+    masks = {
+        folder
+        for folder in folders
+        if folder.name == "masks" and folder.with_name("images") in folders
+    }
+    for member in members:
+        place = PurePosixPath(member.name)
+        if place.name.startswith("."):
+            found.hidden += 1
+        elif any(part.startswith(".") for part in place.parts):
+            continue
+        elif masks and not masks.isdisjoint(place.parents):
+            found.masks += 1
+        else:
+            yield member
+
+
 def _pretenders(folder: str, subfolders: Sequence[str]) -> list[str]:
     """Return empty folders that are named like an image: a failure to report, not to walk into."""
     named = [name for name in subfolders if Path(name).suffix.lower() in IMAGE_SUFFIXES]
     return [name for name in named if not any(Path(folder, name).iterdir())]
 
 
-def _add(found: Found, path: Path, name: str) -> None:
+def _add(found: Found, path: Place, name: str) -> None:
     if path.suffix.lower() in IMAGE_SUFFIXES or _content_is_image(path):
         found.ids.append(name)
         found.paths.append(path)
@@ -163,13 +195,16 @@ def _add(found: Found, path: Path, name: str) -> None:
         found.others += 1
 
 
-def _content_is_image(path: Path) -> bool:
-    if not path.is_file():
-        return False
+def _content_is_image(path: Place) -> bool:
     try:
+        if isinstance(path, Member):
+            with path.open(path.size) as file:
+                return recognise(file.read(HEAD_BYTES)) is not None
+        if not path.is_file():
+            return False
         with path.open("rb") as file:
             return recognise(file.read(HEAD_BYTES)) is not None
-    except OSError:
+    except (OSError, ImageError):
         return False
 
 

@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cxrfeat.errors import InputError
+from cxrfeat.inputs.archives import Member, is_archive
+from cxrfeat.inputs.archives import Place as Where
 from cxrfeat.inputs.folders import find_images, image_id
 from cxrfeat.inputs.label_table import same_form
 from cxrfeat.signatures import IMAGE_SUFFIXES
 
-Place = tuple[str, Path]
+Place = tuple[str, Where]
 """The id of an image, and where it is."""
 
 
@@ -26,7 +28,7 @@ class Located:
     rows : list of int
         Rows whose image is there, in their order.
     ids : list of str
-    paths : list of Path
+    paths : list of Path or Member
         Of the images of `rows`.
     missing : list of str
         What the other rows name.
@@ -37,7 +39,7 @@ class Located:
 
     rows: list[int] = field(default_factory=list)
     ids: list[str] = field(default_factory=list)
-    paths: list[Path] = field(default_factory=list)
+    paths: list[Where] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     by_fallback: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -135,7 +137,7 @@ class _Search:
 
     def __init__(self, roots: Sequence[Path]) -> None:
         self._roots = list(roots)
-        folders = [root.parent if root.is_file() else root for root in roots]
+        folders = [_folder_of(root) for root in roots]
         self._tails = [_parts(same_form(os.path.abspath(folder))) for folder in folders]
         # Where absolute paths may begin, by name and with every link followed.
         self._bases = [
@@ -277,6 +279,13 @@ class _Listed:
         return {key.casefold(): places[0][0] for part in names for key, places in part.items()}
 
 
+def _folder_of(root: Path) -> Path:
+    """Return the folder of a file; an archive stands for the folder that it was made of."""
+    if not root.is_file():
+        return root
+    return root.with_suffix("") if is_archive(root) else root.parent
+
+
 def _only(value: str, places: Sequence[Place]) -> Place | None:
     """Return the one place, None for none.
 
@@ -286,16 +295,20 @@ def _only(value: str, places: Sequence[Place]) -> Place | None:
         Several that are not one file under several names.
     """
     if len(places) > 1:
-        files = {os.path.realpath(path) for _, path in places}
+        files = {path if isinstance(path, Member) else os.path.realpath(path) for _, path in places}
         if len(files) > 1:
             ids = sorted({name for name, _ in places})
-            names = ids if len(ids) > 1 else sorted(str(path) for _, path in places)
+            names = ids if len(ids) > 1 else sorted(_written(path) for _, path in places)
             shown = " or ".join(f"'{name}'" for name in names[:3])
             raise InputError(
                 f"'{value}' could be {shown}: write in the table the path from the image folder, "
                 "or name the one folder that is meant"
             )
     return places[0] if places else None
+
+
+def _written(path: Where) -> str:
+    return f"{path.archive.path}/{path.name}" if isinstance(path, Member) else str(path)
 
 
 def _is_there(path: str) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from cxrfeat.inputs.archives import is_archive
 from cxrfeat.inputs.folders import find_images
 from cxrfeat.inputs.label_table import (
     Columns,
@@ -118,7 +119,7 @@ def _mimic(cells: Columns, columns: Columns, roots: Sequence[Path]) -> Understoo
     rows: list[int] = []
     patients: list[str] = []
     without_row = 0
-    for name in find_images([root for root in roots if root.is_dir()]).ids:
+    for name in find_images([root for root in roots if root.is_dir() or is_archive(root)]).ids:
         match = re.search(r"(?:^|/)p(\d{4,})/s(\d+)/", name)
         found = studies.get((match[1], match[2]), []) if match else []
         without_row += not found

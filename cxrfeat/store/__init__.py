@@ -11,7 +11,7 @@ from cxrfeat.store.description import FileInfo, describe
 from cxrfeat.store.format1 import DONE, FAILED, PENDING
 from cxrfeat.store.listing import embedding_files
 from cxrfeat.store.lock import FileLock
-from cxrfeat.store.merging import Merged, merge
+from cxrfeat.store.merging import Merged, merge, merge_shards
 from cxrfeat.store.reader import Embeddings, KnownRow, Origin, known, load
 from cxrfeat.store.reconcile import Changes
 from cxrfeat.store.verification import Damage, Verification, verify
@@ -36,6 +36,7 @@ __all__ = [
     "known",
     "load",
     "merge",
+    "merge_shards",
     "open_writer",
     "verify",
 ]

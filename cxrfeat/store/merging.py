@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,15 @@ from cxrfeat.paths import PathLike
 from cxrfeat.store.format1 import DONE, FAILED, PENDING, Header, Table
 from cxrfeat.store.lock import FileLock
 from cxrfeat.store.reader import Embeddings
-from cxrfeat.store.rewrite import SAME_KEY, copy_rows, replace_file, require_same
-from cxrfeat.store.rows import READ_BYTES, checksums
-from cxrfeat.store.validation import damage_named, find_damaged_columns
+from cxrfeat.store.rewrite import ROW_DATASETS, SAME_KEY, replace_file, require_same
+from cxrfeat.store.rows import READ_BYTES, checksums, read_rows
+from cxrfeat.store.validation import damage_named, find_damaged_columns, open_for_reading
 
 _BEST = {DONE: 2, FAILED: 1}  # a row that is done beats one that failed beats one that is pending
 _SHOWN = 5
+_BLOCK_BYTES = 8 * READ_BYTES
+_MOST_OPEN = 200
+"""Files that are open at once; many systems allow a process 1,024, or 256."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,8 @@ class Merged:
         Ids that more than one file had, all of them in agreement.
     notes : list of str
         What cannot be told from the files, in sentences.
+    unchanged : bool
+        Whether the file held all of it already, so that nothing was written.
     """
 
     path: Path
@@ -55,6 +60,7 @@ class Merged:
     gone: int
     shared: int
     notes: list[str]
+    unchanged: bool = False
 
 
 def merge(paths: Sequence[PathLike], out: PathLike) -> Merged:
@@ -92,41 +98,234 @@ def merge(paths: Sequence[PathLike], out: PathLike) -> Merged:
         stack.enter_context(FileLock(out))
         if out.exists():
             raise InputError(f"'{out}' exists already: give another name with --out, or delete it")
-        parts = [stack.enter_context(Embeddings(Path(path))) for path in paths]
+        parts = _open_parts(paths, stack)
         header = _common_header(parts)
-        key, notes = _common_patient_key(parts)
-        owner, row = _choose(parts)
-        ids = list(owner)
-        table = _join_tables(parts, ids)
-        table.patient_key = key
+        origins = [{"name": p.name, "rows": len(p), "environment": p.environment} for p in parts]
+        joined = _join(parts, replace(header, environment={"merged_from": origins}))
+        return joined.write(out)
 
-        def fill(new: h5py.File) -> None:
-            part_of = np.array([owner[name] for name in ids], dtype=np.int64)
-            row_of = np.array([row[name] for name in ids], dtype=np.int64)
-            computed_in = np.full(len(ids), -1, dtype=np.int32)
-            for index, part in enumerate(parts):
-                target = np.flatnonzero(part_of == index)
-                _require_sound(part, row_of[target])
-                copy_rows(part.file, part.path, row_of[target], new, target)
-                # Each file counts its environments itself; -1, unknown, takes the last place.
-                place = [*(header.environments.index(one) for one in part.environments), -1]
-                computed_in[target] = np.array(place, dtype=np.int32)[
-                    part.computed_in[row_of[target]]
-                ]
-            new["environment"][...] = computed_in
 
-        replace_file(out, header, table, fill)
-    with Embeddings(out) as merged:
+def merge_shards(paths: Sequence[PathLike], out: PathLike) -> Merged:
+    """Join the shards of an extractor into the file that one run over all images would have made.
+
+    Rows are in the order of their ids. What the file says of its environment is what the last
+    shard says. A file that holds all rows of the shards already is left as it is; one that holds
+    fewer, as a merge of some of them, is replaced.
+
+    Parameters
+    ----------
+    paths
+        One file or more, no image in two of them.
+    out
+        The one file.
+
+    Raises
+    ------
+    InputError
+        If `out` holds what the shards do not, or patients were hashed with different keys.
+    SpecMismatchError, FileFormatError, LockedError, StorageError
+        As `merge`.
+    """
+    out = Path(out)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(FileLock(out))
+        parts = _open_parts(paths, stack)
+        joined = _join(parts, replace(_common_header(parts), environment=parts[-1].environment))
+        joined.sort()
+        if out.exists():
+            with Embeddings(out) as there:
+                if joined.is_held_by(there):
+                    return joined.told(out, there, unchanged=True)
+        return joined.write(out)
+
+
+@dataclass
+class _Joined:
+    """Files that are one table, of which each row comes from one of them."""
+
+    parts: list[Embeddings]
+    header: Header
+    table: Table
+    part_of: RowNumbers
+    row_of: RowNumbers
+    notes: list[str]
+
+    def sort(self) -> None:
+        """Bring the rows into the order of their ids."""
+        order = np.array(sorted(range(len(self.table.ids)), key=self.table.ids.__getitem__))
+        order = order.astype(np.int64)  # of no rows as well
+        table = self.table
+        self.part_of, self.row_of = self.part_of[order], self.row_of[order]
+        table.ids = [table.ids[row] for row in order.tolist()]
+        table.labels = None if table.labels is None else table.labels[order]
+        table.meta = {name: values[order] for name, values in table.meta.items()}
+        table.gone = None if table.gone is None else table.gone[order]
+
+    def column(self, name: str) -> npt.NDArray[Any]:
+        """Return a column of rows as the files store it."""
+        first: npt.NDArray[Any] | None = None
+        for index, part in enumerate(self.parts):
+            target = np.flatnonzero(self.part_of == index)
+            with _rows_of(part) as file, damage_named(part.path):
+                values = file[name][...][self.row_of[target]]
+            if first is None:
+                first = np.empty((len(self.part_of), *values.shape[1:]), dtype=values.dtype)
+            first[target] = values
+        assert first is not None
+        return first
+
+    def is_held_by(self, there: Embeddings) -> bool:
+        """Tell whether a file has all these rows; refuse one that has others.
+
+        Raises
+        ------
+        InputError
+            The file has rows, labels or columns that would be lost if it was replaced.
+        """
+        require_same(there.path, self.header, Header(there.spec, there.dimension, there.storage))
+        place = {id_: row for row, id_ in enumerate(there.ids)}
+        theirs = np.array([place.get(id_, -1) for id_ in self.table.ids], dtype=np.int64)
+        ours = np.flatnonzero(theirs >= 0)
+        theirs = theirs[ours]
+        names = ("status", "sha256", "checksum")
+        status, *mine = (self.column(name)[ours] for name in names)
+        with damage_named(there.path):
+            state, *other = (there.file[name][...][theirs] for name in names)
+        same = (status == DONE) & (state == DONE)
+        for a, b in zip(mine, other, strict=True):
+            same &= a == b
+        fails_in_both = (status == FAILED) & (state != PENDING)
+        if len(ours) == len(self.table.ids) and np.all(same | fails_in_both | (status == PENDING)):
+            return True
+        rows_lost = np.count_nonzero(there.status == DONE) > np.count_nonzero(same)
+        if rows_lost or not self._agrees_with(there, ours, theirs):
+            raise InputError(
+                f"'{there.path}' has rows, labels or columns that the shards do not have, which a"
+                " merge would lose: move it to another place and merge again, or go on with it by"
+                " cxrfeat extract without --shard"
+            )
+        return False
+
+    def _agrees_with(self, there: Embeddings, ours: RowNumbers, theirs: RowNumbers) -> bool:
+        """Tell whether a file says of some rows what these say: labels and columns."""
+        table = self.table
+        if (there.labels is None) != (table.labels is None) or there.classes != table.classes:
+            return False
+        if (
+            there.labels is not None
+            and table.labels is not None
+            and not np.array_equal(there.labels[theirs], table.labels[ours], equal_nan=True)
+        ):
+            return False
+        return all(
+            name in table.meta and np.array_equal(values[theirs], table.meta[name][ours])
+            for name, values in there.meta.items()
+        )
+
+    def write(self, out: Path) -> Merged:
+        """Make the one file."""
+        replace_file(out, self.header, self.table, self._fill)
+        with Embeddings(out) as merged:
+            return self.told(out, merged)
+
+    def told(self, out: Path, merged: Embeddings, *, unchanged: bool = False) -> Merged:
+        """Say what became of it."""
         count = np.bincount(merged.status[~merged.gone], minlength=3)
-    return Merged(
-        path=out,
-        sources={str(part.path): len(part) for part in parts},
-        rows=len(ids),
-        done=int(count[DONE]),
-        failed=int(count[FAILED]),
-        pending=int(count[PENDING]),
-        gone=len(ids) - int(count.sum()),
-        shared=sum(len(part) for part in parts) - len(ids),
+        return Merged(
+            path=out,
+            sources={str(part.path): len(part) for part in self.parts},
+            rows=len(merged),
+            done=int(count[DONE]),
+            failed=int(count[FAILED]),
+            pending=int(count[PENDING]),
+            gone=len(merged) - int(count.sum()),
+            shared=sum(len(part) for part in self.parts) - len(self.table.ids),
+            notes=self.notes,
+            unchanged=unchanged,
+        )
+
+    def _fill(self, new: h5py.File) -> None:
+        """Copy rows as they are stored: narrow columns whole, embeddings block by block.
+
+        A block is read from all files that have rows of it and written once: rows of shards lie
+        between each other, and to write those of one after those of another would read and write
+        the whole file as often as there are shards.
+        """
+        computed_in = np.full(len(self.part_of), -1, dtype=np.int32)
+        narrow = {name: new[name][...] for name in ROW_DATASETS if name in new}
+        for name in ("embeddings", "environment"):
+            narrow.pop(name, None)
+        targets = [np.flatnonzero(self.part_of == index) for index in range(len(self.parts))]
+        for part, target in zip(self.parts, targets, strict=True):
+            rows = self.row_of[target]
+            with _rows_of(part) as file, damage_named(part.path):
+                for name, column in narrow.items():
+                    if name in file:
+                        column[target] = file[name][...][rows]
+            # Each file counts its environments itself; -1, unknown, takes the last place.
+            place = [*(self.header.environments.index(one) for one in part.environments), -1]
+            computed_in[target] = np.array(place, dtype=np.int32)[part.computed_in[rows]]
+        for name, column in narrow.items():
+            new[name][...] = column
+        new["environment"][...] = computed_in
+        self._fill_embeddings(new, targets, narrow)
+
+    def _fill_embeddings(
+        self, new: h5py.File, targets: list[RowNumbers], narrow: dict[str, npt.NDArray[Any]]
+    ) -> None:
+        embeddings = new["embeddings"]
+        length, dimension = embeddings.shape
+        step = max(1, _BLOCK_BYTES // max(1, embeddings.dtype.itemsize * dimension))
+        for start in range(0, length, step):
+            stop = min(start + step, length)
+            block = np.empty((stop - start, dimension), dtype=embeddings.dtype)
+            for part, target in zip(self.parts, targets, strict=True):
+                first, last = np.searchsorted(target, (start, stop))
+                here = target[first:last]
+                if not len(here):
+                    continue
+                with _rows_of(part) as file, damage_named(part.path):
+                    rows = read_rows(file["embeddings"], self.row_of[here])
+                _require_sound(part, here, rows, narrow)
+                block[here - start] = rows
+            embeddings[start:stop] = block
+
+
+def _open_parts(paths: Sequence[PathLike], stack: contextlib.ExitStack) -> list[Embeddings]:
+    """Open files whose columns are sound; of very many, all is read but their rows."""
+    parts = []
+    for path in paths:
+        part = stack.enter_context(Embeddings(Path(path)))
+        _require_sound_columns(part)
+        if len(paths) > _MOST_OPEN:
+            _ = part.sha256, part.computed_in
+            part.close()
+        parts.append(part)
+    return parts
+
+
+@contextlib.contextmanager
+def _rows_of(part: Embeddings) -> Iterator[h5py.File]:
+    """Give the file that rows are read from, opened again where there were too many."""
+    if part.file.id.valid:
+        yield part.file
+    else:
+        with open_for_reading(part.path) as file:
+            yield file
+
+
+def _join(parts: list[Embeddings], header: Header) -> _Joined:
+    key, notes = _common_patient_key(parts)
+    owner, row = _choose(parts)
+    ids = list(owner)
+    table = _join_tables(parts, ids)
+    table.patient_key = key
+    return _Joined(
+        parts,
+        header,
+        table,
+        part_of=np.array([owner[name] for name in ids], dtype=np.int64),
+        row_of=np.array([row[name] for name in ids], dtype=np.int64),
         notes=notes,
     )
 
@@ -135,17 +334,10 @@ def _common_header(parts: list[Embeddings]) -> Header:
     headers = [Header(p.spec, p.dimension, p.storage, p.environment, p.created) for p in parts]
     for part, header in zip(parts[1:], headers[1:], strict=True):
         require_same(part.path, headers[0], header)
-    origins = [{"name": p.name, "rows": len(p), "environment": p.environment} for p in parts]
     environments: list[dict[str, Any]] = []
     for part in parts:
         environments += [one for one in part.environments if one not in environments]
-    return Header(
-        parts[0].spec,
-        parts[0].dimension,
-        parts[0].storage,
-        environment={"merged_from": origins},
-        environments=environments,
-    )
+    return replace(headers[0], created="", environment={}, environments=environments)
 
 
 def _common_patient_key(parts: list[Embeddings]) -> tuple[PatientKey | None, list[str]]:
@@ -211,7 +403,10 @@ def _differing(a: Embeddings, b: Embeddings, pairs: RowNumbers) -> list[str]:
     step = max(1, READ_BYTES // (4 * max(1, a.dimension)))
     for start in range(0, len(pairs), step):
         here, there = pairs[start : start + step].T
-        equal = (a[here].view(np.uint32) == b[there].view(np.uint32)).all(axis=1)
+        with _rows_of(a) as ours, _rows_of(b) as theirs:
+            left = read_rows(ours["embeddings"], here).view(np.uint8)
+            right = read_rows(theirs["embeddings"], there).view(np.uint8)
+        equal = (left == right).all(axis=1)
         names += [a.ids[row] for row in here[~equal].tolist()]
     return names
 
@@ -283,25 +478,31 @@ def _refuse(what: str, part: Embeddings, differing: RowNumbers) -> None:
         )
 
 
-def _require_sound(part: Embeddings, rows: npt.NDArray[np.int64]) -> None:
-    """Refuse to carry damage into a new file."""
-    done = rows[part.status[rows] == DONE]
+def _require_sound_columns(part: Embeddings) -> None:
+    """Refuse to carry damage of a column into a new file."""
     with damage_named(part.path):
         columns = find_damaged_columns(part.file)
-        sha256, stated = part.file["sha256"][...], part.file["checksum"][...]
     if columns:
         raise FileFormatError(
             f"'{part.path}' is damaged in {', '.join(f'/{name}' for name in columns)}: extract "
             "again with --prune and the same labels, which writes them anew, or restore a copy"
         )
-    for start in range(0, len(done), 1024):
-        some = done[start : start + 1024]
-        stored = part[some].astype(part.file["embeddings"].dtype)
-        if np.any(checksums(sha256[some], stored) != stated[some]):
-            raise FileFormatError(
-                f"'{part.path}' has damaged rows: "
-                "run 'cxrfeat verify --repair' on it and extract them again"
-            )
+
+
+def _require_sound(
+    part: Embeddings,
+    target: RowNumbers,
+    stored: npt.NDArray[Any],
+    narrow: Mapping[str, npt.NDArray[Any]],
+) -> None:
+    """Refuse to carry damage of rows into a new file."""
+    done = narrow["status"][target] == DONE
+    found = checksums(narrow["sha256"][target], stored)
+    if np.any((found != narrow["checksum"][target]) & done):
+        raise FileFormatError(
+            f"'{part.path}' has damaged rows: "
+            "run 'cxrfeat verify --repair' on it and extract them again"
+        )
 
 
 def _first(names: list[str]) -> str:

@@ -221,8 +221,10 @@ def handed_over(monkeypatch) -> Callable[[], int]:
 
 def test_headers_are_read_ahead_within_bounds(tmp_path, monkeypatch, handed_over) -> None:
     found = Dataset([str(n) for n in range(500)], [tmp_path / str(n) for n in range(500)])
+    for id_, path in zip(found.ids, found.paths, strict=True):
+        path.write_text(id_)
     monkeypatch.setattr(
-        declared_columns.images, "declared_columns", lambda path: {"view": path.name}
+        declared_columns.images, "declared_columns", lambda file: {"view": file.read().decode()}
     )
     columns = declared_columns.with_declared_columns(found, workers=2).meta
     assert columns["view"].tolist() == found.ids
