@@ -9,6 +9,7 @@ made so.
 from __future__ import annotations
 
 import hashlib
+import io
 import threading
 import time
 from collections import Counter, deque
@@ -18,7 +19,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import BinaryIO, Self
 
 from cxrfeat import features
 from cxrfeat.cluster.pool import Deadly, Done, Pool, Said
@@ -28,7 +29,7 @@ from cxrfeat.errors import ImageError, SpecMismatchError
 from cxrfeat.extraction.job import ComputedImage, ExtractorOptions, Job, OpenJob, environment_of
 from cxrfeat.extraction.local_engine import LocalEngine
 from cxrfeat.extraction.plan import WorkItem
-from cxrfeat.extraction.sources import NO_STAMP, FileSource, Stamp
+from cxrfeat.extraction.sources import NO_STAMP, FileSource, MemberSource, Stamp
 from cxrfeat.version import __version__
 
 SENT_BYTES = 64 << 20
@@ -64,6 +65,10 @@ class SentImage:
     def read(self, limit: int) -> bytes:
         """Return its bytes, of which nobody sends more than `limit`."""
         return self.data
+
+    def open(self) -> BinaryIO:
+        """Open its bytes."""
+        return io.BytesIO(self.data)
 
     def sha256(self) -> str:
         """Return the sha256 of its bytes."""
@@ -423,6 +428,11 @@ def _anywhere(item: WorkItem) -> WorkItem:
     source = item.source
     if isinstance(source, FileSource) and not source.path.is_absolute():
         return WorkItem(replace(source, path=source.path.absolute()), item.lacking)
+    if isinstance(source, MemberSource) and not source.member.archive.path.is_absolute():
+        archive = source.member.archive
+        archive = replace(archive, path=archive.path.absolute())
+        member = replace(source.member, archive=archive)
+        return WorkItem(replace(source, member=member), item.lacking)
     return item
 
 

@@ -6,6 +6,7 @@ import os
 import signal
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from cxrfeat.errors import ImageError
 from cxrfeat.extraction.sources import FileSource, Stamp
@@ -44,6 +45,9 @@ class Planted:
         ):
             os.kill(os.getpid(), signal.SIGKILL)
         return FileSource(self.id, self.path).read(limit)
+
+    def open(self) -> BinaryIO:
+        return FileSource(self.id, self.path).open()
 
     def sha256(self) -> str:
         return FileSource(self.id, self.path).sha256()
