@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import cxrfeat
+from cxrfeat.cluster.session import imported
 
 ROOT = Path(cxrfeat.__file__).parents[1]
 
@@ -33,6 +34,7 @@ def machines(count: int) -> Iterator[Any]:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("PYTHONPATH", str(ROOT))  # of the workers: also for sources of the tests
         patch.delenv("RAY_ADDRESS", raising=False)
+        imported()
         from ray.cluster_utils import Cluster
 
         size = {"num_cpus": 1, "object_store_memory": 80 << 20}

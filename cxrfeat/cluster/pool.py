@@ -62,7 +62,7 @@ class Worker(Protocol):
         ...
 
     def work(self, items: list[Any]) -> Said[Any]:
-        """Do the work of some items; two threads call it."""
+        """Do the work of some items; as many threads call it as batches are in a worker."""
         ...
 
 
@@ -131,6 +131,8 @@ class Pool(Generic[Item]):
         That each is made with; each argument is sent to a machine once.
     share : Share
         What each gets.
+    at_once : int
+        Batches that are in a worker together.
 
     Attributes
     ----------
@@ -138,8 +140,17 @@ class Pool(Generic[Item]):
         Workers that died so far.
     """
 
-    def __init__(self, ray: Any, worker: type, arguments: tuple[Any, ...], share: Share) -> None:
+    def __init__(
+        self,
+        ray: Any,
+        worker: type,
+        arguments: tuple[Any, ...],
+        share: Share,
+        *,
+        at_once: int = AT_ONCE,
+    ) -> None:
         self._ray = ray
+        self._at_once = at_once
         self._arguments = [ray.put(argument) for argument in arguments]
         self._share = share
         self._class = ray.remote(
@@ -147,7 +158,7 @@ class Pool(Generic[Item]):
             num_gpus=share.gpus,
             max_restarts=0,
             max_task_retries=0,
-            max_concurrency=AT_ONCE,
+            max_concurrency=at_once,
         )(worker)
         self._actors: list[_Actor[Item]] = []
         self._machines: dict[str, _Machine] = {}
@@ -249,7 +260,9 @@ class Pool(Generic[Item]):
                 if not actor.flying:  # alone; until then it gets nothing new
                     self._send(actor, self._suspects.take())
                 continue
-            while len(actor.flying) < AT_ONCE and not any(b.losses for b in actor.flying.values()):
+            while len(actor.flying) < self._at_once and not any(
+                b.losses for b in actor.flying.values()
+            ):
                 items = supply.take(actor.node.id) if supply.left() else []
                 if not items:
                     break

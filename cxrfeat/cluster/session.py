@@ -7,7 +7,7 @@ import secrets
 import socket
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from cxrfeat.cores import available_cores
@@ -19,7 +19,12 @@ CONNECT_SECONDS = 10.0
 LOCAL_OBJECT_BYTES = 256 << 20
 """Shared memory of a local Ray, where batches are small; Ray would take a third of the machine."""
 
-_SILENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+_SILENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    # Ray prints what it has to say of dead workers among our results on stdout.
+    "RAY_DEDUP_LOGS_SKIP_REGEX": ".*",
+}
 
 
 @contextmanager
@@ -46,13 +51,10 @@ def connected(
     ClusterError
         Nothing answers there, or Ray does not start.
     """
-    with _environment({name: value for name, value in _SILENT.items() if name not in os.environ}):
+    with _silent():
         if address is None:
             _lock_out_others()
-        try:
-            import ray
-        except ImportError:
-            raise MissingExtraError("engine 'ray'", "ray") from None
+        ray = imported()
         if ray.is_initialized():
             yield ray
             return
@@ -70,6 +72,26 @@ def connected(
             yield ray
         finally:
             ray.shutdown()
+
+
+def imported() -> Any:
+    """Import Ray so that it sends and prints nothing of its own accord.
+
+    Raises
+    ------
+    MissingExtraError
+        It is not installed.
+    """
+    with _silent():
+        try:
+            import ray
+        except ImportError:
+            raise MissingExtraError("engine 'ray'", "ray") from None
+    return ray
+
+
+def _silent() -> AbstractContextManager[None]:
+    return _environment({name: value for name, value in _SILENT.items() if name not in os.environ})
 
 
 def _start(ray: Any, **options: Any) -> None:

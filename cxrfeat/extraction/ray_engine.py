@@ -244,7 +244,6 @@ class RayEngine:
         traceback: TracebackType | None,
     ) -> None:
         self._resources.close()
-        self._pool = None
 
     @property
     def seconds(self) -> dict[str, float]:

@@ -103,8 +103,9 @@ def test_machines_give_the_bits_of_one_process(
 
 
 def test_deaths_of_workers_and_of_a_machine_cost_the_deadly_image_alone(
-    cluster: Any, job: Job, folder: Path, here: Mapping[str, ComputedImage]
-) -> None:
+    cluster: Any, job: Job, folder: Path, here: Mapping[str, ComputedImage],
+    capfd: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
     doomed = cluster.add_node(num_cpus=1, object_store_memory=80 << 20)
     items = planted(folder, _05={"kills": "once"}, _09={"kills": "always"})
     images: dict[str, ComputedImage] = {}
@@ -114,14 +115,14 @@ def test_deaths_of_workers_and_of_a_machine_cost_the_deadly_image_alone(
                 cluster.remove_node(doomed, allow_graceful=False)
                 doomed = None
             images |= {image.id: image for image in batch}
-        lost = engine.notes
     assert (folder / "05.killed").is_file()
     error = images.pop("09.png").error
     assert error is not None
     assert error.code == "crashed"
     assert len(images) == COUNT - 1
     assert all(same_rows(image, here[id_]) for id_, image in images.items())
-    assert any("were lost and replaced" in note for note in lost)
+    assert any("were lost and replaced" in note for note in engine.notes)
+    assert capfd.readouterr().out == ""  # where the command prints its result
 
 
 def test_what_a_machine_does_not_see_is_sent_and_what_nobody_reads_is_a_failure(
