@@ -7,6 +7,7 @@ read while the other one is computed.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Generator
 from contextlib import suppress
@@ -36,17 +37,18 @@ DEADLY = 3
 """Items that kill their worker, with none done beside, until the fault is taken to be elsewhere."""
 
 Item = TypeVar("Item")
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
-class Said(Generic[Item]):
+class Said(Generic[Value]):
     """What a worker made of a call: a value, or an error that was raised on purpose."""
 
-    value: Any = None
+    value: Value | None = None
     error: CxrfeatError | None = None
 
     @classmethod
-    def by(cls, call: Callable[[], Any]) -> Said[Item]:
+    def by(cls, call: Callable[[], Value]) -> Said[Value]:
         """Call, and keep what it gives or raises; what is a bug is raised as it is."""
         try:
             return cls(call())
@@ -162,6 +164,9 @@ class Pool(Generic[Item]):
         )(worker)
         self._actors: list[_Actor[Item]] = []
         self._machines: dict[str, _Machine] = {}
+        self._here = ray.get_runtime_context().get_node_id()
+        self._seen: dict[str, Node] = {}
+        self._looked = -math.inf
         self._suspects: Suspects[Item] = Suspects()
         self.accept(None, lambda node, told: True)
         self._reason = ""
@@ -325,7 +330,8 @@ class Pool(Generic[Item]):
     def _lost(self, actor: _Actor[Item], reason: str) -> list[Done[Item] | Deadly[Item]]:
         self.lost += 1
         self._reason = reason
-        machine_is_there = any(node.id == actor.node.id for node in self._alive())
+        self._looked = -math.inf
+        machine_is_there = actor.node.id in self._alive()
         deadly = []
         for batch in actor.flying.values():
             item = self._suspects.add(batch, its_fault=machine_is_there)
@@ -336,8 +342,12 @@ class Pool(Generic[Item]):
         self._deadly += len(deadly)
         return [*deadly]
 
-    def _alive(self) -> list[Node]:
-        return [node_of(told) for told in self._ray.nodes() if told["Alive"]]
+    def _alive(self) -> dict[str, Node]:
+        """Return the machines that are there, by their id, as they were a moment ago."""
+        if time.monotonic() - self._looked > WAIT_SECONDS:
+            nodes = [node_of(told) for told in self._ray.nodes() if told["Alive"]]
+            self._seen, self._looked = {node.id: node for node in nodes}, time.monotonic()
+        return self._seen
 
     def _look(self, most: int | None, each: int | None) -> None:
         """Look which machines are there, and start the workers that are missing.
@@ -349,14 +359,13 @@ class Pool(Generic[Item]):
         each
             On one machine; None for as many as fit.
         """
-        alive = {node.id: node for node in self._alive()}
+        alive = self._alive()
         for gone in [one for one in self._machines if one not in alive]:
             del self._machines[gone]
         for actor in [one for one in self._actors if one.node.id not in alive and not one.flying]:
             self._drop(actor)  # what had work is told by its work
         # This machine first: it chooses what one process would choose here.
-        here = self._ray.get_runtime_context().get_node_id()
-        for node in sorted(alive.values(), key=lambda node: node.id != here):
+        for node in sorted(alive.values(), key=lambda node: node.id != self._here):
             machine = self._machines.setdefault(node.id, _Machine(node))
             room = self._share.workers_on(node)
             wanted = room if each is None else min(each, room)
