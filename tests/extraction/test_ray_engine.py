@@ -13,8 +13,11 @@ import pytest
 import torch
 from PIL import Image
 
+import cxrfeat
 from cxrfeat import features
+from cxrfeat.cluster.shares import Node
 from cxrfeat.errors import SpecMismatchError
+from cxrfeat.extraction import ray_engine
 from cxrfeat.extraction.job import ComputedImage, ExtractorOptions, Job, NamedExtractor
 from cxrfeat.extraction.local_engine import LocalEngine
 from cxrfeat.extraction.plan import WorkItem
@@ -147,3 +150,14 @@ def test_a_machine_with_another_extractor_ends_the_run_and_is_named(
         list(engine.run(planted(folder)))
     assert str(caught.value).startswith("on ")
     assert [line.split(":")[0] for line in caught.value.difference] == ["weights.sha256"]
+
+
+def test_a_machine_with_another_version_is_refused_by_name() -> None:
+    with pytest.raises(SpecMismatchError, match="ward-7 has another cxrfeat") as caught:
+        ray_engine._require_our_version(Node("1", "ward-7", 8, 0), {"cxrfeat": "0.0.1"})
+    assert caught.value.difference == [f"cxrfeat: {cxrfeat.__version__} here, 0.0.1 there"]
+
+
+def test_machines_that_differ_all_stand_in_the_environment() -> None:
+    old, new = {"processor": "A", "torch": "2"}, {"processor": "B", "torch": "2"}
+    assert ray_engine._together([old, new]) == {"processor": "A | B", "torch": "2"}

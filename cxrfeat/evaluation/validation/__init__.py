@@ -2,6 +2,6 @@
 
 In reading order: `problems` (what is learned), `tuning` (one fold), `label_shuffling` and
 `retrained` (its controls), `cross_validation` (all folds), `side_by_side` (where they are worked
-on), `learning_curve`. Imports `heads`, `statistics` and `study`; imported by `outcome` and
-`final_model`.
+on) and `ray_run` (on other machines), `learning_curve`. Imports `heads`, `statistics` and `study`;
+imported by `outcome` and `final_model`.
 """
