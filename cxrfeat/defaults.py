@@ -27,6 +27,7 @@ STORAGE: Final = "float32"
 DEVICE: Final = "auto"
 RUNTIME: Final = "auto"
 BATCH_SIZE: Final = 32
+ENGINE: Final = "local"
 
 SHARDS: Final = 64
 SHARDS_AT_ONCE: Final = 16

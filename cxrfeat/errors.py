@@ -11,6 +11,7 @@
     ├── StorageError (OSError)        the disk is full, or the place cannot be written
     ├── WeightsError (OSError)        weights that are missing, damaged or of another network
     ├── MissingExtraError (ImportError)  an optional package; names what to install
+    ├── ClusterError (RuntimeError)   machines that cannot be reached, or lost every worker
     └── ImageError (ValueError)       one image that cannot be used; recorded, never fatal
 
 A message is one line: what is wrong, then how to mend it. All of them can be copied and pickled, so
@@ -120,6 +121,10 @@ class MissingExtraError(CxrfeatError, ImportError):
     def __init__(self, feature: str, extra: str) -> None:
         super().__init__(f"{feature} needs an optional package: pip install 'cxrfeat[{extra}]'")
         self.extra = extra
+
+
+class ClusterError(CxrfeatError, RuntimeError):
+    """A Ray cluster that cannot be reached, has no room, or lost every worker."""
 
 
 class ImageError(CxrfeatError, ValueError):

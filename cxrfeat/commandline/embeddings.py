@@ -67,6 +67,23 @@ def extract(
     max_failures: Annotated[
         int | None, panels.running(help="Stop early when more images fail.  [default: go on]")
     ] = None,
+    engine: Annotated[
+        str, panels.machines(help="local, or ray: several machines, or the GPUs of this one.")
+    ] = defaults.ENGINE,
+    address: Annotated[
+        str | None,
+        panels.machines(
+            help="HOST:PORT of the Ray cluster, or auto.  [default: Ray is started here]"
+        ),
+    ] = None,
+    num_cpus: Annotated[
+        int | None,
+        panels.machines(help="For each Ray worker.  [default: those of the smallest machine]"),
+    ] = None,
+    num_gpus: Annotated[
+        float | None,
+        panels.machines(help="For each Ray worker.  [default: 1 where there are GPUs]"),
+    ] = None,
     json: options.Json = False,
 ) -> None:
     """Run frozen backbones once over radiographs; keep the embeddings in HDF5.
@@ -107,6 +124,10 @@ def extract(
             shard=shard,
             retry_failed=retry_failed,
             max_failures=max_failures,
+            engine=engine,
+            address=address,
+            num_cpus=num_cpus,
+            num_gpus=num_gpus,
             progress=progress,
         )
     show(result, json, display.extraction)

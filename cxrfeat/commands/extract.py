@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from cxrfeat import defaults, features, images, inputs, store
-from cxrfeat.errors import InputError
+from cxrfeat.errors import InputError, UnknownNameError
 from cxrfeat.extraction.changed_images import current_hashes
 from cxrfeat.extraction.drain import Progress, Target, drain
 from cxrfeat.extraction.failures import failures_in, write_failures
@@ -19,6 +20,7 @@ from cxrfeat.extraction.file_names import check_names, prepare_named
 from cxrfeat.extraction.job import ExtractorOptions, Job
 from cxrfeat.extraction.local_engine import LocalEngine
 from cxrfeat.extraction.plan import plan
+from cxrfeat.extraction.ray_engine import RayEngine
 from cxrfeat.extraction.reading_ahead import reader_count
 from cxrfeat.extraction.result import ExtractedFile, ExtractResult, extracted_file
 from cxrfeat.extraction.settling import check_shards, settle, settle_shard
@@ -29,6 +31,8 @@ from cxrfeat.inputs import Dataset
 from cxrfeat.paths import PathLike
 
 __all__ = ["ExtractResult", "ExtractedFile", "extract"]
+
+ENGINES = ("local", "ray")
 
 
 def extract(
@@ -62,6 +66,10 @@ def extract(
     shard: str | None = None,
     retry_failed: bool = False,
     max_failures: int | None = None,
+    engine: str = defaults.ENGINE,
+    address: str | None = None,
+    num_cpus: int | None = None,
+    num_gpus: float | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> ExtractResult:
     """Run frozen backbones once over radiographs and keep their embeddings in HDF5.
@@ -138,6 +146,15 @@ def extract(
         Try images again that failed before.
     max_failures : int, optional
         Stop early when more images than this fail in this run; what was computed is kept.
+    engine : str
+        "local", this process, or "ray" (the extra ``ray``): workers on the machines of a Ray
+        cluster, or on the GPUs of this one; only this process writes.
+    address : str, optional
+        ``HOST:PORT`` of the Ray cluster, or "auto" for the one that this machine is part of.
+        Default: Ray is started here, and ended at the end.
+    num_cpus, num_gpus : int and float, optional
+        That each Ray worker gets. Default: a GPU each, with its part of the CPUs, where there are
+        GPUs; else all CPUs of the smallest machine.
     progress : callable, optional
         Called with a `Progress` after every batch.
 
@@ -147,7 +164,7 @@ def extract(
 
     Raises
     ------
-    InputError, WeightsError, SpecMismatchError, LockedError, StorageError
+    InputError, WeightsError, SpecMismatchError, LockedError, StorageError, ClusterError
         Nothing that was computed before is lost by any of them.
     """
     start = time.monotonic()
@@ -155,6 +172,7 @@ def extract(
     given = [name] if isinstance(name, str) else list(name)
     check_names(given, [one for one, _ in asked])
     _check_numbers(batch_size, workers, max_failures)
+    _check_engine(engine, {"address": address, "num-cpus": num_cpus, "num-gpus": num_gpus})
     reading = ReadingOptions.asked_for(modality, frame, bits)
     part = None if shard is None else Shard.parse(shard)
     folder = Path(out) if part is None else part.folder(Path(out))
@@ -165,7 +183,7 @@ def extract(
         ExtractorOptions(one, choice, pool, image_size, precision, device, runtime)
         for one, choice in asked
     ]
-    extractors, name_notes = prepare_named(wanted, given, Path(out))
+    extractors, name_notes = prepare_named(wanted, given, Path(out), here=engine == "local")
     preparing = time.monotonic() - begun
     check_shards(Path(out), part, [one.name for one in extractors])
     files = [folder / f"{one.name}.h5" for one in extractors]
@@ -201,6 +219,19 @@ def extract(
         found, reading = settled.images, settled.reading
         sources = sources_of(found)
         hashes, stamps = current_hashes(files, sources, workers)
+        there = None
+        if engine == "ray":
+            there = stack.enter_context(
+                RayEngine(
+                    Job.of(extractors, reading),
+                    address=address,
+                    num_cpus=num_cpus,
+                    num_gpus=num_gpus,
+                    batch_size=batch_size,
+                    workers=workers,
+                    readers=readers,
+                )
+            )
         writers = [
             stack.enter_context(
                 store.open_writer(
@@ -210,7 +241,7 @@ def extract(
                     dimension=one.description.dimension,
                     current_sha256=hashes,
                     current_stat=stamps,
-                    environment=one.environment,
+                    environment=partial(there.environment, one.name) if there else one.environment,
                     prune=prune,
                     retry_failed=retry_failed,
                     storage=storage,
@@ -223,14 +254,18 @@ def extract(
             one.name: writer.pending for one, writer in zip(extractors, writers, strict=True)
         }
         items = plan(sources.values(), pending)
-        needed = [one for one in extractors if pending[one.name]]
-        job = Job.of(needed, reading).open({one.name: one.extractor for one in needed})
-        engine = LocalEngine(job, batch_size=batch_size, workers=readers)
+        computing: LocalEngine | RayEngine
+        if there is None:
+            needed = [one for one in extractors if pending[one.name]]
+            job = Job.of(needed, reading).open({one.name: one.extractor for one in needed})
+            computing = LocalEngine(job, batch_size=batch_size, workers=readers)
+        else:
+            computing = there
         targets = [
             Target(one.name, precision, writer)
             for one, writer in zip(extractors, writers, strict=True)
         ]
-        drained = drain(engine, items, targets, max_failures=max_failures, progress=progress)
+        drained = drain(computing, items, targets, max_failures=max_failures, progress=progress)
     failures = failures_in(files)
     return ExtractResult(
         files=[
@@ -248,12 +283,13 @@ def extract(
             *(_takeover(lock) for lock in locks if lock.taken_over),
             *name_notes,
             *(note for one in extractors for note in one.notes),
+            *(there.notes if there else ()),
             *drained.notes(),
         ],
         seconds=time.monotonic() - start,
         steps={
             "opening": preparing + sum(one.seconds for one in extractors),
-            **engine.seconds,
+            **computing.seconds,
             "writing": drained.seconds,
         },
     )
@@ -277,6 +313,14 @@ def _check_numbers(batch_size: int | None, workers: int | None, max_failures: in
         raise InputError(f"{workers} workers: use 1 or more")
     if max_failures is not None and max_failures < 0:
         raise InputError(f"at most {max_failures} failures: use 0 or more")
+
+
+def _check_engine(engine: str, of_ray: Mapping[str, object]) -> None:
+    if engine not in ENGINES:
+        raise UnknownNameError("engine", engine, ENGINES)
+    given = [option for option, value in of_ray.items() if value is not None]
+    if given and engine != "ray":
+        raise InputError(f"--{given[0]} is for Ray: add --engine ray, or leave it out")
 
 
 def _spec(description: features.Description, options: ReadingOptions) -> dict[str, Any]:

@@ -106,7 +106,7 @@ def check_names(names: Sequence[str], backbones: Sequence[str]) -> None:
 
 
 def prepare_named(
-    asked: Sequence[ExtractorOptions], names: Sequence[str], folder: Path
+    asked: Sequence[ExtractorOptions], names: Sequence[str], folder: Path, *, here: bool = True
 ) -> tuple[list[NamedExtractor], list[str]]:
     """Prepare every extractor and name it.
 
@@ -118,6 +118,8 @@ def prepare_named(
         One for each, checked; or none, to find them.
     folder
         Of the files.
+    here
+        False where other machines open them.
 
     Returns
     -------
@@ -130,7 +132,7 @@ def prepare_named(
     InputError, SpecMismatchError, UnknownNameError, WeightsError
         As `features.prepare_extractor` and `name_files` say.
     """
-    prepared = [options.prepare() for options in asked]
+    prepared = [options.prepare(here=here) for options in asked]
     notes: list[str] = []
     if not names:
         wanted = [

@@ -33,8 +33,13 @@ class ExtractorOptions:
     device: str = "auto"
     runtime: str = "auto"
 
-    def prepare(self) -> features.Prepared:
+    def prepare(self, *, here: bool = True) -> features.Prepared:
         """Find its weights and check everything, without running anything.
+
+        Parameters
+        ----------
+        here
+            False where other machines open it, whatever devices this one has.
 
         Raises
         ------
@@ -49,6 +54,7 @@ class ExtractorOptions:
             precision=self.precision,
             device=self.device,
             runtime=self.runtime,
+            here=here,
         )
 
 
@@ -87,7 +93,12 @@ class NamedExtractor:
 
     def environment(self) -> dict[str, str]:
         """Say what computes the rows."""
-        return {"cxrfeat": __version__, **self.extractor.environment(), **decoders()}
+        return environment_of(self.extractor)
+
+
+def environment_of(extractor: features.Extractor) -> dict[str, str]:
+    """Say what computes rows in this process."""
+    return {"cxrfeat": __version__, **extractor.environment(), **decoders()}
 
 
 @dataclass(frozen=True)

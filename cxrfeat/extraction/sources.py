@@ -1,8 +1,9 @@
-"""Where the bytes of an image come from: files of folders, or members of archives.
+"""Where the bytes of an image come from: files, members of archives, or objects of a store.
 
-What decodes pictures knows bytes alone, so that an object store is one more class here. Two scans
-look at the heads of files only, at a tenth of the cost of whole ones or less: the columns that
-DICOM declares, and the depth of 16-bit pictures. They open a source and read as much as they need.
+What decodes pictures knows bytes alone, so that another kind of place is one more class here. Two
+scans look at the heads of files only, at a tenth of the cost of whole ones or less: the columns
+that DICOM declares, and the depth of 16-bit pictures. They open a source and read as much as they
+need.
 """
 
 from __future__ import annotations
@@ -16,9 +17,12 @@ from typing import BinaryIO, NamedTuple, Protocol, TypeVar
 from cxrfeat import images
 from cxrfeat.errors import ImageError
 from cxrfeat.images import ReadingOptions
-from cxrfeat.inputs import Dataset, Member, Place
+from cxrfeat.inputs import Dataset, Member, Place, RemoteFile
 
 Seen = TypeVar("Seen")
+
+_FETCHED_BYTES = 4 << 20
+"""What one request fetches of an object that is hashed."""
 
 
 class Stamp(NamedTuple):
@@ -29,7 +33,7 @@ class Stamp(NamedTuple):
     size : int
         In bytes.
     mtime_ns : int
-        When it was last changed; of a member of an archive as `inputs.Member` says.
+        When it was last changed; or what `inputs.Member` and `inputs.RemoteFile` say.
     """
 
     size: int
@@ -182,8 +186,56 @@ class MemberSource:
             return ""
 
 
+@dataclass(frozen=True, slots=True)
+class RemoteSource:
+    """An image in an object store, as it was when that was listed.
+
+    Attributes
+    ----------
+    id : str
+    object : RemoteFile
+    """
+
+    id: str
+    object: RemoteFile
+
+    def stamp(self) -> Stamp:
+        """Return its size and version as they were listed: asking again would be a request each."""
+        return Stamp(self.object.size, self.object.mtime_ns)
+
+    def read(self, limit: int) -> bytes:
+        """Return its bytes.
+
+        Raises
+        ------
+        ImageError
+            As `RemoteFile.read` says.
+        """
+        return self.object.read(limit)
+
+    def open(self) -> BinaryIO:
+        """Open it; what is read of it is fetched."""
+        return self.object.open()
+
+    def sha256(self) -> str:
+        """Return the sha256 of its bytes, of which few are in memory at once."""
+        digest = hashlib.sha256()
+        try:
+            for start in range(0, self.object.size, _FETCHED_BYTES):
+                end = min(start + _FETCHED_BYTES, self.object.size)
+                data = self.object.part(start, end)
+                if len(data) < end - start:
+                    return ""  # it is another one now
+                digest.update(data)
+        except ImageError:
+            return ""
+        return digest.hexdigest()
+
+
 def source_of(id: str, place: Place) -> ImageSource:
     """Return the source of an image by where it is."""
+    if isinstance(place, RemoteFile):
+        return RemoteSource(id, place)
     return MemberSource(id, place) if isinstance(place, Member) else FileSource(id, place)
 
 

@@ -58,6 +58,14 @@ class Extractor:
         self._device = device
 
     @property
+    def runtime(self) -> str:
+        """The option of `open_extractor` that gives this very runtime again, and so the same bits.
+
+        With torch on a CPU the last bits depend on the number of its threads as well.
+        """
+        return self._runtime.choice
+
+    @property
     def is_control(self) -> bool:
         """Whether the weights are random: a control, not a pretrained extractor."""
         return self.description.is_control

@@ -21,7 +21,7 @@ from cxrfeat.features.extractor import Extractor
 from cxrfeat.features.network import disk_cache
 from cxrfeat.features.network.backbones import PACKAGED, check_name
 from cxrfeat.features.network.pooling import POOLINGS
-from cxrfeat.features.runtimes import PRECISIONS, RUNTIMES, Recipe, ncnn_files
+from cxrfeat.features.runtimes import EXACT_RUNTIMES, PRECISIONS, RUNTIMES, Recipe, ncnn_files
 from cxrfeat.features.runtimes.ncnn_runtime import Ncnn
 from cxrfeat.features.runtimes.processor import processor
 from cxrfeat.features.weights.choice import WeightsChoice
@@ -119,23 +119,25 @@ def prepare_extractor(
     precision: str = "fp32",
     device: str = "auto",
     runtime: str = "auto",
+    here: bool = True,
 ) -> Prepared:
     """Find what an extractor needs and check it, without running or measuring anything.
 
-    Parameters and errors are those of `open_extractor`.
+    Parameters and errors are those of `open_extractor`; but `here` is False where another machine
+    is to open it, so that it does not matter which devices this one has.
     """
     check_name(backbone)
     for what, name, known in (
         ("pooling", pooling, POOLINGS),
         ("precision", precision, PRECISIONS),
         ("device", device, DEVICES),
-        ("runtime", runtime, RUNTIMES),
+        ("runtime", "torch" if runtime in EXACT_RUNTIMES else runtime, RUNTIMES),
     ):
         if name not in known:
             raise UnknownNameError(what, name, known)
     if image_size is not None and image_size < 32:
         raise InputError(f"image size {image_size} is too small: use 32 pixels or more")
-    if device not in ("auto", "cpu") or precision not in ("fp32", "bf16"):
+    if here and (device not in ("auto", "cpu") or precision not in ("fp32", "bf16")):
         require_precision(precision, device_type(device))
     source = find(backbone, weights or WeightsChoice())
     given = source.input

@@ -1,9 +1,10 @@
 """Which images there are, and what is known about each: plain data, and where it comes from.
 
 Imports nothing but plain data; imported by every folder above. To read: `dataset` (what is found),
-`archives` and `folders`, then tables: `table` (the steps), `filtering`, `public_collections`
-(recognised by their header), `label_table` (what labels are said), `joining` (rows to images),
-`repeated_rows`, `positive` (one class against the rest).
+`archives`, `remote_images`, the `places` that these and disks have in common, and `folders`; then
+tables: `table` (the steps), `filtering`, `public_collections` (recognised by their header),
+`label_table` (what labels are said), `joining` (rows to images), `repeated_rows`, `positive` (one
+class against the rest).
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from cxrfeat.errors import InputError
-from cxrfeat.inputs.archives import Member, Place, is_archive
+from cxrfeat.inputs.archives import Member, is_archive
 from cxrfeat.inputs.dataset import Dataset, LabelKind, PatientKey
 from cxrfeat.inputs.folders import find_images, from_folders
+from cxrfeat.inputs.places import Place, root_of
 from cxrfeat.inputs.positive import against_the_rest, one_against_the_rest, overlap_note
+from cxrfeat.inputs.remote_images import RemoteFile, RemoteFolder
 from cxrfeat.inputs.table import from_table
 from cxrfeat.paths import PathLike, several
 from cxrfeat.tables import TABLE_SUFFIXES
@@ -27,6 +30,7 @@ __all__ = [
     "Member",
     "PatientKey",
     "Place",
+    "RemoteFile",
     "against_the_rest",
     "find",
     "from_folders",
@@ -53,8 +57,8 @@ def find(
     Parameters
     ----------
     images
-        Folders, zip or tar archives, or image files; or one table that lists the images,
-        relative to where it lies.
+        Folders, zip or tar archives, addresses such as ``s3://bucket/images``, or image files; or
+        one table that lists the images, relative to where it lies.
     labels
         A table that lists images; only these are taken.
     path_column, label_column, group_column
@@ -80,9 +84,9 @@ def find(
     InputError
         Nothing found, ids that are not unique, or a table without the columns asked for.
     """
-    roots = [Path(root) for root in several(images)]
+    roots = several(images)
     if labels is None and len(roots) == 1 and _is_table(roots[0]):
-        labels, roots = roots[0], [roots[0].parent]
+        labels, roots = roots[0], [Path(roots[0]).parent]
     if labels is None:
         asked = {
             "--path-column": path_column,
@@ -116,9 +120,12 @@ def find(
 
 def image_ids(roots: Sequence[PathLike]) -> list[str]:
     """Return the ids of all images below some folders, in their order, whatever a table says."""
-    return sorted(find_images([Path(root) for root in roots]).ids)
+    return sorted(find_images([root_of(root) for root in roots]).ids)
 
 
-def _is_table(path: Path) -> bool:
+def _is_table(root: PathLike) -> bool:
+    path = root_of(root)
+    if isinstance(path, RemoteFolder):
+        return False
     named = path.suffix.lower() in TABLE_SUFFIXES and not is_archive(path)
     return named and path.is_file()

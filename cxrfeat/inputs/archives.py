@@ -357,7 +357,3 @@ class _Inflated(io.RawIOBase):
         if not self.closed:
             self._packed.close()
         super().close()
-
-
-Place = Path | Member
-"""Where an image is."""

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from cxrfeat.inputs.archives import Place
+from cxrfeat.inputs.places import Place
 
 LabelKind = Literal["multiclass", "multilabel"]
 
@@ -37,7 +37,7 @@ class Dataset:
     ----------
     ids : list of str
         Unique names: the path relative to the image root, with ``/`` as separator.
-    paths : list of Path or Member
+    paths : list of Path, Member or RemoteFile
         Where the files are, in the order of `ids`; a member is one of an archive.
     classes : list of str
         Names of the L classes or findings; empty without labels.

@@ -7,15 +7,20 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath, PurePosixPath
+from typing import TypeVar
 
 import numpy as np
 
 from cxrfeat.errors import ImageError, InputError
-from cxrfeat.inputs.archives import Member, Place, is_archive, members_of
+from cxrfeat.inputs.archives import Member, is_archive, members_of
 from cxrfeat.inputs.dataset import Dataset
 from cxrfeat.inputs.label_table import one_hot, same_form
+from cxrfeat.inputs.places import Place, Root, root_of
+from cxrfeat.inputs.remote_images import RemoteFile, RemoteFolder, objects_below
 from cxrfeat.paths import PathLike, several
 from cxrfeat.signatures import HEAD_BYTES, IMAGE_SUFFIXES, recognise
+
+Listed = TypeVar("Listed", Member, RemoteFile)
 
 SPLIT_NAMES = frozenset(
     ("train", "training", "val", "valid", "validation", "dev", "test", "testing")
@@ -56,7 +61,7 @@ def from_folders(roots: PathLike | Sequence[PathLike]) -> Dataset:
     Parameters
     ----------
     roots
-        Folders, zip or tar archives, or image files.
+        Folders, zip or tar archives, addresses such as ``s3://bucket/images``, or image files.
 
     Returns
     -------
@@ -68,7 +73,7 @@ def from_folders(roots: PathLike | Sequence[PathLike]) -> Dataset:
     InputError
         A root that is missing, no image in any root, or the same id in two roots.
     """
-    listed = [Path(root) for root in several(roots)]
+    listed = [root_of(root) for root in several(roots)]
     found = find_images(listed)
     if not found.ids:
         places = ", ".join(f"'{root}'" for root in listed) or "no folder at all"
@@ -88,28 +93,36 @@ def from_folders(roots: PathLike | Sequence[PathLike]) -> Dataset:
     )
 
 
-def find_images(roots: Sequence[Path]) -> Found:
+def find_images(roots: Sequence[Root]) -> Found:
     """List the image files below `roots`, by suffix, or by content where the suffix says nothing.
 
-    An archive counts as the folder that it was made of; nothing is unpacked.
+    An archive counts as the folder that it was made of; nothing is unpacked. So does an address
+    in an object store.
 
     Raises
     ------
     InputError
-        A root that does not exist, or an archive that is broken.
+        A root that does not exist, an archive that is broken, or an address that cannot be listed.
+    MissingExtraError
+        An address without the extra ``cloud``.
     """
     found = Found()
     for root in roots:
-        if root.is_file() and is_archive(root):
-            for member in _members_below(root, found):
-                _add(found, member, image_id(PurePosixPath(member.name)))
+        if isinstance(root, RemoteFolder):
+            objects = objects_below(root)
+            for one, name in _not_passed_over(objects, [each.below for each in objects], found):
+                _add(found, one, image_id(name))
+        elif root.is_file() and is_archive(root):
+            members = members_of(root)
+            for member, name in _not_passed_over(members, [each.name for each in members], found):
+                _add(found, member, image_id(name))
         elif root.is_file():
             _add(found, root, root.name)
         elif not root.is_dir():
             raise InputError(f"no such folder '{root}': name the folder with the images")
         else:
-            for path in _files_below(root, found):
-                _add(found, path, image_id(path.relative_to(root)))
+            for file in _files_below(root, found):
+                _add(found, file, image_id(file.relative_to(root)))
     return found
 
 
@@ -155,12 +168,17 @@ def _files_below(root: Path, found: Found) -> Iterator[Path]:
                 yield Path(folder, name)
 
 
-def _members_below(root: Path, found: Found) -> Iterator[Member]:
-    """Pass over in an archive what is passed over in a folder."""
-    members = members_of(root)
+def _not_passed_over(
+    listed: Sequence[Listed], names: Sequence[str], found: Found
+) -> Iterator[tuple[Listed, PurePosixPath]]:
+    """Pass over in an archive or object store what is passed over in a folder.
+
+    `names` are paths, of folders there are no more than these.
+    """
+    places = [PurePosixPath(name) for name in names]
     folders: set[PurePosixPath] = set()
-    for member in members:
-        for folder in PurePosixPath(member.name).parents:
+    for place in places:
+        for folder in place.parents:
             if folder in folders:
                 break
             folders.add(folder)
@@ -169,8 +187,7 @@ def _members_below(root: Path, found: Found) -> Iterator[Member]:
         for folder in folders
         if folder.name == "masks" and folder.with_name("images") in folders
     }
-    for member in members:
-        place = PurePosixPath(member.name)
+    for one, place in zip(listed, places, strict=True):
         if place.name.startswith("."):
             found.hidden += 1
         elif any(part.startswith(".") for part in place.parts):
@@ -178,7 +195,7 @@ def _members_below(root: Path, found: Found) -> Iterator[Member]:
         elif masks and not masks.isdisjoint(place.parents):
             found.masks += 1
         else:
-            yield member
+            yield one, place
 
 
 def _pretenders(folder: str, subfolders: Sequence[str]) -> list[str]:
@@ -197,6 +214,8 @@ def _add(found: Found, path: Place, name: str) -> None:
 
 def _content_is_image(path: Place) -> bool:
     try:
+        if isinstance(path, RemoteFile):
+            return recognise(path.part(0, min(HEAD_BYTES, path.size))) is not None
         if isinstance(path, Member):
             with path.open(path.size) as file:
                 return recognise(file.read(HEAD_BYTES)) is not None

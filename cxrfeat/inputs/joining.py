@@ -10,9 +10,11 @@ from pathlib import Path
 
 from cxrfeat.errors import InputError
 from cxrfeat.inputs.archives import Member, is_archive
-from cxrfeat.inputs.archives import Place as Where
 from cxrfeat.inputs.folders import find_images, image_id
 from cxrfeat.inputs.label_table import same_form
+from cxrfeat.inputs.places import Place as Where
+from cxrfeat.inputs.places import Root
+from cxrfeat.inputs.remote_images import RemoteFile, RemoteFolder
 from cxrfeat.signatures import IMAGE_SUFFIXES
 
 Place = tuple[str, Where]
@@ -28,7 +30,7 @@ class Located:
     rows : list of int
         Rows whose image is there, in their order.
     ids : list of str
-    paths : list of Path or Member
+    paths : list of Path, Member or RemoteFile
         Of the images of `rows`.
     missing : list of str
         What the other rows name.
@@ -45,7 +47,7 @@ class Located:
     notes: list[str] = field(default_factory=list)
 
 
-def locate(values: Sequence[str], roots: Sequence[Path]) -> Located:
+def locate(values: Sequence[str], roots: Sequence[Root]) -> Located:
     """Find the image of each row.
 
     A value is looked for as a path from the image folders, or from a folder above them, in either
@@ -135,14 +137,14 @@ def _slashes(value: str) -> str:
 class _Search:
     """Looks for images as the disk has them; walks the folders at most once, when it must."""
 
-    def __init__(self, roots: Sequence[Path]) -> None:
+    def __init__(self, roots: Sequence[Root]) -> None:
         self._roots = list(roots)
-        folders = [_folder_of(root) for root in roots]
-        self._tails = [_parts(same_form(os.path.abspath(folder))) for folder in folders]
+        self._tails = [_parts(same_form(_written_out(root))) for root in roots]
+        self._folders = [root for root in roots if isinstance(root, Path)]
         # Where absolute paths may begin, by name and with every link followed.
         self._bases = [
             Path(base)
-            for folder in folders
+            for folder in map(_folder_of, self._folders)
             for base in dict.fromkeys((os.path.abspath(folder), os.path.realpath(folder)))
         ]
         self._listed: _Listed | None = None
@@ -238,21 +240,21 @@ class _Search:
             path = Path(value)
             base = next((base for base in self._bases if path.is_relative_to(base)), None)
             return [(image_id(path if base is None else path.relative_to(base)), path)]
-        paths = [os.path.join(root, value) for root in self._roots]
+        paths = [os.path.join(root, value) for root in self._folders]
         return [(image_id(Path(value)), Path(path)) for path in paths if _is_there(path)]
 
 
 class _Listed:
     """The images below the folders, by whatever a table may call them."""
 
-    def __init__(self, roots: Sequence[Path]) -> None:
+    def __init__(self, roots: Sequence[Root]) -> None:
         self._whole: list[dict[str, list[Place]]] = []
         self._without_suffix: list[dict[str, list[Place]]] = []
         self.named: dict[str, list[Place]] = {}
         for root in roots:
             whole: dict[str, list[Place]] = {}
             without_suffix: dict[str, list[Place]] = {}
-            found = find_images([root] if root.exists() else [])
+            found = find_images([root] if isinstance(root, RemoteFolder) or root.exists() else [])
             for place in zip(found.ids, found.paths, strict=True):
                 folder, slash, name = place[0].rpartition("/")
                 stem = os.path.splitext(name)[0]
@@ -286,6 +288,11 @@ def _folder_of(root: Path) -> Path:
     return root.with_suffix("") if is_archive(root) else root.parent
 
 
+def _written_out(root: Root) -> str:
+    """Return a folder, from the root of the disk or store on."""
+    return root.url if isinstance(root, RemoteFolder) else os.path.abspath(_folder_of(root))
+
+
 def _only(value: str, places: Sequence[Place]) -> Place | None:
     """Return the one place, None for none.
 
@@ -295,7 +302,7 @@ def _only(value: str, places: Sequence[Place]) -> Place | None:
         Several that are not one file under several names.
     """
     if len(places) > 1:
-        files = {path if isinstance(path, Member) else os.path.realpath(path) for _, path in places}
+        files = {os.path.realpath(p) if isinstance(p, Path) else p for _, p in places}
         if len(files) > 1:
             ids = sorted({name for name, _ in places})
             names = ids if len(ids) > 1 else sorted(_written(path) for _, path in places)
@@ -308,6 +315,8 @@ def _only(value: str, places: Sequence[Place]) -> Place | None:
 
 
 def _written(path: Where) -> str:
+    if isinstance(path, RemoteFile):
+        return path.url
     return f"{path.archive.path}/{path.name}" if isinstance(path, Member) else str(path)
 
 

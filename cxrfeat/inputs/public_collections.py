@@ -9,7 +9,7 @@ import ast
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from cxrfeat.inputs.archives import is_archive
 from cxrfeat.inputs.folders import find_images
@@ -21,6 +21,8 @@ from cxrfeat.inputs.label_table import (
     joined_findings,
     plain,
 )
+from cxrfeat.inputs.places import Root
+from cxrfeat.inputs.remote_images import RemoteFolder
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Format:
     """
 
     header: tuple[str, ...]
-    understand: Callable[[Columns, Columns, Sequence[Path]], Understood]
+    understand: Callable[[Columns, Columns, Sequence[Root]], Understood]
     where: tuple[str, ...] = ()
 
 
@@ -49,7 +51,7 @@ def recognise_format(columns: Columns) -> str | None:
     return next((name for name, f in FORMATS.items() if names.issuperset(f.header)), None)
 
 
-def understand(name: str, columns: Columns, roots: Sequence[Path]) -> Understood:
+def understand(name: str, columns: Columns, roots: Sequence[Root]) -> Understood:
     """Understand a table of the format `name`."""
     by_plain_name = {plain(column): cells for column, cells in columns.items()}
     return FORMATS[name].understand(by_plain_name, columns, roots)
@@ -72,7 +74,7 @@ def _meta(cells: Columns, **more: list[str]) -> Columns:
     return {**known, **more}
 
 
-def _chestxray14(cells: Columns, _: Columns, __: Sequence[Path]) -> Understood:
+def _chestxray14(cells: Columns, _: Columns, __: Sequence[Root]) -> Understood:
     labels = [[part for part in cell.split("|") if part] for cell in cells["findinglabels"]]
     return Understood(
         format="NIH ChestX-ray14",
@@ -96,7 +98,7 @@ def _observations(columns: Columns) -> Columns:
     return {name: cells for name, cells in columns.items() if plain(name) in _CHEXPERT}
 
 
-def _chexpert(cells: Columns, columns: Columns, _: Sequence[Path]) -> Understood:
+def _chexpert(cells: Columns, columns: Columns, _: Sequence[Root]) -> Understood:
     parts = [PurePosixPath(path).parts for path in cells["path"]]
     patients = [next((p for p in row if re.fullmatch(r"patient\d+", p)), "") for row in parts]
     splits = [next((p for p in row if p in ("train", "valid", "test")), "") for row in parts]
@@ -110,7 +112,11 @@ def _chexpert(cells: Columns, columns: Columns, _: Sequence[Path]) -> Understood
     )
 
 
-def _mimic(cells: Columns, columns: Columns, roots: Sequence[Path]) -> Understood:
+def _can_be_listed(root: Root) -> bool:
+    return isinstance(root, RemoteFolder) or root.is_dir() or is_archive(root)
+
+
+def _mimic(cells: Columns, columns: Columns, roots: Sequence[Root]) -> Understood:
     """Give every image the labels of its study, which its path names: ``p10000032/s5041426/``."""
     studies: dict[tuple[str, str], list[int]] = {}
     for row, (subject, study) in enumerate(zip(cells["subjectid"], cells["studyid"], strict=True)):
@@ -119,7 +125,7 @@ def _mimic(cells: Columns, columns: Columns, roots: Sequence[Path]) -> Understoo
     rows: list[int] = []
     patients: list[str] = []
     without_row = 0
-    for name in find_images([root for root in roots if root.is_dir() or is_archive(root)]).ids:
+    for name in find_images([root for root in roots if _can_be_listed(root)]).ids:
         match = re.search(r"(?:^|/)p(\d{4,})/s(\d+)/", name)
         found = studies.get((match[1], match[2]), []) if match else []
         without_row += not found
@@ -147,7 +153,7 @@ def _digits(cell: str) -> str:
     return cell.removesuffix(".0").lstrip("ps")
 
 
-def _padchest(cells: Columns, _: Columns, __: Sequence[Path]) -> Understood:
+def _padchest(cells: Columns, _: Columns, __: Sequence[Root]) -> Understood:
     return Understood(
         format="PadChest",
         paths=cells["imageid"],
@@ -170,7 +176,7 @@ _BOX_COLUMNS = frozenset(
 )
 
 
-def _vindr_boxes(cells: Columns, _: Columns, __: Sequence[Path]) -> Understood:
+def _vindr_boxes(cells: Columns, _: Columns, __: Sequence[Root]) -> Understood:
     """VinDr-CXR as on Kaggle: one row per box and reader."""
     readings: dict[tuple[str, str], set[str]] = {}
     for image, reader, name in zip(
@@ -184,7 +190,7 @@ def _vindr_boxes(cells: Columns, _: Columns, __: Sequence[Path]) -> Understood:
     return _majority(votes, names)
 
 
-def _vindr_readers(cells: Columns, columns: Columns, _: Sequence[Path]) -> Understood:
+def _vindr_readers(cells: Columns, columns: Columns, _: Sequence[Root]) -> Understood:
     """VinDr-CXR as on PhysioNet: one row per image and reader, 0/1 per finding."""
     names = [name for name in columns if plain(name) not in _BOX_COLUMNS]
     votes = [
@@ -220,7 +226,7 @@ def _majority(votes: Sequence[tuple[str, dict[str, bool]]], names: Sequence[str]
     )
 
 
-def _rsna_target(cells: Columns, _: Columns, __: Sequence[Path]) -> Understood:
+def _rsna_target(cells: Columns, _: Columns, __: Sequence[Root]) -> Understood:
     opaque: dict[str, bool] = {}
     for image, target in zip(cells["patientid"], cells["target"], strict=True):
         opaque[image] = opaque.get(image, False) or target in ("1", "1.0")
@@ -229,7 +235,7 @@ def _rsna_target(cells: Columns, _: Columns, __: Sequence[Path]) -> Understood:
     )
 
 
-def _rsna_class(cells: Columns, _: Columns, __: Sequence[Path]) -> Understood:
+def _rsna_class(cells: Columns, _: Columns, __: Sequence[Root]) -> Understood:
     first: dict[tuple[str, str], int] = {}  # the table has a row for each box
     for row, pair in enumerate(zip(cells["patientid"], cells["class"], strict=True)):
         first.setdefault(pair, row)
@@ -246,7 +252,7 @@ def _rsna(images: list[str], classes: list[str], rows: Sequence[int] = ()) -> Un
     )
 
 
-def _ieee8023(cells: Columns, _: Columns, __: Sequence[Path]) -> Understood:
+def _ieee8023(cells: Columns, _: Columns, __: Sequence[Root]) -> Understood:
     return Understood(
         format="covid-chestxray-dataset (ieee8023)",
         paths=cells["filename"],
@@ -259,7 +265,7 @@ def _there(cells: Columns, name: str) -> Columns:
     return {name: cells[name]} if name in cells else {}
 
 
-def _covid_radiography(cells: Columns, _: Columns, __: Sequence[Path]) -> Understood:
+def _covid_radiography(cells: Columns, _: Columns, __: Sequence[Root]) -> Understood:
     """Understand the lists of the COVID-19 Radiography Database: names such as ``COVID-12``."""
     names = [PurePosixPath(name).name for name in cells["filename"]]
     classes = [re.sub(r"[\s_(-]*\d+\)?(\.\w+)?$", "", name) for name in names]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
@@ -21,6 +20,7 @@ from cxrfeat.inputs.label_table import (
     plain,
     same_form,
 )
+from cxrfeat.inputs.places import root_of
 from cxrfeat.inputs.public_collections import FORMATS, recognise_format, understand
 from cxrfeat.inputs.repeated_rows import Repeats, check_repeated_rows
 from cxrfeat.paths import PathLike, several
@@ -59,7 +59,8 @@ def from_table(
         CSV, TSV or Parquet: one of the collections in ``docs/labels.md``, or any table with one
         row per image.
     images
-        The folder(s) that the paths are relative to; `joining.locate` says what else is tried.
+        The folder(s), or addresses, that the paths are relative to; `joining.locate` says what
+        else is tried.
     path_column
         The column with the path, recognised by name where not given.
     label_column
@@ -94,7 +95,7 @@ def from_table(
     check_uncertain(uncertain)
     check_repeated_rows(repeated_rows)
     every_row = read_table(table)
-    roots = [Path(root) for root in several(images)]
+    roots = [root_of(root) for root in several(images)]
     known = recognise_format(every_row)
     rows, notes = _chosen_rows(every_row, known, where)
     columns = taken(every_row, rows)

@@ -10,6 +10,6 @@ network), `torch_runtime` with its `arithmetic`, `ncnn_convert` (makes and check
 
 from __future__ import annotations
 
-from cxrfeat.features.runtimes.recipe import PRECISIONS, RUNTIMES, Recipe, Runtime
+from cxrfeat.features.runtimes.recipe import EXACT_RUNTIMES, PRECISIONS, RUNTIMES, Recipe, Runtime
 
-__all__ = ["PRECISIONS", "RUNTIMES", "Recipe", "Runtime"]
+__all__ = ["EXACT_RUNTIMES", "PRECISIONS", "RUNTIMES", "Recipe", "Runtime"]

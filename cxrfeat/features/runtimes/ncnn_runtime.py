@@ -56,6 +56,7 @@ class Ncnn:
         Of precision "fp32", or "bf16" for activations and weights stored in 16 bits.
     """
 
+    choice = "ncnn"
     side_by_side = True
 
     def __init__(self, folder: Path, outputs: int, recipe: Recipe) -> None:

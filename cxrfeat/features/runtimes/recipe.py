@@ -14,6 +14,10 @@ Maps = list[npt.NDArray[np.float32]]
 
 PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
 RUNTIMES = ("auto", "torch", "ncnn")
+LAYOUTS = ("NCHW", "channels_last")
+"""How activations lie in memory with torch; on a CPU either may be the fast one."""
+EXACT_RUNTIMES = tuple(f"torch {layout}" for layout in LAYOUTS)
+"""What "torch" may turn out to be on a CPU, for those who want the same bits elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +58,14 @@ class Runtime(Protocol):
     ----------
     name : str
         With the version, for the file's environment.
+    choice : str
+        One of `RUNTIMES` or `EXACT_RUNTIMES`, which gives this one again, whatever is the fastest.
     side_by_side : bool
         An image at a time on one core, several images at once; otherwise a batch on all cores.
     """
 
     name: str
+    choice: str
     side_by_side: bool
 
     def __call__(self, images: Pictures) -> Matrix32:

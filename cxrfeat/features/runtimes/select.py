@@ -14,8 +14,8 @@ from cxrfeat.features.runtimes import ncnn_convert, ncnn_files
 from cxrfeat.features.runtimes.benchmark import fastest
 from cxrfeat.features.runtimes.ncnn_runtime import Ncnn
 from cxrfeat.features.runtimes.processor import has_bfloat16
-from cxrfeat.features.runtimes.recipe import Recipe, Runtime
-from cxrfeat.features.runtimes.torch_runtime import LAYOUTS, Torch
+from cxrfeat.features.runtimes.recipe import LAYOUTS, Recipe, Runtime
+from cxrfeat.features.runtimes.torch_runtime import Torch
 
 BOUNDS = {"fp32": 1e-5, "tf32": 2e-3, "bf16": 1e-2, "fp16": 2e-3}
 """Largest relative error of an accelerator's embeddings against the CPU in float32."""
@@ -57,8 +57,9 @@ def choose(
     tensors_sha256 : str
         Of its tensors.
     device : torch.device
-    asked : "auto", "torch" or "ncnn"
-        "auto" takes torch on accelerators, and on the CPU what is the fastest there.
+    asked : str
+        One of `RUNTIMES` or `EXACT_RUNTIMES`; "auto" takes torch on accelerators, and
+        on the CPU what is the fastest there.
 
     Raises
     ------
@@ -72,7 +73,7 @@ def choose(
         return _checked(Torch(module, recipe, device), module, recipe, backbone, device)
     candidates: dict[str, Callable[[], Runtime]] = {}
     refusal = ""
-    if asked != "torch" and ncnn_files.installed():
+    if asked in ("auto", "ncnn") and ncnn_files.installed():
         refusal = _add_ncnn(candidates, module, tensors_sha256, recipe)
     if asked == "ncnn":
         if not ncnn_files.installed():
@@ -84,6 +85,8 @@ def choose(
         candidates[f"torch {layout}"] = lambda layout=layout: Torch(  # type: ignore[misc]
             module, recipe, device, layout
         )
+    if asked in candidates:
+        return _with_precision(candidates[asked](), module, recipe, backbone)
     runtime = fastest(module.code, recipe, candidates)
     notes = [f"{backbone}: torch runs it, because {refusal}"] if refusal else []
     if recipe.precision != "fp32" and not has_bfloat16():

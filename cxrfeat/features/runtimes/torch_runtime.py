@@ -17,7 +17,7 @@ from cxrfeat.cores import available_cores
 from cxrfeat.errors import InputError
 from cxrfeat.features.network.pooling import pool
 from cxrfeat.features.runtimes.arithmetic import computing_in
-from cxrfeat.features.runtimes.recipe import Maps, Recipe
+from cxrfeat.features.runtimes.recipe import LAYOUTS, Maps, Recipe
 
 # Kernels are chosen by the shape of a batch, and other kernels round differently (1e-6). Every
 # block has this many images, the last one filled up, so that a row never depends on its batch.
@@ -30,7 +30,7 @@ TYPES = {
     "bf16": torch.bfloat16,
     "fp16": torch.float16,
 }
-LAYOUTS = {"NCHW": torch.contiguous_format, "channels_last": torch.channels_last}
+_FORMATS = dict(zip(LAYOUTS, (torch.contiguous_format, torch.channels_last), strict=True))
 
 R = TypeVar("R")
 
@@ -70,13 +70,14 @@ class Torch:
     ) -> None:
         self._recipe = recipe
         self._device = device
-        self._format = LAYOUTS[layout]
+        self._format = _FORMATS[layout]
         self._dtype = TYPES[recipe.precision]
         self._module = folded(module).to(device).to(memory_format=self._format)
         shape = (1, 3, 1, 1)
         self._mean = torch.tensor(recipe.mean, dtype=torch.float32).reshape(shape).to(device)
         self._std = torch.tensor(recipe.std, dtype=torch.float32).reshape(shape).to(device)
         self.block = BLOCK
+        self.choice = f"torch {layout}" if device.type == "cpu" else "torch"
         if device.type != "cpu":
             self.block = largest_block(self._try, ACCELERATOR_BLOCK)
         self.name = f"torch {torch.__version__}, {_told(device)}, {layout}"
