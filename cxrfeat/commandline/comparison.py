@@ -25,6 +25,14 @@ def fit(
         panels.embeddings(help="Extractors to use side by side as one more, e.g. vgg16+resnet50."),
     ] = None,
     include_gone: options.IncludeGone = False,
+    positive: options.Positive = None,
+    map: Annotated[
+        list[str],
+        panels.images_and_labels(
+            help="OLD=NEW, or a table with the columns from and to: other names for classes. "
+            "Several of one name become one, a blank drops one."
+        ),
+    ] = [],
     cv: Annotated[int, panels.folds(help="Folds.")] = defaults.CV,
     repeats: Annotated[
         int, panels.folds(help="How often the folds are drawn anew.")
@@ -120,6 +128,8 @@ def fit(
     with display.fit_progress() as progress:
         result = verb(
             embeddings,
+            positive=positive,
+            map=map or None,
             head=head,
             out=out,
             cv=cv,

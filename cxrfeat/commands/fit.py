@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from cxrfeat.evaluation.statistics.defined_metrics import check_defined
 from cxrfeat.evaluation.statistics.extractor_comparison import hardly_decidable
 from cxrfeat.evaluation.study.design import REFITS, Asked, plan_comparison
 from cxrfeat.evaluation.study.enlarging import combined, with_outside
+from cxrfeat.evaluation.study.relabelling import Relabelling
 from cxrfeat.evaluation.study.study import Study
 from cxrfeat.evaluation.validation.calibration import find_method
 from cxrfeat.evaluation.validation.cost import share_out
@@ -38,6 +39,8 @@ from cxrfeat.results import EmbeddingFile, FitResult, LearningCurve
 def fit(
     embeddings: PathLike | Sequence[PathLike] = defaults.EMBEDDINGS,
     *,
+    positive: str | None = None,
+    map: PathLike | Sequence[PathLike] | Mapping[str, str | None] | None = None,
     head: Sequence[str] | None = None,
     out: PathLike | None = None,
     cv: int = defaults.CV,
@@ -77,6 +80,13 @@ def fit(
     ----------
     embeddings
         Embedding files, or folders of them. They are joined by image id.
+    positive
+        One class or finding, to take against all the rest, without extracting again; also a
+        level of a label such as ``Pneumonia/Viral/COVID-19``. After `map`.
+    map
+        Other names for classes or findings: a mapping, ``"OLD=NEW"`` each, or a table with the
+        columns ``from`` and ``to``. Several of one name become one; a blank (None) drops a class,
+        and the images that have no other. A name also stands for labels that say it as a level.
     head
         Names of heads, or scikit-learn classifiers as ``module:Class``; all named ones when left
         out.
@@ -173,9 +183,11 @@ def fit(
     'vgg16'
     """
     started = time.monotonic()
+    relabelling = Relabelling.asked_for(map, positive)
     options = as_written(
         embeddings=[Path(path).as_posix() for path in several(embeddings)],
-        head=head, cv=cv, repeats=repeats, split=split, leave_out=leave_out, groups=groups,
+        positive=positive, map=relabelling.written(), head=head, cv=cv, repeats=repeats,
+        split=split, leave_out=leave_out, groups=groups,
         splits=splits, test=None if test is None else several(test), combine=combine or [],
         include_gone=include_gone, refit=refit, calibrate=calibrate, class_weight=class_weight,
         metric=metric, rope=rope, specificity=specificity, threshold=threshold,
@@ -195,7 +207,7 @@ def fit(
     try:
         together = need_mapping([embeddings, *([] if test is None else [test])], combine or [])
         study, outside_from = _load(
-            embeddings, test, combine, include_gone, run.mapped if together else None
+            embeddings, test, combine, include_gone, run.mapped if together else None, relabelling
         )
         study, design = plan_comparison(study, asked, outside_from)
         heads, approximated = for_size(heads, max(len(fold.train) for fold in design.folds))
@@ -253,13 +265,14 @@ def _load(
     combine: Sequence[str] | None,
     include_gone: bool,
     mapped: Path | None,
+    relabelling: Relabelling,
 ) -> tuple[Study, int | None]:
     """Open everything that is compared; where the images of an outside set begin, if there are."""
-    study = load_study(embeddings, include_gone=include_gone, mapped=mapped)
+    study = relabelling.of(load_study(embeddings, include_gone=include_gone, mapped=mapped))
     outside_from = None
     if test is not None:
         beside = None if mapped is None else mapped / "test"
-        outside = load_study(test, include_gone=include_gone, mapped=beside)
+        outside = relabelling.of(load_study(test, include_gone=include_gone, mapped=beside))
         study, outside_from = with_outside(study, outside, mapped)
     together = [combined(study, names, mapped) for names in combine or []]
     return replace(study, extractors=[*study.extractors, *together]), outside_from

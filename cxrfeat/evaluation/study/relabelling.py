@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 
@@ -13,8 +13,8 @@ from cxrfeat.errors import InputError, UnknownNameError
 from cxrfeat.evaluation.study.study import Extractor, Study
 from cxrfeat.inputs import against_the_rest
 from cxrfeat.inputs.positive import depth, holds, names_said
-from cxrfeat.paths import PathLike
-from cxrfeat.tables import read_table
+from cxrfeat.paths import PathLike, several
+from cxrfeat.tables import TABLE_SUFFIXES, read_table
 
 FROM, TO = "from", "to"
 """Columns of a table of names."""
@@ -38,36 +38,33 @@ class Relabelling:
 
     @classmethod
     def asked_for(
-        cls, names: PathLike | Mapping[str, str | None] | None, positive: str | None
+        cls,
+        names: PathLike | Sequence[PathLike] | Mapping[str, str | None] | None,
+        positive: str | None,
     ) -> Relabelling:
-        """Understand what a user gave: a table of names, or the names themselves.
+        """Understand what a user gave: names, ``OLD=NEW`` each, or tables of them.
 
         Raises
         ------
         InputError
-            A table without the columns ``from`` and ``to``, or a name in it twice.
+            A table without the columns ``from`` and ``to``, or a name that is given twice.
         """
         if names is None:
             return cls({}, positive)
         if isinstance(names, Mapping):
             return cls({old: new or "" for old, new in names.items()}, positive)
-        table = read_table(names)
-        if set(table) != {FROM, TO}:
-            raise InputError(
-                f"'{names}' has the columns {', '.join(table)}: a table of names has two, '{FROM}'"
-                f" and '{TO}'; blank in '{TO}' drops a class"
-            )
-        if len(set(table[FROM])) < len(table[FROM]):
-            twice = next(name for name in table[FROM] if table[FROM].count(name) > 1)
-            raise InputError(f"'{names}' has '{twice}' in '{FROM}' twice: leave one out")
-        return cls(dict(zip(table[FROM], table[TO], strict=True)), positive)
+        pairs = [pair for one in several(names) for pair in _pairs(one)]
+        said = [old for old, _ in pairs]
+        if twice := next((old for old in said if said.count(old) > 1), None):
+            raise InputError(f"--map names '{twice}' twice: leave one out")
+        return cls(dict(pairs), positive)
 
     def __bool__(self) -> bool:
         return bool(self.names) or self.positive is not None
 
-    def as_json(self) -> dict[str, Any]:
-        """Say it as a run records it."""
-        return {"names": dict(self.names), "positive": self.positive}
+    def written(self) -> list[str]:
+        """Write the names as ``--map`` takes them."""
+        return [f"{old}={new}" for old, new in self.names.items()]
 
     def of(self, study: Study) -> Study:
         """Give a study the new labels; images that have none any more are left out and counted.
@@ -93,6 +90,21 @@ class Relabelling:
                 study, classes=classes, labels=labels, kind="multiclass", notes=[*study.notes, note]
             )
         )
+
+
+def _pairs(one: PathLike) -> list[tuple[str, str]]:
+    if Path(one).suffix.lower() not in TABLE_SUFFIXES:
+        old, equals, new = str(one).partition("=")
+        if not equals:
+            raise InputError(f"--map {one}: give OLD=NEW, or a table with the columns from and to")
+        return [(old, new)]
+    table = read_table(one)
+    if set(table) != {FROM, TO}:
+        raise InputError(
+            f"'{one}' has the columns {', '.join(table)}: a table of names has two, '{FROM}' and"
+            f" '{TO}'; blank in '{TO}' drops a class"
+        )
+    return list(zip(table[FROM], table[TO], strict=True))
 
 
 def _renamed(study: Study, names: Mapping[str, str]) -> Study:

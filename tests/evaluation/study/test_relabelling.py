@@ -86,11 +86,19 @@ def test_a_table_of_names_is_read(tmp_path: Path) -> None:
     table.write_text("from,to\nPneumonia,\nnormal,healthy\n")
     assert Relabelling.asked_for(table, None).names == {"Pneumonia": "", "normal": "healthy"}
     table.write_text("from,to\nPneumonia,\nPneumonia,x\n")
-    with pytest.raises(InputError, match="'Pneumonia' in 'from' twice"):
+    with pytest.raises(InputError, match="names 'Pneumonia' twice"):
         Relabelling.asked_for(table, None)
     table.write_text("old,new\na,b\n")
     with pytest.raises(InputError, match="has two, 'from' and 'to'"):
         Relabelling.asked_for(table, None)
+
+
+def test_names_are_written_as_they_can_be_given_again() -> None:
+    asked = Relabelling.asked_for(["Pneumonia=", "normal=healthy"], "COVID-19")
+    assert asked.names == {"Pneumonia": "", "normal": "healthy"}
+    assert Relabelling.asked_for(asked.written(), "COVID-19") == asked
+    with pytest.raises(InputError, match="OLD=NEW"):
+        Relabelling.asked_for("normal", None)
 
 
 def test_what_no_class_says_is_asked_back_and_nothing_left_is_refused() -> None:
