@@ -36,6 +36,9 @@ LEVEL = 0.05
 CHANCE_MARGIN = 0.03
 """How far above 0.5 the AUROC on shuffled labels may lie."""
 
+LISTED = 1000
+"""Images and their copies that a finding names; it counts all of them."""
+
 
 def patients_across_folds(folds: Sequence[Fold], patients: Groups) -> list[Finding]:
     """Find patients with images on both sides of a fold."""
@@ -99,7 +102,7 @@ def _duplicates(code: str, where: str, copies: Sequence[Sequence[int]], study: S
         code,
         f"{len(copies)} images stand, byte for byte the same, on {where}, e.g."
         f" {' = '.join(sorted(names)[0])}",
-        {"images": len(copies), "copies": sorted(names)},
+        {"images": len(copies), "copies": sorted(names)[:LISTED]},
     )
 
 
