@@ -29,6 +29,8 @@ from rich.progress import (
 from rich.progress import Progress as Bar
 
 if TYPE_CHECKING:
+    from sys import UnraisableHookArgs
+
     from cxrfeat.evaluation.validation.cross_validation import FoldDone, ToDo
     from cxrfeat.extraction.drain import Progress
 
@@ -55,11 +57,20 @@ def _lost_interrupts() -> Iterator[Callable[[], None]]:
         if pressed:
             raise KeyboardInterrupt
 
+    tell = sys.unraisablehook
+
+    def tell_others(lost: UnraisableHookArgs) -> None:
+        # The press is noticed; Python would print the trace of where it fell.
+        if lost.exc_type is not KeyboardInterrupt:
+            tell(lost)
+
+    sys.unraisablehook = tell_others
     signal.signal(signal.SIGINT, press)
     try:
         yield check
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        sys.unraisablehook = tell
 
 
 @contextmanager

@@ -105,6 +105,8 @@ def retrain_head(
     kept = [np.flatnonzero(~out) for out in left]
     taught = np.stack([_taught(found, rows, out) for rows, out in zip(kept, left, strict=True)])
     folds = np.flatnonzero(taught.any(axis=1))
+    if not len(folds):
+        return _scored(p, truth, left, plan.exclusive, outcome.cuts)
     tuned = [outcome.tuned[0 if plan.exclusive else int(one.columns[0])] for one in found.each]
     scores = head.path(
         shared,

@@ -189,7 +189,7 @@ def gains(outcomes: Mapping[str, Outcome]) -> dict[str, float]:
 def tune(head: Head, fold: SharedFold, found: Problems, plan: Plan) -> list[Tuned]:
     """Choose for each problem the setting with the best mean score over the inner folds."""
     pairs = found.inner
-    if head.name == FLOOR or not pairs:
+    if head.name == FLOOR or not pairs or not found.each:
         return [_untuned(head, problem, plan) for problem in found.each]
     if len(fold.train) > LARGE:
         # One more than is tuned on, for a calibration or thresholds that one of them has not seen.
