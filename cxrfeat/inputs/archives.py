@@ -277,12 +277,12 @@ def _start_of(file: IO[bytes], offset: int) -> int:
     return offset + len(head) + int(name_length) + int(extra_length)
 
 
-class _Window(io.RawIOBase):
-    """A stretch of a file as a file; closing it closes that."""
+class _SizedFile(io.RawIOBase):
+    """What is read from any place of a known size; `readinto` goes on from ``_at``."""
 
-    def __init__(self, file: IO[bytes], start: int, size: int, name: str) -> None:
+    def __init__(self, size: int, name: str) -> None:
         self.name = name  # which pydicom asks of any buffered file
-        self._file, self._start, self._size, self._at = file, start, size, 0
+        self._size, self._at = size, 0
 
     def readable(self) -> bool:
         return True
@@ -296,6 +296,14 @@ class _Window(io.RawIOBase):
             raise OSError("a place before the beginning")
         self._at = base + offset
         return self._at
+
+
+class _Window(_SizedFile):
+    """A stretch of a file as a file; closing it closes that."""
+
+    def __init__(self, file: IO[bytes], start: int, size: int, name: str) -> None:
+        super().__init__(size, name)
+        self._file, self._start = file, start
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         self._file.seek(self._start + self._at)
@@ -310,27 +318,14 @@ class _Window(io.RawIOBase):
         super().close()
 
 
-class _Inflated(io.RawIOBase):
+class _Inflated(_SizedFile):
     """A deflated member as a file: inflated as far as it is read, and no farther than it states."""
 
     def __init__(self, packed: BinaryIO, size: int, name: str) -> None:
-        self.name = name
-        self._packed, self._size, self._at = packed, size, 0
+        super().__init__(size, name)
+        self._packed = packed
         self._inflate = zlib.decompressobj(-zlib.MAX_WBITS)
         self._known = bytearray()
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
-        if base + offset < 0:
-            raise OSError("a place before the beginning")
-        self._at = base + offset
-        return self._at
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         self._inflate_to(self._at + len(buffer))
