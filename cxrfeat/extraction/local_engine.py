@@ -67,7 +67,8 @@ class LocalEngine:
     ----------
     job : OpenJob
     batch_size : int, optional
-        Images that are handed over, and go through a network, together. Default: 32.
+        Images that are handed over, and go through a network, together. Default: as many as keep
+        the networks busy.
     workers : int
         Threads that read.
 
@@ -80,8 +81,10 @@ class LocalEngine:
     def __init__(self, job: OpenJob, *, batch_size: int | None = None, workers: int) -> None:
         self._reading = job.reading
         self._workers = workers
-        self._batch_size = features.BATCH if batch_size is None else batch_size
         self._all = job.extractors
+        self._batch_size = batch_size or max(
+            (one.batch for one in self._all.values()), default=features.BATCH
+        )
         self._side_by_side = {n: e for n, e in job.extractors.items() if e.side_by_side}
         self._in_batches = {n: e for n, e in job.extractors.items() if not e.side_by_side}
         self._watch = Stopwatch()
@@ -118,12 +121,13 @@ class LocalEngine:
 
     def _through_networks(self, batches: Iterable[list[_Read]]) -> Generator[list[ComputedImage]]:
         """Run batches through networks while the next one is read and the last one is written."""
-        with ThreadPoolExecutor(1, thread_name_prefix="network") as network:
+        at_once = max(extractor.at_once for extractor in self._in_batches.values())
+        with ThreadPoolExecutor(at_once, thread_name_prefix="network") as network:
             waiting: deque[Future[list[ComputedImage]]] = deque()
             try:
                 for batch in batches:
                     waiting.append(network.submit(self._run, batch))
-                    if len(waiting) > 2:  # one runs, one is ready
+                    if len(waiting) > at_once + 1:  # they run, one is ready
                         yield waiting.popleft().result()
                 while waiting:
                     yield waiting.popleft().result()
