@@ -22,9 +22,9 @@ from cxrfeat.features.network.pooling import pooled
 from cxrfeat.features.runtimes.recipe import Maps, Recipe
 from cxrfeat.features.runtimes.torch_forward import Forward
 
-BLOCK = 128
-"""Images that go through together. Fewer leave large devices idle."""
-BATCH = 2 * BLOCK
+BLOCK = 64
+"""Images that go through together. More are not faster on an H100: ``docs/performance.md``."""
+BATCH = 4 * BLOCK
 """Images in a call that keep one block coming while another is computed."""
 SLOTS = 2
 """Blocks on their way to the device: one is copied while the other is computed."""
