@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -164,11 +164,12 @@ class Recorded:
     def __init__(self, forward: Forward, recipe: Recipe, block: int) -> None:
         device, shape = forward.device, (block, recipe.size, recipe.size)
         self.block = block
-        self._copying, self._computing = torch.cuda.Stream(device), torch.cuda.Stream(device)
+        cuda: Any = torch.cuda  # whose streams and events have no types
+        self._copying, self._computing = cuda.Stream(device), cuda.Stream(device)
         self._pinned = [torch.zeros(shape, pin_memory=True) for _ in range(SLOTS)]
         self._staged = [torch.zeros(shape, device=device) for _ in range(SLOTS)]
-        self._sent = [torch.cuda.Event() for _ in range(SLOTS)]
-        self._taken = [torch.cuda.Event() for _ in range(SLOTS)]
+        self._sent = [cuda.Event() for _ in range(SLOTS)]
+        self._taken = [cuda.Event() for _ in range(SLOTS)]
         self._turn = 0
         self._input = torch.zeros(shape, device=device)
         torch.cuda.synchronize(device)  # what was filled above is seen by the other streams
