@@ -54,7 +54,7 @@ def extract(
     runtime: Annotated[
         str, panels.running(help="On the CPU: auto (the fastest here), torch or ncnn.")
     ] = defaults.RUNTIME,
-    batch_size: options.BatchSizeOrNone = None,
+    batch_size: options.BatchSize = None,
     workers: options.Workers = None,
     shard: Annotated[
         str | None,

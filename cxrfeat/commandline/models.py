@@ -32,7 +32,7 @@ def predict(
         ),
     ] = None,
     device: options.Device = defaults.DEVICE,
-    batch_size: options.BatchSize = defaults.BATCH_SIZE,
+    batch_size: options.BatchSize = None,
     workers: options.Workers = None,
     json: options.Json = False,
 ) -> None:

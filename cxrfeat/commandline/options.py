@@ -118,11 +118,14 @@ PageImages = Annotated[
 ]
 
 Device = Annotated[str, panels.running(help="auto, cpu, cuda or mps.")]
-_batch_size = panels.running(
-    help=f"Images that go through together.  [default: {defaults.BATCH_SIZE}]", show_default=False
-)
-BatchSize = Annotated[int, _batch_size]
-BatchSizeOrNone = Annotated[int | None, _batch_size]
+BatchSize = Annotated[
+    int | None,
+    panels.running(
+        help=f"Images that go through together.  [default: {defaults.BATCH_SIZE}; on accelerators"
+        " as many as keep them busy]",
+        show_default=False,
+    ),
+]
 Workers = Annotated[
     int | None, panels.running(help="Threads that read images.  [default: one per core]")
 ]

@@ -130,9 +130,10 @@ def extract(
         of the spec.
     batch_size : int, optional
         Images that go through the network together; it does not change the embeddings.
-        Default: 32.
+        Default: 32, or on accelerators as many as keep them busy.
     workers : int, optional
-        Threads that read images; default: one for each core this process may use.
+        Threads that read images, on accelerators processes; default: one for each core this
+        process may use.
     storage : str
         "float32" or "float16".
     prune : bool

@@ -37,7 +37,7 @@ def predict(
     weights: Sequence[str] = (),
     modality: Sequence[str] = defaults.MODALITIES,
     device: str = defaults.DEVICE,
-    batch_size: int = defaults.BATCH_SIZE,
+    batch_size: int | None = None,
     workers: int | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> PredictResult:
@@ -63,10 +63,12 @@ def predict(
         DICOM modalities that are read, others fail; "any" reads any.
     device : str
         "auto", "cpu", "cuda" or "mps".
-    batch_size : int
-        Images that go through the network together.
+    batch_size : int, optional
+        Images that go through the network together. Default: 32, or on accelerators as many as
+        keep them busy.
     workers : int, optional
-        Threads that read images; default: one for each core this process may use.
+        Threads that read images, on accelerators processes; default: one for each core this
+        process may use.
     progress : callable, optional
         Called with a `Progress` after every batch.
 
@@ -91,7 +93,7 @@ def predict(
     ['Normal']
     """
     start = time.monotonic()
-    if batch_size < 1 or (workers is not None and workers < 1):
+    if (batch_size is not None and batch_size < 1) or (workers is not None and workers < 1):
         raise InputError(f"batch size {batch_size} and {workers} workers: use 1 or more of each")
     target = target_file(to, out)
     path = Path(model)

@@ -3,7 +3,8 @@
 Three things go on at once, with bounded queues between them, so that memory does not grow with
 the number of images. Threads read and resize; where a network takes one image on one core, the
 same thread runs it too, so that no core waits for another. A network that takes batches runs in a
-thread of its own. The calling thread takes what is ready, in the order of the items.
+thread of its own. For accelerators, which take images faster than threads read them, processes
+read. The calling thread takes what is ready, in the order of the items.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ from __future__ import annotations
 import threading
 import time
 from collections import defaultdict, deque
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -24,6 +26,7 @@ from cxrfeat.errors import ImageError
 from cxrfeat.extraction.job import KEPT_SECONDS, ComputedImage, OpenJob
 from cxrfeat.extraction.plan import WorkItem
 from cxrfeat.extraction.reading_ahead import read_in_order
+from cxrfeat.extraction.reading_processes import read_in_processes
 from cxrfeat.extraction.sources import NO_STAMP
 
 
@@ -47,8 +50,12 @@ class Stopwatch:
         try:
             yield
         finally:
-            with self._lock:
-                self.seconds[step] += time.perf_counter() - start
+            self.add(step, time.perf_counter() - start)
+
+    def add(self, step: str, seconds: float) -> None:
+        """Count some seconds for `step`."""
+        with self._lock:
+            self.seconds[step] += seconds
 
 
 @dataclass(frozen=True)
@@ -58,6 +65,7 @@ class _Read:
     item: WorkItem
     image: ComputedImage
     sizes: dict[int, Pictures] = field(default_factory=dict)
+    seconds: float = 0.0
 
 
 class LocalEngine:
@@ -67,9 +75,10 @@ class LocalEngine:
     ----------
     job : OpenJob
     batch_size : int, optional
-        Images that are handed over, and go through a network, together. Default: 32.
+        Images that are handed over, and go through a network, together. Default: as many as keep
+        the networks busy.
     workers : int
-        Threads that read.
+        Threads that read; processes, for accelerators.
 
     Attributes
     ----------
@@ -78,13 +87,17 @@ class LocalEngine:
     """
 
     def __init__(self, job: OpenJob, *, batch_size: int | None = None, workers: int) -> None:
-        self._reading = job.reading
         self._workers = workers
-        self._batch_size = features.BATCH if batch_size is None else batch_size
         self._all = job.extractors
+        self._batch_size = batch_size or max(
+            (one.batch for one in self._all.values()), default=features.BATCH
+        )
         self._side_by_side = {n: e for n, e in job.extractors.items() if e.side_by_side}
         self._in_batches = {n: e for n, e in job.extractors.items() if not e.side_by_side}
         self._watch = Stopwatch()
+        self._read = partial(
+            _read, {name: one.image_size for name, one in self._all.items()}, job.reading
+        )
 
     @property
     def seconds(self) -> dict[str, float]:
@@ -94,7 +107,7 @@ class LocalEngine:
     def run(self, items: Sequence[WorkItem]) -> Generator[list[ComputedImage]]:
         """Compute the rows of some items, a batch at a time."""
         batches = _batches(
-            read_in_order(items, self._read_and_run, self._workers, self._batch_size),
+            self._reading_all(items),
             self._batch_size,
             KEPT_SECONDS if not self._in_batches else None,
         )
@@ -104,10 +117,20 @@ class LocalEngine:
             for batch in batches:
                 yield [read.image for read in batch]
 
+    def _reading_all(self, items: Sequence[WorkItem]) -> Iterator[_Read]:
+        """Read all of them, and run those networks that take one image on one core."""
+        fed = [extractor.at_once for extractor in self._in_batches.values()]
+        in_processes = max(fed, default=1) > 1 and self._workers > 1 and not self._side_by_side
+        if in_processes:
+            reads = read_in_processes(items, self._read, self._workers, self._batch_size)
+        else:
+            reads = read_in_order(items, self._read_and_run, self._workers, self._batch_size)
+        for read in reads:
+            self._watch.add("reading", read.seconds)
+            yield read
+
     def _read_and_run(self, item: WorkItem) -> _Read:
-        read = _read(
-            item, {self._all[name].image_size for name in item.lacking}, self._reading, self._watch
-        )
+        read = self._read(item)
         if read.image.error is None:
             for name in item.lacking:
                 if name in self._side_by_side:
@@ -118,12 +141,13 @@ class LocalEngine:
 
     def _through_networks(self, batches: Iterable[list[_Read]]) -> Generator[list[ComputedImage]]:
         """Run batches through networks while the next one is read and the last one is written."""
-        with ThreadPoolExecutor(1, thread_name_prefix="network") as network:
+        at_once = max(extractor.at_once for extractor in self._in_batches.values())
+        with ThreadPoolExecutor(at_once, thread_name_prefix="network") as network:
             waiting: deque[Future[list[ComputedImage]]] = deque()
             try:
                 for batch in batches:
                     waiting.append(network.submit(self._run, batch))
-                    if len(waiting) > 2:  # one runs, one is ready
+                    if len(waiting) > at_once + 1:  # they run, one is ready
                         yield waiting.popleft().result()
                 while waiting:
                     yield waiting.popleft().result()
@@ -143,19 +167,20 @@ class LocalEngine:
         return [read.image for read in batch]
 
 
-def _read(
-    item: WorkItem, sizes: Iterable[int], options: images.ReadingOptions, watch: Stopwatch
-) -> _Read:
+def _read(of_extractor: Mapping[str, int], options: images.ReadingOptions, item: WorkItem) -> _Read:
+    """Read an image in the size of each extractor that lacks its row."""
     source = item.source
     stamp = source.stamp() or NO_STAMP  # reading it says why
-    with watch.on("reading"):
-        try:
-            radiograph = images.read_image(source.read(options.max_bytes), options=options)
-        except ImageError as error:
-            return _Read(item, ComputedImage(source.id, stamp, error=error))
-        resized = {size: images.resize(radiograph.pixels, size) for size in sizes}
+    begun = time.perf_counter()
+    try:
+        radiograph = images.read_image(source.read(options.max_bytes), options=options)
+    except ImageError as error:
+        image = ComputedImage(source.id, stamp, error=error)
+        return _Read(item, image, seconds=time.perf_counter() - begun)
+    sizes = {of_extractor[name] for name in item.lacking}
+    resized = {size: images.resize(radiograph.pixels, size) for size in sizes}
     image = ComputedImage(source.id, stamp, sha256=radiograph.sha256, warnings=radiograph.warnings)
-    return _Read(item, image, resized)
+    return _Read(item, image, resized, time.perf_counter() - begun)
 
 
 def _batches(

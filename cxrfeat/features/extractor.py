@@ -17,7 +17,7 @@ from cxrfeat.features.runtimes import Runtime
 from cxrfeat.features.runtimes.processor import processor
 
 BATCH = defaults.BATCH_SIZE
-"""Images at a time: whole blocks on the CPU and on accelerators, where more are not faster."""
+"""Images at a time, at least: whole blocks on the CPU."""
 
 
 class Extractor:
@@ -41,6 +41,10 @@ class Extractor:
     side_by_side : bool
         Whether images go through one at a time, each on a core of its own, so that several
         threads may call it at once; otherwise a batch takes all cores or an accelerator.
+    batch : int
+        Images in a call that keep it busy; more are not faster.
+    at_once : int
+        Calls, each from a thread of its own, that keep it busy.
     notes : tuple of str
         What its user should know about how it runs.
     """
@@ -54,6 +58,8 @@ class Extractor:
         self.spec = description.spec
         self.notes = description.notes
         self.side_by_side = runtime.side_by_side
+        self.batch = max(BATCH, runtime.batch)
+        self.at_once = runtime.at_once
         self._runtime = runtime
         self._device = device
 

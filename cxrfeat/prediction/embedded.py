@@ -88,7 +88,7 @@ def from_images(
     weights: Sequence[str],
     modality: Sequence[str],
     device: str,
-    batch_size: int,
+    batch_size: int | None,
     workers: int,
     progress: Callable[[Progress], None] | None,
 ) -> Embedded:

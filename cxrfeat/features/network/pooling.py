@@ -70,10 +70,18 @@ def pool(maps: Sequence[Any], pooling: str) -> npt.NDArray[np.float32]:
     -------
     ndarray of float32, shape (B, D)
     """
-    parts = [maps[-1]] if maps[-1].ndim == 2 else POOLINGS[pooling](maps)
     return np.concatenate(
-        [part if isinstance(part, np.ndarray) else part.cpu().numpy() for part in parts], axis=1
+        [
+            part if isinstance(part, np.ndarray) else part.cpu().numpy()
+            for part in pooled(maps, pooling)
+        ],
+        axis=1,
     )
+
+
+def pooled(maps: Sequence[Any], pooling: str) -> list[Any]:
+    """Pool maps as `pool` does; the parts of the vector, each (B, D'), still where the maps lie."""
+    return [maps[-1]] if maps[-1].ndim == 2 else POOLINGS[pooling](maps)
 
 
 def dimension(shapes: Sequence[tuple[int, ...]], pooling: str) -> int:

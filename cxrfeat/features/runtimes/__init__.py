@@ -3,9 +3,9 @@
 A runtime takes grey images and gives embeddings. Which one runs decides the time, not the meaning:
 all of them stay within 1e-5 of torch in float32, so that none stands in the spec. Imports `network`
 and `weights`; imported by what opens extractors. To read: `recipe` (what stands around the
-network), `torch_runtime` with its `arithmetic`, `ncnn_convert` (makes and checks what ncnn runs),
-`ncnn_files` (reads it back), `ncnn_runtime`, `benchmark` (which is the fastest on this
-`processor`), `select` (decides).
+network), `torch_forward` with its `arithmetic`, `torch_runtime` and `accelerator_runtime`,
+`ncnn_convert` (makes and checks what ncnn runs), `ncnn_files` (reads it back), `ncnn_runtime`,
+`benchmark` (which is the fastest on this `processor`), `select` (decides).
 """
 
 from __future__ import annotations

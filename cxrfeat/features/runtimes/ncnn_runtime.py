@@ -58,6 +58,8 @@ class Ncnn:
 
     choice = "ncnn"
     side_by_side = True
+    batch = 1
+    at_once = 1
 
     def __init__(self, folder: Path, outputs: int, recipe: Recipe) -> None:
         import ncnn

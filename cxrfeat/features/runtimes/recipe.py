@@ -62,11 +62,17 @@ class Runtime(Protocol):
         One of `RUNTIMES` or `EXACT_RUNTIMES`, which gives this one again, whatever is the fastest.
     side_by_side : bool
         An image at a time on one core, several images at once; otherwise a batch on all cores.
+    batch : int
+        Images in a call that keep it busy; more are not faster.
+    at_once : int
+        Calls, each from a thread of its own, that keep it busy.
     """
 
     name: str
     choice: str
     side_by_side: bool
+    batch: int
+    at_once: int
 
     def __call__(self, images: Pictures) -> Matrix32:
         """Embed grey images (B, S, S): float32 rows (B, D), the same bits in any batch."""

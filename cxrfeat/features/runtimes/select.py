@@ -11,6 +11,7 @@ from torch import fx
 from cxrfeat.errors import InputError, MissingExtraError
 from cxrfeat.features.network import disk_cache
 from cxrfeat.features.runtimes import ncnn_convert, ncnn_files
+from cxrfeat.features.runtimes.accelerator_runtime import Accelerator
 from cxrfeat.features.runtimes.benchmark import fastest
 from cxrfeat.features.runtimes.ncnn_runtime import Ncnn
 from cxrfeat.features.runtimes.processor import has_bfloat16
@@ -70,7 +71,7 @@ def choose(
     if device.type != "cpu":
         if asked == "ncnn":
             raise InputError(f"ncnn runs on the CPU, not on {device.type}: use --device cpu")
-        return _checked(Torch(module, recipe, device), module, recipe, backbone, device)
+        return _checked(Accelerator(module, recipe, device), module, recipe, backbone, device)
     candidates: dict[str, Callable[[], Runtime]] = {}
     refusal = ""
     if asked in ("auto", "ncnn") and ncnn_files.installed():
@@ -83,7 +84,7 @@ def choose(
         return Chosen(candidates["ncnn"]())
     for layout in LAYOUTS:
         candidates[f"torch {layout}"] = lambda layout=layout: Torch(  # type: ignore[misc]
-            module, recipe, device, layout
+            module, recipe, layout
         )
     if asked in candidates:
         return _with_precision(candidates[asked](), module, recipe, backbone)
@@ -96,7 +97,11 @@ def choose(
 
 
 def _checked(
-    runtime: Torch, module: fx.GraphModule, recipe: Recipe, backbone: str, device: torch.device
+    runtime: Accelerator,
+    module: fx.GraphModule,
+    recipe: Recipe,
+    backbone: str,
+    device: torch.device,
 ) -> Chosen:
     """Hold an accelerator to the bound of its precision, as ncnn is held to it.
 

@@ -1,11 +1,13 @@
 """An accelerator gives the rows that the CPU gives, in the precision that was asked for.
 
-There is none where these tests run: `Card` is one that computes on the CPU, and is wrong as told.
+Where there is none, `Card` is one that computes on the CPU, and is wrong as told; what only a real
+one can show skips there.
 """
 
 from __future__ import annotations
 
 import contextlib
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,10 +18,12 @@ from cxrfeat.errors import InputError
 from cxrfeat.features import WeightsChoice, prepare_extractor, preparing
 from cxrfeat.features.network.architecture import build
 from cxrfeat.features.network.truncation import truncate
-from cxrfeat.features.runtimes import arithmetic, select
+from cxrfeat.features.runtimes import accelerator_runtime, arithmetic, select, torch_forward
+from cxrfeat.features.runtimes.accelerator_runtime import Accelerator, Direct, largest_block
 from cxrfeat.features.runtimes.arithmetic import computing_in
 from cxrfeat.features.runtimes.recipe import Recipe
-from cxrfeat.features.runtimes.torch_runtime import ACCELERATOR_BLOCK, Torch, largest_block
+from cxrfeat.features.runtimes.torch_forward import Forward
+from cxrfeat.features.runtimes.torch_runtime import Torch
 
 NAME = "squeezenet1_1"
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -38,15 +42,14 @@ def pictures(count: int) -> np.ndarray:
     return np.random.default_rng(0).random((count, 64, 64), np.float32)
 
 
-class Card(Torch):
+class Card(Accelerator):
     """An accelerator whose rows are off by a share, and by another one where a block ends."""
 
     off = 0.0
     at_end = 0.0
 
-    def __init__(self, module, recipe, device, layout="channels_last") -> None:
-        super().__init__(module, recipe, CPU, layout)
-        self.block = 8
+    def __init__(self, module, recipe, device) -> None:
+        super().__init__(module, recipe, CPU)
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         rows = super().__call__(images) * np.float32(1 + self.off)
@@ -54,10 +57,15 @@ class Card(Torch):
         return rows
 
 
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch) -> None:
+    monkeypatch.setattr(accelerator_runtime, "BLOCK", 8)
+
+
 @pytest.fixture
 def card(monkeypatch) -> type[Card]:
     made = type("Made", (Card,), {})
-    monkeypatch.setattr(select, "Torch", made)
+    monkeypatch.setattr(select, "Accelerator", made)
     return made
 
 
@@ -102,7 +110,7 @@ def test_float32_is_float32_while_a_network_runs_and_the_process_stays_as_it_was
     torch.set_float32_matmul_precision("medium")
     try:
         users = state()
-        Torch(module, recipe(), CPU)(pictures(2))
+        Torch(module, recipe())(pictures(2))
         assert seen == [in_float32()]
         assert state() == users != before
     finally:
@@ -196,10 +204,9 @@ def test_the_bounds_name_every_precision() -> None:
 # --- in any company
 
 
-@pytest.mark.parametrize("block", [8, ACCELERATOR_BLOCK])
-def test_a_row_has_the_same_bits_in_any_batch(module, block: int) -> None:
-    runtime = Torch(module, recipe(), CPU)
-    runtime.block = block
+@pytest.mark.parametrize("kind", [Torch, Card])
+def test_a_row_has_the_same_bits_in_any_batch(module, kind: type) -> None:
+    runtime = kind(module, recipe()) if kind is Torch else kind(module, recipe(), CUDA)
     images = pictures(11)
     together = runtime(images)
     for batch in (1, 3, 8, 11):
@@ -240,11 +247,62 @@ def test_no_room_for_one_image_is_said_in_words() -> None:
 
 
 def test_memory_that_runs_out_later_ends_the_run_in_words(module, monkeypatch) -> None:
-    runtime = Torch(module, recipe(), CPU)
+    runtime = Card(module, recipe(), CUDA)
 
-    def forward(images: np.ndarray) -> list[torch.Tensor]:
+    def start(*given: object, **options: object) -> list[torch.Tensor]:
         raise torch.OutOfMemoryError("no room")
 
-    monkeypatch.setattr(runtime, "_forward", forward)
+    monkeypatch.setattr(Direct, "start", start)
     with pytest.raises(InputError, match="the same command goes on"):
         runtime(pictures(2))
+
+
+# --- several calls at once
+
+
+def test_calls_from_several_threads_give_what_one_after_the_other_gives(module) -> None:
+    runtime = Card(module, recipe(), CUDA)
+    batches = [pictures(30)[start : start + 10] for start in (0, 10, 20)]
+    with ThreadPoolExecutor(runtime.at_once) as calls:
+        at_once = list(calls.map(runtime, batches))
+    np.testing.assert_array_equal(
+        np.concatenate(at_once), np.concatenate([runtime(batch) for batch in batches])
+    )
+
+
+def test_weights_are_halved_once_and_give_the_bits_that_autocast_gives(module, monkeypatch) -> None:
+    halved = Forward(module, recipe("bf16"), CPU, "channels_last")
+    kinds = {type(m): m.weight.dtype for m in halved._module.modules() if hasattr(m, "weight")}
+    assert kinds[torch.nn.Conv2d] == torch.bfloat16
+    grey = torch.from_numpy(pictures(4))
+    monkeypatch.setattr(torch_forward, "halve", lambda *_: None)
+    (expected,) = Forward(module, recipe("bf16"), CPU, "channels_last")(grey)
+    (found,) = halved(grey)
+    assert found.dtype == torch.float32
+    np.testing.assert_array_equal(found.numpy(), expected.numpy())
+
+
+# --- a real one
+
+
+@pytest.fixture
+def cuda() -> torch.device:
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device here")
+    return CUDA
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_a_real_one_gives_the_rows_of_the_cpu_in_any_batch(module, cuda, precision: str) -> None:
+    runtime = Accelerator(module, recipe(precision), cuda)
+    images = pictures(30)
+    rows, exact = runtime(images), Torch(module, recipe())(images)
+    errors = np.linalg.norm(rows - exact, axis=1) / np.linalg.norm(exact, axis=1)
+    assert errors.max() <= select.BOUNDS[precision]
+    np.testing.assert_array_equal(np.concatenate([runtime(images[:3]), runtime(images[3:])]), rows)
+    there, maps = runtime.with_maps(images)
+    np.testing.assert_array_equal(there, rows)
+    assert len(maps[0]) == 30
+    with ThreadPoolExecutor(4) as calls:
+        for again in calls.map(runtime, 20 * [images]):
+            np.testing.assert_array_equal(again, rows)

@@ -18,8 +18,9 @@ from cxrfeat.features.network.backbones import expected_input
 from cxrfeat.features.network.pooling import pool
 from cxrfeat.features.network.truncation import truncate
 from cxrfeat.features.runtimes import benchmark, ncnn_convert, ncnn_files
-from cxrfeat.features.runtimes.recipe import Recipe
-from cxrfeat.features.runtimes.torch_runtime import LAYOUTS, Torch, folded
+from cxrfeat.features.runtimes.recipe import LAYOUTS, Recipe
+from cxrfeat.features.runtimes.torch_forward import folded
+from cxrfeat.features.runtimes.torch_runtime import Torch
 
 NAME = "squeezenet1_1"
 RANDOM = WeightsChoice("random")
@@ -112,7 +113,7 @@ def test_folding_batch_normalisation_leaves_none_behind_a_convolution(layout: st
     images = pictures(2)
     with torch.inference_mode():
         expected = pool(cut.module(torch.from_numpy(recipe.normalise(images))), "avg")
-    ours = Torch(cut.module, recipe, CPU, layout)(images)
+    ours = Torch(cut.module, recipe, layout)(images)
     assert relative_error(ours, expected) < 1e-5
     for name, tensor in cut.module.state_dict().items():
         assert torch.equal(tensor, before[name])

@@ -1,0 +1,193 @@
+"""How near an accelerator comes to its own limit, and whether its rows are right.
+
+    python benchmarks/accelerator.py                      # cuda; random weights, drawn pictures
+    python benchmarks/accelerator.py --device cpu --count 64 --precision fp32
+
+For each network and precision, in one run: the largest relative error of a row against the CPU in
+float32; images/s of the network alone (pictures on the device already), of the extractor (pictures
+in memory to rows in memory), and of `cxrfeat extract` from files; and which share of the device's
+measured rate of matrix products the network alone reaches.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import torch
+from extract import drawn
+from torch.utils.flop_counter import FlopCounterMode
+
+import cxrfeat
+from cxrfeat.cores import available_cores
+from cxrfeat.errors import CxrfeatError
+from cxrfeat.features import Extractor, assign_weights, open_extractor
+from cxrfeat.features.runtimes.accelerator_runtime import Accelerator, Recorded
+from cxrfeat.features.runtimes.arithmetic import computing_in
+from cxrfeat.features.runtimes.torch_forward import TYPES
+from cxrfeat.features.runtimes.torch_runtime import Torch
+from cxrfeat.images import read_image, resize
+
+NETWORKS = ("vgg16", "vgg19", "resnet50")
+COMPARED = 32
+"""Pictures whose rows are compared with the CPU's."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--network", nargs="+", default=NETWORKS)
+    parser.add_argument("--precision", nargs="+", default=["fp32", "tf32", "bf16", "fp16"])
+    parser.add_argument("--weights", nargs="+", default=[], help="as cxrfeat extract takes")
+    parser.add_argument("--images", type=Path, help="radiographs; default: synthetic, 640 x 640")
+    parser.add_argument("--count", type=int, default=4096, help="images in each measurement")
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    device = torch.device(options.device)
+    told = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
+    print(f"{told}, torch {torch.__version__}, {available_cores()} cores, {options.count} images")
+    rates = {precision: product_rate(device, precision) for precision in options.precision}
+    said = ", ".join(f"{precision} {rate / 1e12:.1f}" for precision, rate in rates.items())
+    print(f"matrix products, TFLOP/s: {said}")
+    with tempfile.TemporaryDirectory() as folder:
+        files = many(options.images, Path(folder), options.count)
+        pictures = np.stack([picture(path) for path in files[: min(256, len(files))]])
+        print("| network | precision | GFLOP | error | network alone | share of products "
+              "| extractor | / alone | from files | / alone |")  # fmt: skip
+        print("|---|---|---|---|---|---|---|---|---|---|")
+        for network, precision in product(options.network, options.precision):
+            line(options, network, precision, rates[precision], pictures, Path(folder))
+
+
+def line(
+    options: argparse.Namespace,
+    network: str,
+    precision: str,
+    rate: float,
+    pictures: np.ndarray,
+    folder: Path,
+) -> None:
+    """Print one row of the table."""
+    source = [w for w in options.weights if w.startswith(f"{network}=")] or [f"{network}=random"]
+    choice = assign_weights([network], source)[network]
+    try:
+        extractor = open_extractor(
+            network, weights=choice, precision=precision, device=options.device
+        )
+    except CxrfeatError as error:
+        print(f"| {network} | {precision} | {error} |", flush=True)
+        return
+    compared = pictures[:COMPARED]
+    reference = open_extractor(network, weights=choice, device="cpu", runtime="torch")
+    exact, rows = reference(compared), extractor(compared)
+    error = (np.linalg.norm(rows - exact, axis=1) / np.linalg.norm(exact, axis=1)).max()
+    flop, alone = operations(reference), of_network(extractor, options)
+    there, _ = extractor.with_maps(compared)
+    same = "" if np.array_equal(there, rows) else " (other bits with maps)"
+    times = -(-options.count // len(pictures))
+    batches = times * [
+        pictures[start : start + extractor.batch]
+        for start in range(0, len(pictures), extractor.batch)
+    ]
+    memory = []
+    for _ in range(options.rounds):
+        begun = time.perf_counter()
+        with ThreadPoolExecutor(extractor.at_once) as calls:
+            deque(calls.map(extractor, batches), maxlen=0)
+        memory.append(times * len(pictures) / (time.perf_counter() - begun))
+    done = cxrfeat.extract(
+        folder / "images", backbone=[network], weights=source, precision=precision,
+        device=options.device, out=folder / precision,
+    )  # fmt: skip
+    files = options.count / (done.seconds - done.steps["opening"])
+    middle = statistics.median(memory)
+    print(
+        f"| {network} | {precision} | {flop / 1e9:.2f} | {error:.1e}{same} | {alone:.0f} "
+        f"| {alone * flop / rate:.2f} | {middle:.0f} | {middle / alone:.2f} | {files:.0f} "
+        f"| {files / alone:.2f} |",
+        flush=True,
+    )
+
+
+def of_network(extractor: Extractor, options: argparse.Namespace) -> float:
+    """Measure images/s with the pictures on the device already."""
+    runtime = extractor._runtime
+    if not isinstance(runtime, Accelerator):
+        return float("nan")
+    lane = runtime._lane
+    assert isinstance(lane, Recorded)
+    blocks = max(1, options.count // runtime.block)
+
+    def play() -> None:
+        with torch.cuda.stream(lane._computing):
+            for _ in range(blocks):
+                lane._graph.replay()
+
+    return blocks * runtime.block / fastest(play, torch.device(options.device), options.rounds)
+
+
+def operations(extractor: Extractor) -> int:
+    """Count the floating-point operations of one image."""
+    runtime = extractor._runtime
+    assert isinstance(runtime, Torch)
+    with FlopCounterMode(display=False) as counted:
+        runtime._forward(torch.zeros(1, extractor.image_size, extractor.image_size))
+    return int(counted.get_total_flops())
+
+
+def product_rate(device: torch.device, precision: str) -> float:
+    """Measure operations per second of a large product of random matrices."""
+    side = 8192 if device.type == "cuda" else 2048
+    a, b = (torch.randn(side, side, device=device, dtype=TYPES[precision]) for _ in range(2))
+
+    def multiply() -> None:
+        with computing_in(precision):
+            a @ b
+
+    return 2 * side**3 / fastest(multiply, device)
+
+
+def fastest(work: Callable[[], object], device: torch.device, times: int = 10) -> float:
+    """Return the median of some runs in seconds, after two that do not count."""
+    seconds = []
+    for _ in range(times + 2):
+        finish(device)
+        begun = time.perf_counter()
+        work()
+        finish(device)
+        seconds.append(time.perf_counter() - begun)
+    return statistics.median(seconds[2:])
+
+
+def finish(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def many(images: Path | None, folder: Path, count: int) -> list[Path]:
+    """Link files to a number of images; numbers beyond the originals repeat them."""
+    found = [path for path in sorted(images.rglob("*.*")) if path.is_file()] if images else []
+    originals = found or drawn(folder / "drawn")
+    (folder / "images").mkdir()
+    files = []
+    for number in range(count):
+        original = originals[number % len(originals)]
+        files.append(folder / "images" / f"{number:06d}{original.suffix}")
+        files[-1].write_bytes(original.read_bytes())
+    return files
+
+
+def picture(path: Path) -> np.ndarray:
+    return resize(read_image(path.read_bytes()).pixels, 224)
+
+
+if __name__ == "__main__":
+    main()
