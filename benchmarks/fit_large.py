@@ -203,17 +203,24 @@ def growth(options: Namespace, folder: Path) -> None:
     sizes = [(options.images or 80_000) // part for part in SIZES]
     for n in sizes:
         simulated_collection(n, [dimension], 14, 0, folder / str(n))
-    print(f"{dimension} numbers x 14 labels, {available_cores()} cores; seconds (GB) per size")
-    print(f"{'head':18}" + "".join(f"{n:>16,}" for n in sizes) + "   exponent of time, of memory")
+    print(f"{dimension} numbers x 14 labels, {available_cores()} cores")
+    print("seconds / processor seconds (GB) per size; exponents of the three")
+    print(f"{'head':18}" + "".join(f"{n:>24,}" for n in sizes) + "   exponents")
     for head in options.head or LEARNING:
         of_sizes = [measured(folder / str(n), head) for n in sizes]
-        figures = [f"{one.found['wall']:.1f} ({one.peak:.2f})" for one in of_sizes]
-        shown = "".join(f"{figure:>16}" for figure in figures)
-        exponents = [
-            np.polyfit(np.log(sizes), np.log(values), 1)[0]
-            for values in ([one.found["wall"] for one in of_sizes], [one.peak for one in of_sizes])
+        measures = [
+            [one.found["wall"] for one in of_sizes],
+            [one.found["cpu"] for one in of_sizes],
+            [one.peak for one in of_sizes],
         ]
-        print(f"{head:18}{shown}   {exponents[0]:.2f}, {exponents[1]:.2f}", flush=True)
+        figures = [
+            f"{wall:.1f} / {cpu:.1f} ({peak:.2f})"
+            for wall, cpu, peak in zip(*measures, strict=True)
+        ]
+        shown = "".join(f"{figure:>24}" for figure in figures)
+        exponents = [np.polyfit(np.log(sizes), np.log(values), 1)[0] for values in measures]
+        said = ", ".join(f"{exponent:.2f}" for exponent in exponents)
+        print(f"{head:18}{shown}   {said}", flush=True)
 
 
 def full(options: Namespace, folder: Path) -> None:
