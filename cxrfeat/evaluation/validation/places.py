@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from cxrfeat.evaluation.study.folds import Fold
 from cxrfeat.evaluation.study.study import Extractor
 from cxrfeat.evaluation.validation.cost import Share, memory_needed, share_out
+from cxrfeat.evaluation.validation.keys import module_of
 from cxrfeat.evaluation.validation.ray_run import on_ray
 from cxrfeat.evaluation.validation.side_by_side import Run, in_threads, threads_of_each
 from cxrfeat.evaluation.validation.tuning import Plan
@@ -74,7 +75,10 @@ def place_of(
         yield Place(run, run, share)
         return
     need, threads = memory_needed(extractors, folds, labels, plan), threads_of_each(jobs)
-    with on_ray(address, threads=threads, memory=need.task, dearest=need.dearest) as there:
+    modules = [module for head in plan.heads if (module := module_of(head))]
+    with on_ray(
+        address, threads=threads, memory=need.task, dearest=need.dearest, modules=modules
+    ) as there:
         memory = need.task * there.workers + need.results
         place = Place(there, in_threads(jobs, threads), Share(there.workers, threads, memory))
         yield place

@@ -16,8 +16,8 @@ from cxrfeat.cluster.parcels import Parcel, Sender, fetched, unpack
 from cxrfeat.cluster.pool import Deadly, Pool, Said
 from cxrfeat.cluster.session import connected
 from cxrfeat.cluster.shares import Node, node_of, share_of_task
-from cxrfeat.errors import ClusterError, CxrfeatError, InputError, SpecMismatchError
-from cxrfeat.evaluation.validation.keys import environment
+from cxrfeat.errors import ClusterError, CxrfeatError, SpecMismatchError
+from cxrfeat.evaluation.validation.keys import digest_of_module, environment
 from cxrfeat.evaluation.validation.side_by_side import TaskDiedError
 
 LOCAL_OBJECT_BYTES = 2 << 30
@@ -77,9 +77,9 @@ class TaskWorker:
         self._threads = threads
         self._work: tuple[Any, Callable[..., Any]] | None = None
 
-    def open(self, how: None) -> Said[Mapping[str, Any]]:
-        """Tell what computes here."""
-        return Said(environment())
+    def open(self, how: Sequence[str]) -> Said[Mapping[str, Any]]:
+        """Tell what computes here, some modules included."""
+        return Said(_computing(how))
 
     def work(self, items: list[NumberedTask]) -> Said[list[Outcome]]:
         """Do some tasks."""
@@ -97,15 +97,9 @@ class TaskWorker:
             return Outcome(item.place, error=error)
 
     def _unpacked(self, item: NumberedTask) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        try:
-            if self._work is None or self._work[0] != item.work:
-                self._work = item.work, unpack(fetched(item.work))
-            return self._work[1], unpack(item.task)
-        except ImportError as error:
-            raise InputError(
-                f"a machine of the Ray cluster lacks what a head needs ({error}): install it on"
-                " each, or leave that head out"
-            ) from None
+        if self._work is None or self._work[0] != item.work:
+            self._work = item.work, unpack(fetched(item.work))
+        return self._work[1], unpack(item.task)
 
 
 class RayRun:
@@ -168,7 +162,12 @@ class RayRun:
 
 @contextmanager
 def on_ray(
-    address: str | None = None, *, threads: int = 1, memory: float = 0.0, dearest: str = "a task"
+    address: str | None = None,
+    *,
+    threads: int = 1,
+    memory: float = 0.0,
+    dearest: str = "a task",
+    modules: Sequence[str] = (),
 ) -> Iterator[RayRun]:
     """Give a place to work on the machines of a cluster, with a worker for every `threads` CPUs.
 
@@ -186,15 +185,17 @@ def on_ray(
         memory for.
     dearest : str
         The task that takes as much, for people.
+    modules : sequence of str
+        Of heads from elsewhere, which each machine needs as they are here.
 
     Raises
     ------
     MissingExtraError, InputError, ClusterError
         As `cluster.session.connected` says; or no machine has room for a task.
     SpecMismatchError
-        A machine with another cxrfeat, or other packages; it is named.
+        A machine with another cxrfeat, or other packages or heads; it is named.
     """
-    ours = environment()
+    ours = _computing(modules)
     strangers: list[str] = []
 
     def is_of_our_kind(node: Node, theirs: Mapping[str, Any]) -> bool:
@@ -219,22 +220,26 @@ def on_ray(
             )
         pool: Pool[NumberedTask] = Pool(ray, TaskWorker, (threads,), share, at_once=1)
         try:
-            pool.open(None, is_of_our_kind)
+            pool.open(modules, is_of_our_kind)
             yield RayRun(ray, pool, workers, strangers)
         finally:
             pool.close()
 
 
+def _computing(modules: Sequence[str]) -> dict[str, Any]:
+    return {**environment(), **{name: digest_of_module(name) for name in modules}}
+
+
 def _require_our_packages(node: Node, ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> None:
     difference = [
-        f"{name}: {ours[name]} here, {theirs.get(name)} there"
+        f"{name}: {ours[name]} here, {theirs.get(name) or 'none'} there"
         for name in ours
         if name != PROCESSOR and theirs.get(name) != ours[name]
     ]
     if difference:
         raise SpecMismatchError(
-            f"{node.host} has another cxrfeat, or other packages, than this machine: install the"
-            " same on each",
+            f"{node.host} has another cxrfeat, or other packages or heads, than this machine:"
+            " install the same on each",
             difference,
         )
 

@@ -52,6 +52,21 @@ def test_machines_of_another_kind_of_processor_are_not_used(
         pass
 
 
+def test_a_head_that_the_machines_lack_is_said_before_any_work(
+    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "of_this_machine.py").write_text("from sklearn.svm import SVC\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with (
+        pytest.raises(SpecMismatchError, match="install the same on each") as caught,
+        on_ray(cluster.address, modules=["sklearn.svm", "of_this_machine"]),
+    ):
+        pass
+    (line,) = caught.value.difference
+    assert line.startswith("of_this_machine: ")
+    assert line.endswith(" here, none there")
+
+
 def test_a_machine_with_other_packages_is_refused_by_name() -> None:
     ours, theirs = {"blas": ["a"], "numpy": "2.1"}, {"blas": ["b"], "numpy": "2.0"}
     with pytest.raises(SpecMismatchError, match="ward-7 has another cxrfeat") as caught:
