@@ -105,6 +105,8 @@ class TaskWorker:
 class RayRun:
     """Does tasks on the machines of a cluster, see `side_by_side.Run`.
 
+    Workers start with the first task.
+
     Parameters
     ----------
     ray : module
@@ -113,8 +115,8 @@ class RayRun:
         Of `TaskWorker`.
     workers : int
         How many there is room for.
-    strangers : list of str
-        Machines that are not used, each with the reason.
+    modules : sequence of str
+        That each machine needs as they are here.
 
     Attributes
     ----------
@@ -123,11 +125,13 @@ class RayRun:
     """
 
     def __init__(
-        self, ray: Any, pool: Pool[NumberedTask], workers: int, strangers: Sequence[str]
+        self, ray: Any, pool: Pool[NumberedTask], workers: int, modules: Sequence[str]
     ) -> None:
         self._ray = ray
         self._pool = pool
-        self._strangers = strangers
+        self._modules = modules
+        self._ours: Mapping[str, Any] = {}
+        self._strangers: list[str] = []
         self.workers = workers
 
     @property
@@ -140,9 +144,22 @@ class RayRun:
     def __call__(
         self, work: Callable[..., R], tasks: Sequence[tuple[Any, ...]]
     ) -> Iterator[tuple[int, R]]:
-        """Give what `work` makes of every task."""
+        """Give what `work` makes of every task.
+
+        Raises
+        ------
+        SpecMismatchError
+            A machine with another cxrfeat, or other packages or heads; it is named.
+        ClusterError
+            No machine is of our kind, or none is left.
+        TaskDiedError
+            A task ends its process twice; what had begun beside it has been given before.
+        """
         if not tasks:
             return
+        if not self._ours:
+            self._ours = _computing(self._modules)
+            self._pool.open(self._modules, self._is_of_our_kind)
         common = self._ray.put(Sender(self._ray.put).pack(work))
         waiting = _Waiting(common, tasks, Sender(self._ray.put))
         died = None
@@ -150,7 +167,7 @@ class RayRun:
             for event in events:
                 if isinstance(event, Deadly):
                     died = event.item.place
-                    waiting.stop()  # what has begun is not lost with it
+                    waiting.stop()
                     continue
                 for outcome in event.value:
                     if outcome.error is not None:
@@ -158,6 +175,16 @@ class RayRun:
                     yield outcome.place, pickle.loads(outcome.result)
         if died is not None:
             raise TaskDiedError(died, len(tasks))
+
+    def _is_of_our_kind(self, node: Node, theirs: Mapping[str, Any]) -> bool:
+        _require_our_packages(node, self._ours, theirs)
+        if set(theirs[PROCESSOR]) <= set(self._ours[PROCESSOR]):
+            return True
+        self._strangers.append(
+            f"{node.host} was not used: its linear algebra ({', '.join(theirs[PROCESSOR])}) rounds"
+            " differently from that of this machine"
+        )
+        return False
 
 
 @contextmanager
@@ -192,22 +219,7 @@ def on_ray(
     ------
     MissingExtraError, InputError, ClusterError
         As `cluster.session.connected` says; or no machine has room for a task.
-    SpecMismatchError
-        A machine with another cxrfeat, or other packages or heads; it is named.
     """
-    ours = _computing(modules)
-    strangers: list[str] = []
-
-    def is_of_our_kind(node: Node, theirs: Mapping[str, Any]) -> bool:
-        _require_our_packages(node, ours, theirs)
-        if set(theirs[PROCESSOR]) <= set(ours[PROCESSOR]):
-            return True
-        strangers.append(
-            f"{node.host} was not used: its linear algebra ({', '.join(theirs[PROCESSOR])}) rounds"
-            " differently from that of this machine"
-        )
-        return False
-
     with connected(address, object_bytes=LOCAL_OBJECT_BYTES) as ray:
         nodes = [node_of(told) for told in ray.nodes() if told["Alive"]]
         share = share_of_task(nodes, threads, memory)
@@ -220,8 +232,7 @@ def on_ray(
             )
         pool: Pool[NumberedTask] = Pool(ray, TaskWorker, (threads,), share, at_once=1)
         try:
-            pool.open(modules, is_of_our_kind)
-            yield RayRun(ray, pool, workers, strangers)
+            yield RayRun(ray, pool, workers, modules)
         finally:
             pool.close()
 

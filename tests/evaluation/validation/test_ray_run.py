@@ -46,10 +46,10 @@ def test_machines_of_another_kind_of_processor_are_not_used(
     ours = {**ray_run.environment(), "blas": ["openblas 0.3 Vax"]}
     monkeypatch.setattr(ray_run, "environment", lambda: ours)
     with (
+        on_ray(cluster.address) as run,
         pytest.raises(ClusterError, match="has other packages or another kind of processor"),
-        on_ray(cluster.address),
     ):
-        pass
+        next(iter(run(threads_here, [()])))
 
 
 def test_a_head_that_the_machines_lack_is_said_before_any_work(
@@ -58,10 +58,10 @@ def test_a_head_that_the_machines_lack_is_said_before_any_work(
     (tmp_path / "of_this_machine.py").write_text("from sklearn.svm import SVC\n")
     monkeypatch.syspath_prepend(tmp_path)
     with (
+        on_ray(cluster.address, modules=["sklearn.svm", "of_this_machine"]) as run,
         pytest.raises(SpecMismatchError, match="install the same on each") as caught,
-        on_ray(cluster.address, modules=["sklearn.svm", "of_this_machine"]),
     ):
-        pass
+        next(iter(run(threads_here, [()])))
     (line,) = caught.value.difference
     assert line.startswith("of_this_machine: ")
     assert line.endswith(" here, none there")
