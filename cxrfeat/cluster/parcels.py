@@ -1,4 +1,10 @@
-"""Arguments for workers: large arrays go to each machine once, whatever holds them."""
+"""Arguments for workers: large arrays go to each machine once, whatever holds them.
+
+An array goes through Ray's object store: each machine fetches it once, all workers there read it
+in place, and Ray moves to the disk what does not fit. A matrix that is mapped from a file goes the
+same way, straight from the file into the store. To map the file elsewhere, too, would spare that
+copy, but ask for a folder that all machines see.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +36,10 @@ class Parcel:
 
 
 class Sender:
-    """Packs things; an array that is in several of them is stored once.
+    """Packs things one after the other; an array that the next one has, too, is stored once.
+
+    What the last thing did not have is let go of: it stays in the store as long as a parcel of it
+    is there. So of many large arrays that are used in turn, those in use take room.
 
     Parameters
     ----------
@@ -44,27 +53,30 @@ class Sender:
 
     def pack(self, thing: Any) -> Parcel:
         """Pickle something that can be pickled."""
+        before, self._sent = self._sent, {}
         used: list[Any] = []
-        file = io.BytesIO()
-        pickler = _Pickler(file, used, self._stored)
-        pickler.dump(thing)
-        return Parcel(file.getvalue(), tuple(used))
 
-    def _stored(self, array: Any) -> Any:
-        if id(array) not in self._sent:
-            self._sent[id(array)] = array, self._put(array)
-        return self._sent[id(array)][1]
+        def stored(array: Any) -> None:
+            if id(array) not in self._sent:
+                there = before.get(id(array)) or (array, self._put(np.asarray(array)))
+                self._sent[id(array)] = there
+            used.append(self._sent[id(array)][1])
+
+        file = io.BytesIO()
+        _Pickler(file, used, stored).dump(thing)
+        return Parcel(file.getvalue(), tuple(used))
 
 
 class _Pickler(pickle.Pickler):
-    def __init__(self, file: io.BytesIO, used: list[Any], stored: Callable[[Any], Any]) -> None:
+    def __init__(self, file: io.BytesIO, used: list[Any], stored: Callable[[Any], None]) -> None:
         super().__init__(file, pickle.HIGHEST_PROTOCOL)
         self._used, self._stored = used, stored
 
     def persistent_id(self, obj: Any) -> int | None:
-        if type(obj) is not np.ndarray or obj.nbytes < SHARED_BYTES or obj.dtype.hasobject:
+        plain = type(obj) in (np.ndarray, np.memmap)
+        if not plain or obj.nbytes < SHARED_BYTES or obj.dtype.hasobject:
             return None
-        self._used.append(self._stored(obj))
+        self._stored(obj)
         return len(self._used) - 1
 
 
@@ -85,10 +97,13 @@ def unpack(parcel: Parcel, get: Callable[[Any], Any] | None = None) -> Any:
     parcel
         Of our own workers or driver, and of nobody else.
     get : callable, optional
-        Returns a stored array. Default: `ray.get`, in a worker.
+        Returns a stored array. Default: `fetched`.
     """
-    if get is None:
-        import ray
+    return _Unpickler(parcel, get or fetched).load()
 
-        get = ray.get
-    return _Unpickler(parcel, get).load()
+
+def fetched(stored: Any) -> Any:
+    """Return what is in the object store, in a worker; arrays are read in place."""
+    import ray
+
+    return ray.get(stored)

@@ -1,8 +1,8 @@
 """Workers on every machine of a cluster: lost ones are replaced, and what they had is done again.
 
 Ray's own repetition is off: it would give an image that kills its process to one worker after the
-other for ever. Work goes only to workers that have answered, two batches to each, so that one is
-read while the other one is computed.
+other for ever. Work goes only to workers that have answered; of images two batches to each, so that
+one is read while the other one is computed.
 """
 
 from __future__ import annotations
@@ -158,6 +158,7 @@ class Pool(Generic[Item]):
         self._class = ray.remote(
             num_cpus=share.cpus,
             num_gpus=share.gpus,
+            memory=share.memory or None,
             max_restarts=0,
             max_task_retries=0,
             max_concurrency=at_once,
@@ -167,19 +168,27 @@ class Pool(Generic[Item]):
         self._here = ray.get_runtime_context().get_node_id()
         self._seen: dict[str, Node] = {}
         self._looked = -math.inf
-        self._suspects: Suspects[Item] = Suspects()
-        self.accept(None, lambda node, told: True)
+        self._suspects: Suspects[Item] = Suspects(always_alone=at_once == 1)
+        self.accept(None, _any)
         self._reason = ""
         self._ready_since = time.monotonic()
         self._done = self._deadly = self.lost = 0
 
-    def open(self, how: Any, *, only_first: bool = False) -> list[tuple[Node, Any]]:
+    def open(
+        self,
+        how: Any,
+        test: Callable[[Node, Any], bool] | None = None,
+        *,
+        only_first: bool = False,
+    ) -> list[tuple[Node, Any]]:
         """Have a worker on each machine, at least, and make all of them ready.
 
         Parameters
         ----------
         how
             What `Worker.open` takes, of these workers and of all that come later.
+        test
+            Which of them may work, see `accept`; default: all.
         only_first : bool
             One worker alone, on this machine where that has room.
 
@@ -195,7 +204,7 @@ class Pool(Generic[Item]):
         ClusterError
             None became ready.
         """
-        self.accept(how, lambda node, told: True)
+        self.accept(how, test or _any)
         most = 1 if only_first else None
         for actor in self._actors[:most]:
             actor.ready, actor.opening = False, actor.handle.open.remote(how)
@@ -303,6 +312,7 @@ class Pool(Generic[Item]):
         if said.error is not None:
             raise _named(said.error, actor.node)
         if not self._accept(actor.node, said.value):
+            self._reason = f"{actor.node.host} has other packages or another kind of processor"
             self._drop(actor)
             self._machines[actor.node.id].failed_starts = FAILED_STARTS
             return []
@@ -408,6 +418,10 @@ class Pool(Generic[Item]):
                 f"({self._reason or 'its machines are gone, or used by others'}): see `ray status`;"
                 " everything finished is kept, and the same command goes on"
             )
+
+
+def _any(node: Node, told: Any) -> bool:
+    return True
 
 
 def _named(error: CxrfeatError, node: Node) -> CxrfeatError:

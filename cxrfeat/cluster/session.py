@@ -8,10 +8,14 @@ import socket
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from importlib.util import find_spec
 from typing import Any
 
 from cxrfeat.cores import available_cores
-from cxrfeat.errors import ClusterError, InputError, MissingExtraError
+from cxrfeat.errors import ClusterError, InputError, MissingExtraError, UnknownNameError
+
+ENGINES = ("local", "ray")
+"""Where a command may have its work done: in this process, or by Ray."""
 
 CONNECT_SECONDS = 10.0
 """How long an address may take to answer; Ray itself would try for minutes, then end Python."""
@@ -72,6 +76,32 @@ def connected(
             yield ray
         finally:
             ray.shutdown()
+
+
+def check_engine(engine: str, of_ray: Mapping[str, object]) -> None:
+    """Refuse an engine that there is not, or that cannot be used, before any work.
+
+    Parameters
+    ----------
+    engine : str
+        One of `ENGINES`.
+    of_ray
+        Options that are for Ray alone, by their name on the command line; None for those not given.
+
+    Raises
+    ------
+    UnknownNameError, InputError
+        It does not exist, or options do not belong to it.
+    MissingExtraError
+        Ray is not installed.
+    """
+    if engine not in ENGINES:
+        raise UnknownNameError("engine", engine, ENGINES)
+    given = [option for option, value in of_ray.items() if value is not None]
+    if given and engine != "ray":
+        raise InputError(f"--{given[0]} is for Ray: add --engine ray, or leave it out")
+    if engine == "ray" and find_spec("ray") is None:
+        raise MissingExtraError("engine 'ray'", "ray")
 
 
 def imported() -> Any:

@@ -19,12 +19,15 @@ class Node:
         Its name, for people.
     cpus, gpus : float
         That Ray may give away there.
+    memory : float
+        Bytes, the same, beside those of the object store; 0 where Ray does not say.
     """
 
     id: str
     host: str
     cpus: float
     gpus: float
+    memory: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -35,15 +38,22 @@ class Share:
     ----------
     cpus : int
     gpus : float
+    memory : int
+        Bytes; 0 where they are not counted.
     """
 
     cpus: int
     gpus: float
+    memory: int = 0
 
     def workers_on(self, node: Node) -> int:
         """Return how many fit on a machine."""
         room = int((node.cpus + 1e-6) // self.cpus)
-        return min(room, int((node.gpus + 1e-6) // self.gpus)) if self.gpus else room
+        if self.gpus:
+            room = min(room, int((node.gpus + 1e-6) // self.gpus))
+        if self.memory and node.memory:
+            room = min(room, int(node.memory // self.memory))
+        return room
 
 
 def check_share(cpus: int | None, gpus: float | None) -> None:
@@ -100,6 +110,29 @@ def choose_share(
     return share
 
 
+def share_of_task(nodes: Sequence[Node], threads: int, memory: float) -> Share:
+    """Decide what a worker gets that does one task after the other.
+
+    Parameters
+    ----------
+    nodes
+        Of the cluster.
+    threads : int
+        Of each task: as many CPUs, where the smallest machine has them.
+    memory : float
+        Bytes that a task takes.
+
+    Raises
+    ------
+    ClusterError
+        No machine has a CPU to give.
+    """
+    cpus = [int(node.cpus) for node in nodes if node.cpus >= 1]
+    if not cpus:
+        raise ClusterError("no machine of the Ray cluster has a CPU to give: see `ray status`")
+    return Share(min(threads, *cpus), 0, int(memory))
+
+
 def _part(node: Node, gpus: float) -> int:
     workers = int((node.gpus + 1e-6) // gpus) if gpus else 1
     return max(1, int(node.cpus) // workers)
@@ -114,4 +147,5 @@ def node_of(told: Mapping[str, object]) -> Node:
         str(told["NodeManagerHostname"]),
         float(resources.get("CPU", 0.0)),
         float(resources.get("GPU", 0.0)),
+        float(resources.get("memory", 0.0)),
     )

@@ -116,6 +116,8 @@ def fit(
     fresh: Annotated[
         bool, panels.running("--fresh", help="Compute everything anew, whatever runs have kept.")
     ] = False,
+    engine: options.Engine = defaults.ENGINE,
+    address: options.Address = None,
     json: options.Json = False,
 ) -> None:
     """Compare extractors by cross-validating classifiers on their embeddings.
@@ -153,6 +155,8 @@ def fit(
             seed=seed,
             jobs=jobs,
             fresh=fresh,
+            engine=engine,
+            address=address,
             report=report,
             images=images,
             progress=progress,

@@ -67,15 +67,8 @@ def extract(
     max_failures: Annotated[
         int | None, panels.running(help="Stop early when more images fail.  [default: go on]")
     ] = None,
-    engine: Annotated[
-        str, panels.machines(help="local, or ray: several machines, or the GPUs of this one.")
-    ] = defaults.ENGINE,
-    address: Annotated[
-        str | None,
-        panels.machines(
-            help="HOST:PORT of the Ray cluster, or auto.  [default: Ray is started here]"
-        ),
-    ] = None,
+    engine: options.Engine = defaults.ENGINE,
+    address: options.Address = None,
     num_cpus: Annotated[
         int | None,
         panels.machines(help="For each Ray worker.  [default: those of the smallest machine]"),

@@ -129,6 +129,13 @@ BatchSize = Annotated[
 Workers = Annotated[
     int | None, panels.running(help="Threads that read images.  [default: one per core]")
 ]
+Engine = Annotated[
+    str, panels.machines(help="local, or ray: several machines, or the GPUs of this one.")
+]
+Address = Annotated[
+    str | None,
+    panels.machines(help="HOST:PORT of the Ray cluster, or auto.  [default: Ray is started here]"),
+]
 Seed = Annotated[
     int, panels.running(help="Of all that is drawn by chance: folds, heads, resamples.")
 ]

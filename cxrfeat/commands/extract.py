@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -12,7 +12,8 @@ from typing import Any, Literal
 import numpy as np
 
 from cxrfeat import defaults, features, images, inputs, store
-from cxrfeat.errors import InputError, UnknownNameError
+from cxrfeat.cluster.session import check_engine
+from cxrfeat.errors import InputError
 from cxrfeat.extraction.changed_images import current_hashes
 from cxrfeat.extraction.drain import Progress, Target, drain
 from cxrfeat.extraction.failures import failures_in, write_failures
@@ -31,8 +32,6 @@ from cxrfeat.inputs import Dataset
 from cxrfeat.paths import PathLike
 
 __all__ = ["ExtractResult", "ExtractedFile", "extract"]
-
-ENGINES = ("local", "ray")
 
 
 def extract(
@@ -173,7 +172,7 @@ def extract(
     given = [name] if isinstance(name, str) else list(name)
     check_names(given, [one for one, _ in asked])
     _check_numbers(batch_size, workers, max_failures)
-    _check_engine(engine, {"address": address, "num-cpus": num_cpus, "num-gpus": num_gpus})
+    check_engine(engine, {"address": address, "num-cpus": num_cpus, "num-gpus": num_gpus})
     reading = ReadingOptions.asked_for(modality, frame, bits)
     part = None if shard is None else Shard.parse(shard)
     folder = Path(out) if part is None else part.folder(Path(out))
@@ -314,14 +313,6 @@ def _check_numbers(batch_size: int | None, workers: int | None, max_failures: in
         raise InputError(f"{workers} workers: use 1 or more")
     if max_failures is not None and max_failures < 0:
         raise InputError(f"at most {max_failures} failures: use 0 or more")
-
-
-def _check_engine(engine: str, of_ray: Mapping[str, object]) -> None:
-    if engine not in ENGINES:
-        raise UnknownNameError("engine", engine, ENGINES)
-    given = [option for option, value in of_ray.items() if value is not None]
-    if given and engine != "ray":
-        raise InputError(f"--{given[0]} is for Ray: add --engine ray, or leave it out")
 
 
 def _spec(description: features.Description, options: ReadingOptions) -> dict[str, Any]:

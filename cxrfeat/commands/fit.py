@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from cxrfeat import defaults, model, store
+from cxrfeat.cluster.session import check_engine
 from cxrfeat.comparison.loaded_study import load_study, need_mapping
 from cxrfeat.comparison.saved_winner import SavedWinner, save_winner
 from cxrfeat.errors import InputError, UnknownNameError
@@ -24,9 +25,8 @@ from cxrfeat.evaluation.study.enlarging import combined, with_outside
 from cxrfeat.evaluation.study.relabelling import Relabelling
 from cxrfeat.evaluation.study.study import Study
 from cxrfeat.evaluation.validation.calibration import find_method
-from cxrfeat.evaluation.validation.cost import share_out
 from cxrfeat.evaluation.validation.cross_validation import FoldDone, ToDo, cross_validate
-from cxrfeat.evaluation.validation.side_by_side import in_threads
+from cxrfeat.evaluation.validation.places import place_of
 from cxrfeat.evaluation.validation.tuning import Plan
 from cxrfeat.paths import PathLike, several
 from cxrfeat.reporting.kept_pieces import KeptPieces
@@ -64,6 +64,8 @@ def fit(
     seed: int = defaults.SEED,
     jobs: int | None = None,
     fresh: bool = False,
+    engine: str = defaults.ENGINE,
+    address: str | None = None,
     report: bool = defaults.REPORT,
     images: PathLike | Sequence[PathLike] | None = None,
     progress: Callable[[FoldDone], None] | None = None,
@@ -145,6 +147,14 @@ def fit(
         Fewer where the memory does not allow as many.
     fresh
         Compute everything anew, whatever was kept.
+    engine
+        ``"local"``, this process, or ``"ray"`` (the extra ``ray``): heads are fitted on the
+        machines of a Ray cluster, as many tasks at a time as these have room for, each with as many
+        threads as it would have here. The results are those of this process to the last bit, and
+        one goes on where the other stopped.
+    address
+        ``HOST:PORT`` of the Ray cluster, or ``"auto"`` for the one that this machine is part of.
+        Ray is started here, and ended at the end, when left out.
     report
         Also write ``report.html`` and the figures, as `cxrfeat.report` does.
     images
@@ -156,7 +166,7 @@ def fit(
         time and memory the rest will take.
     warn
         Called before the work with each sentence that may be a reason not to begin it; these are
-        among the notes of the result, too.
+        among the notes of the result, too. Called after it with what befell the machines of Ray.
 
     Returns
     -------
@@ -173,7 +183,9 @@ def fit(
     FileFormatError
         An embedding file or splits file that is not ours.
     SpecMismatchError
-        Outside embeddings that were made in another way.
+        Outside embeddings that were made in another way, or a machine of Ray with other packages.
+    MissingExtraError, ClusterError
+        No Ray here, or its machines cannot be used. Nothing that was found is lost.
 
     Examples
     --------
@@ -183,6 +195,7 @@ def fit(
     'vgg16'
     """
     started = time.monotonic()
+    check_engine(engine, {"address": address})
     relabelling = Relabelling.asked_for(map, positive)
     options = as_written(
         embeddings=[Path(path).as_posix() for path in several(embeddings)],
@@ -217,19 +230,26 @@ def fit(
         if warn is not None:
             for sentence in hardly:
                 warn(sentence)
-        share = share_out(study.extractors, design.folds, len(study.classes), plan, jobs)
-        work = in_threads(share.at_once, share.threads)
-        validated = cross_validate(
-            study.extractors, study.labels.astype(np.float64), design.groups, design.folds, plan,
-            run=work, share=share, progress=progress, patients=design.patients,
-            kept=KeptPieces(run, fresh=fresh), planned=planned,
-        )  # fmt: skip
-        compared = ComparedStudy(study, design, validated, plan, rope, prevalence, work)
+        with place_of(
+            engine, address, study.extractors, design.folds, len(study.classes), plan, jobs
+        ) as place:
+            validated = cross_validate(
+                study.extractors, study.labels.astype(np.float64), design.groups, design.folds,
+                plan, run=place.run, share=place.share, progress=progress,
+                patients=design.patients, kept=KeptPieces(run, fresh=fresh), planned=planned,
+            )  # fmt: skip
+            compared = ComparedStudy(
+                study, design, validated, plan, rope, prevalence, place.here, place.run
+            )
+            curves = compared.learning_curves if learning_curve else []
+        if warn is not None:
+            for sentence in place.notes:
+                warn(sentence)
         saved = save_winner(run.partial / MODEL, compared, "train" if test is not None else refit)
         result = _result(
             run, compared, saved, options,
             [*unweighted, *approximated, *compared.search_notes, *undefined, *hardly],
-            curves=compared.learning_curves if learning_curve else [],
+            curves=curves,
             embeddings=[
                 *used_files(store.embedding_files(embeddings), run.final),
                 *used_files(store.embedding_files(test or []), run.final, outside=True),

@@ -5,8 +5,8 @@ In the order in which `cxrfeat extract` goes through them: `file_names` names th
 files, `settling` does so for all images or for one of the `shards` of a `shard_plan`,
 `changed_images` finds what is another image now, `plan` lists what is lacking, a `job` is what to
 compute and an engine who computes it, the `local_engine`, which reads by `reading_ahead` or, for
-accelerators, `reading_processes`, or the `ray_engine` on several machines; `drain` writes,
-`failures`, the `result` and `shard_files` are what is told.
+accelerators, `reading_processes`, or the `ray_engine` on several machines, which get images by the
+`ray_supply`; `drain` writes, `failures`, the `result` and `shard_files` are what is told.
 
 Imports the parts; imported by `commands`, `prediction` and `reporting`.
 """

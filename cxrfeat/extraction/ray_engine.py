@@ -1,86 +1,35 @@
 """The engine of several machines, or several GPUs: Ray's workers compute, this process writes.
 
-Each worker opens the networks once and computes batches as the local engine does. It gets where an
-image is; where its machine cannot read that, or finds another file there, this process reads the
-image and sends the bytes, for that machine from then on. ``docs/decisions/ray.md`` says why it is
-made so.
+Each worker opens the networks once and computes batches, which it gets from the `ray_supply`, as
+the local engine does. ``docs/decisions/ray.md`` says why it is made so.
 """
 
 from __future__ import annotations
 
-import hashlib
-import io
 import threading
 import time
-from collections import Counter, deque
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import Self
 
 from cxrfeat import features
-from cxrfeat.cluster.pool import Deadly, Done, Pool, Said
+from cxrfeat.cluster.pool import Deadly, Pool, Said
 from cxrfeat.cluster.session import connected
 from cxrfeat.cluster.shares import Node, check_share, choose_share, node_of
 from cxrfeat.errors import ImageError, SpecMismatchError
 from cxrfeat.extraction.job import ComputedImage, ExtractorOptions, Job, OpenJob, environment_of
 from cxrfeat.extraction.local_engine import LocalEngine
 from cxrfeat.extraction.plan import WorkItem
-from cxrfeat.extraction.sources import NO_STAMP, FileSource, MemberSource, Stamp
+from cxrfeat.extraction.ray_supply import Asked, SentImage, Supply
 from cxrfeat.version import __version__
-
-SENT_BYTES = 64 << 20
-"""Of images that are sent in one batch; a single one may be larger."""
-
-QUICK_SECONDS, MOST_TIMES = 0.5, 16
-"""A batch that takes less is followed by one of twice as many images, up to so many times more."""
 
 NOT_THERE = frozenset(("missing", "unreadable", "not_a_file"))
 """Errors that may be the machine's, and not the image's."""
-
-
-@dataclass(frozen=True)
-class SentImage:
-    """An image whose bytes come with it.
-
-    Attributes
-    ----------
-    id : str
-    data : bytes
-    known_stamp : Stamp
-        Of the image where it lies.
-    """
-
-    id: str
-    data: bytes
-    known_stamp: Stamp
-
-    def stamp(self) -> Stamp:
-        """Return the stamp of the image that was read."""
-        return self.known_stamp
-
-    def read(self, limit: int) -> bytes:
-        """Return its bytes, of which nobody sends more than `limit`."""
-        return self.data
-
-    def open(self) -> BinaryIO:
-        """Open its bytes."""
-        return io.BytesIO(self.data)
-
-    def sha256(self) -> str:
-        """Return the sha256 of its bytes."""
-        return hashlib.sha256(self.data).hexdigest()
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What a worker is to compute, and which image it has to find."""
-
-    item: WorkItem
-    stamp: Stamp
 
 
 @dataclass(frozen=True)
@@ -291,7 +240,7 @@ class RayEngine:
             return
         pool.accept(Opening(names, self._runtimes), self._is_known)
         with ThreadPoolExecutor(self._readers, thread_name_prefix="read") as readers:
-            supply = _Supply(items, self._job, readers, self._batch_size)
+            supply = Supply(items, self._job.reading.max_bytes, readers, self._batch_size)
             for events in pool.run(supply):
                 images = []
                 for event in events:
@@ -331,108 +280,6 @@ class RayEngine:
                 "machines before it: it was not used"
             ] = None
         return same
-
-
-class _Supply:
-    """The images that nobody computes yet: by where they are, or by their bytes."""
-
-    def __init__(
-        self,
-        items: Iterable[WorkItem],
-        job: Job,
-        readers: ThreadPoolExecutor,
-        batch_size: int | None,
-    ) -> None:
-        self._waiting = deque(items)
-        self._to_send: deque[WorkItem] = deque()
-        self._missed_by: dict[str, str] = {}  # image to machine
-        self._blind: set[str] = set()
-        self._failed: list[ComputedImage] = []
-        self._limit = job.reading.max_bytes
-        self._readers = readers
-        self._size = batch_size or features.BATCH
-        self._most = batch_size or features.BATCH * MOST_TIMES
-
-    def left(self) -> int:
-        return -(-(len(self._waiting) + len(self._to_send)) // self._size)
-
-    def take(self, node: str) -> list[Asked]:
-        asked: list[Asked] = []
-        while not asked and (self._waiting or self._to_send):
-            if self._to_send:
-                asked = self._by_bytes(self._to_send)
-            elif node in self._blind:
-                asked = self._by_bytes(self._waiting)
-            else:
-                asked = self._by_place()
-        return asked
-
-    def came_back(self, done: Done[Asked]) -> None:
-        """Take back what a machine could not read, and learn from that and from the time."""
-        for asked in done.items:
-            if asked.item.source.id in done.value.not_there:
-                self._missed_by[asked.item.source.id] = done.node
-                self._to_send.append(asked.item)
-        if done.value.seconds < QUICK_SECONDS:
-            self._size = min(2 * self._size, self._most)
-
-    def failed_here(self) -> list[ComputedImage]:
-        """Return the images that this process, which had to read them, cannot read; each once."""
-        failed, self._failed = self._failed, []
-        return failed
-
-    def _by_place(self) -> list[Asked]:
-        batch = [_anywhere(self._waiting.popleft()) for _ in self._next(self._waiting)]
-        stamps = self._readers.map(lambda item: item.source.stamp(), batch)
-        asked = []
-        for item, stamp in zip(batch, stamps, strict=True):
-            if stamp is None:
-                self._to_send.append(item)  # reading it says why
-            else:
-                asked.append(Asked(item, stamp))
-        return asked
-
-    def _by_bytes(self, waiting: deque[WorkItem]) -> list[Asked]:
-        batch: list[WorkItem] = []
-        total = 0
-        for _ in self._next(waiting):
-            total += (waiting[0].source.stamp() or NO_STAMP).size
-            if batch and total > SENT_BYTES:
-                break
-            batch.append(waiting.popleft())
-        asked = []
-        for item, read in zip(batch, self._readers.map(self._read, batch), strict=True):
-            if isinstance(read, ComputedImage):
-                self._failed.append(read)
-            else:
-                if machine := self._missed_by.pop(item.source.id, ""):
-                    self._blind.add(machine)  # it is there: that machine does not see our files
-                asked.append(Asked(WorkItem(read, item.lacking), read.known_stamp))
-        return asked
-
-    def _read(self, item: WorkItem) -> SentImage | ComputedImage:
-        source = item.source
-        stamp = source.stamp() or NO_STAMP
-        try:
-            return SentImage(source.id, source.read(self._limit), stamp)
-        except ImageError as error:
-            return ComputedImage(source.id, stamp, error=error)
-
-    def _next(self, waiting: deque[WorkItem]) -> range:
-        return range(min(self._size, len(waiting)))
-
-
-def _anywhere(item: WorkItem) -> WorkItem:
-    """Write out a path from its root: workers run in other folders."""
-    source = item.source
-    if isinstance(source, FileSource) and not source.path.is_absolute():
-        return WorkItem(replace(source, path=source.path.absolute()), item.lacking)
-    if isinstance(source, MemberSource) and not source.member.archive.path.is_absolute():
-        archive = source.member.archive
-        archive = replace(archive, path=archive.path.absolute())
-        member = replace(source.member, archive=archive)
-        return WorkItem(replace(source, member=member), item.lacking)
-    return item
 
 
 def _elsewhere(options: ExtractorOptions, *, on_gpu: bool) -> ExtractorOptions:

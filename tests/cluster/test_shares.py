@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cxrfeat.cluster.shares import Node, Share, choose_share
+from cxrfeat.cluster.shares import Node, Share, choose_share, node_of, share_of_task
 from cxrfeat.errors import ClusterError, InputError
 
 
@@ -56,3 +56,39 @@ def test_a_share_that_nobody_has_is_refused(
 ) -> None:
     with pytest.raises(kind, match=said):
         choose_share(nodes((8, 0)), cpus, gpus, device=device)
+
+
+@pytest.mark.parametrize(
+    ("threads", "memory", "cpus", "workers"),
+    [
+        (1, 0, 1, [8, 2, 0]),
+        (2, 0, 2, [4, 1, 0]),
+        (8, 0, 2, [4, 1, 0]),  # on fewer CPUs, so that the small machine has part in it
+        (1, 3e9, 1, [5, 1, 0]),
+        (1, 5e9, 1, [3, 0, 0]),
+        (1, 17e9, 1, [0, 0, 0]),
+    ],
+)
+def test_a_worker_for_tasks_takes_what_a_task_takes(
+    threads: int, memory: float, cpus: int, workers: list[int]
+) -> None:
+    there = [
+        Node("0", "large", 8, 0, 16e9),
+        Node("1", "small", 2, 0, 4e9),
+        Node("2", "head", 0, 0, 9e9),
+    ]
+    share = share_of_task(there, threads, memory)
+    assert share.cpus == cpus
+    assert [share.workers_on(node) for node in there] == workers
+
+
+def test_memory_that_ray_does_not_tell_is_not_counted() -> None:
+    told = {"NodeID": "0", "NodeManagerHostname": "host", "Resources": {"CPU": 4.0}}
+    assert share_of_task([node_of(told)], 1, 1e9).workers_on(node_of(told)) == 4
+    told = {**told, "Resources": {"CPU": 4.0, "memory": 2.5e9}}
+    assert share_of_task([node_of(told)], 1, 1e9).workers_on(node_of(told)) == 2
+
+
+def test_machines_without_a_cpu_to_give_are_refused() -> None:
+    with pytest.raises(ClusterError, match="CPU to give"):
+        share_of_task(nodes((0, 0)), 1, 0)

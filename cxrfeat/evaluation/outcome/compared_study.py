@@ -54,7 +54,9 @@ class ComparedStudy:
     prevalence : float or None
         For PPV and NPV in another population.
     run : Run or None
-        Where scores, reports and learning curves are worked on.
+        Where scores and reports are worked on.
+    fitting : Run or None
+        Where heads are fitted again, for learning curves.
     """
 
     study: Study
@@ -64,6 +66,7 @@ class ComparedStudy:
     rope: float = 0.01
     prevalence: float | None = None
     run: Run | None = None
+    fitting: Run | None = None
 
     @cached_property
     def out_of_fold(self) -> OutOfFold:
@@ -130,7 +133,7 @@ class ComparedStudy:
         by_name = {head.name: head for head in self.plan.heads}
         best = {name: by_name[one.head] for name, one in best_of_each(self.ranking).items()}
         return learning_curves(
-            self.study, self.design.groups, self.design.folds, best, self.plan, self.run
+            self.study, self.design.groups, self.design.folds, best, self.plan, self.fitting
         )
 
     @cached_property

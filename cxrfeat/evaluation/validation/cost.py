@@ -208,6 +208,46 @@ class Share:
     memory: float = 0.0
 
 
+@dataclass(frozen=True)
+class Need:
+    """Memory that a comparison takes beside the embeddings.
+
+    Attributes
+    ----------
+    task : float
+        Bytes of its dearest task.
+    dearest : str
+        Which that is, for people.
+    results : float
+        Bytes of what comes out of all tasks.
+    """
+
+    task: float
+    dearest: str
+    results: float
+
+
+def memory_needed(
+    extractors: Sequence[Extractor],
+    folds: Sequence[Fold],
+    labels: int,
+    plan: Plan,
+    control: bool = True,
+) -> Need:
+    """Estimate the memory that a comparison takes, wherever it is worked on."""
+    needed, dearest = 0.0, ""
+    for extractor in extractors:
+        for fold in folds:
+            for heads in groups_of_heads(plan, len(fold.train), control):
+                size = size_of(extractor, fold, folds, labels, None)
+                task = memory(heads, size)
+                if task > needed:
+                    needed, dearest = task, f"{' and '.join(heads[:1])} on {extractor.name}"
+    whole = 8.0 * sum(len(fold.test) for fold in folds) * labels
+    results = whole * len(extractors) * len(plan.heads) * 3  # as they are, and made up as tables
+    return Need(needed, dearest, results)
+
+
 def share_out(
     extractors: Sequence[Extractor],
     folds: Sequence[Fold],
@@ -224,27 +264,18 @@ def share_out(
         Not even one.
     """
     wanted = jobs or available_cores()
-    needed, dearest = 0.0, ""
-    for extractor in extractors:
-        for fold in folds:
-            for heads in groups_of_heads(plan, len(fold.train), control):
-                size = size_of(extractor, fold, folds, labels, None)
-                task = memory(heads, size)
-                if task > needed:
-                    needed, dearest = task, f"{' and '.join(heads[:1])} on {extractor.name}"
-    whole = 8.0 * sum(len(fold.test) for fold in folds) * labels
-    results = whole * len(extractors) * len(plan.heads) * 3  # as they are, and made up as tables
+    need = memory_needed(extractors, folds, labels, plan, control)
     free = usable_memory()
     if free is None:
-        return Share(wanted, threads_of_each(jobs), needed * wanted + results)
-    at_once = min(wanted, int((free - results) // needed)) if needed else wanted
+        return Share(wanted, threads_of_each(jobs), need.task * wanted + need.results)
+    at_once = min(wanted, int((free - need.results) // need.task)) if need.task else wanted
     if at_once < 1:
         raise InputError(
-            f"{dearest} takes about {(needed + results) / GIGA:.1f} GB of memory and"
+            f"{need.dearest} takes about {(need.task + need.results) / GIGA:.1f} GB of memory and"
             f" {free / GIGA:.1f} GB are free: leave that head out (--head), compare embeddings of"
             " fewer numbers (cxrfeat extract --pool avg), or use a machine with more memory"
         )
-    return Share(at_once, threads_of_each(jobs), needed * at_once + results)
+    return Share(at_once, threads_of_each(jobs), need.task * at_once + need.results)
 
 
 def groups_of_heads(plan: Plan, train: int, control: bool) -> list[tuple[str, ...]]:

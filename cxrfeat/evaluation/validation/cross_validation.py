@@ -38,7 +38,7 @@ from cxrfeat.evaluation.validation.pieces import (
 )
 from cxrfeat.evaluation.validation.problems import Problems, problems
 from cxrfeat.evaluation.validation.retrained import Retrained, retrain
-from cxrfeat.evaluation.validation.side_by_side import Run, in_threads, threads_of_each
+from cxrfeat.evaluation.validation.side_by_side import Run, in_threads, naming, threads_of_each
 from cxrfeat.evaluation.validation.tuning import Outcome, Plan, score_head
 
 Outcomes = Mapping[tuple[str, str], Sequence[Outcome]]
@@ -235,7 +235,7 @@ def cross_validate(
     run : Run or None
         Where the folds are worked on; in threads, one per core, when left out.
     share : Share or None
-        How that place is shared out among tasks, see `share_out`.
+        How that place is shared out among tasks, see `places.place_of`.
     patients
         Patients as far as they are known, also where the folds do not keep them together: labels
         are shuffled among them. Where none has several images they cannot be: see `permuted`.
@@ -244,6 +244,11 @@ def cross_validate(
         result is the same to the last bit.
     planned
         Called before the work.
+
+    Raises
+    ------
+    ClusterError
+        A task ends its process elsewhere each time; it is named.
     """
     among = groups if patients is None else patients
     control = can_be_shuffled(among)
@@ -277,17 +282,22 @@ def cross_validate(
     common = replace(
         _common(labels, groups, among, folds, plan, tasks), candidates=_candidates(tasks, share)
     )
-    for place, (took, found) in (run or in_threads())(partial(_timed, common), tasks):
-        task = tasks[place]
-        for piece in task.pieces:
-            scores[piece] = found.of(piece.head)
-            if kept is not None:
-                kept.keep(keys[piece], piece, scores[piece])
-        clock.ended(_by_head(costs, task.pieces), took)
-        if progress is not None:
-            name, fold = task.extractor.name, folds[task.number].name
-            progress(FoldDone(name, fold, len(scores), len(pieces), task.heads, took, clock.left))
+    with naming(lambda place: _in_words(tasks[place], folds)):
+        for place, (took, found) in (run or in_threads())(partial(_timed, common), tasks):
+            task = tasks[place]
+            for piece in task.pieces:
+                scores[piece] = found.of(piece.head)
+                if kept is not None:
+                    kept.keep(keys[piece], piece, scores[piece])
+            clock.ended(_by_head(costs, task.pieces), took)
+            if progress is not None:
+                name, fold, done = task.extractor.name, folds[task.number].name, len(scores)
+                progress(FoldDone(name, fold, done, len(pieces), task.heads, took, clock.left))
     return _put_together(pieces, scores)
+
+
+def _in_words(task: Task, folds: Sequence[Fold]) -> str:
+    return f"{', '.join(task.heads)} on {task.extractor.name}, {folds[task.number].name},"
 
 
 def _timed(
@@ -324,7 +334,7 @@ def _candidates(tasks: Sequence[Task], share: Share) -> dict[str, Neighbours]:
         for task in tasks
         if "knn" in task.heads and len(task.extractor.X) >= CANDIDATES_FROM
     }
-    jobs = share.at_once * share.threads
+    jobs = min(share.at_once * share.threads, available_cores())  # tasks may be elsewhere
     return {name: candidates(one.X, one.widths, jobs) for name, one in asked.items()}
 
 

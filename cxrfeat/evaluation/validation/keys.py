@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
-import sys
 from collections.abc import Mapping, Sequence
 from functools import cache
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -132,11 +132,24 @@ def _head(head: Head) -> dict[str, Any]:
         # Functions by their names, a classifier from elsewhere with all its parameters.
         "path": hashlib.sha256(pickle.dumps(head.path)).hexdigest(),
     }
-    module, _, elsewhere = head.name.partition(":")
-    if elsewhere:
-        source = getattr(sys.modules.get(module), "__file__", None)
-        said["source"] = _digest_of_files([Path(source)]) if source else None
+    if module := module_of(head):
+        said["source"] = digest_of_module(module)
     return said
+
+
+def module_of(head: Head) -> str:
+    """Name the module of a head that is from elsewhere; "" for ours."""
+    module, _, elsewhere = head.name.partition(":")
+    return module if elsewhere else ""
+
+
+def digest_of_module(name: str) -> str | None:
+    """Digest the source of a module; None where it cannot be imported, or has none."""
+    try:
+        source = getattr(import_module(name), "__file__", None)
+    except ImportError:
+        return None
+    return _digest_of_files([Path(source)]) if source else None
 
 
 @cache

@@ -16,7 +16,7 @@ from cxrfeat.evaluation.statistics.paired_tests import corrected_t, size_ratio
 from cxrfeat.evaluation.study.folds import Fold
 from cxrfeat.evaluation.study.study import Extractor, Study
 from cxrfeat.evaluation.validation.cross_validation import Common
-from cxrfeat.evaluation.validation.side_by_side import Run, in_order
+from cxrfeat.evaluation.validation.side_by_side import Run, in_order, naming
 from cxrfeat.evaluation.validation.tuning import Plan, score_fold
 from cxrfeat.results import LearningCurve
 
@@ -43,6 +43,11 @@ def learning_curves(
         Per extractor the head to draw the curve of.
     run : Run or None
         Where the folds are worked on; in threads, one per core, when left out.
+
+    Raises
+    ------
+    ClusterError
+        A task ends its process elsewhere each time; it is named.
     """
     common = Common(study.labels.astype(np.float64), groups, folds, plan)
     tasks = [
@@ -51,7 +56,13 @@ def learning_curves(
         for share in SHARES
         for number in range(len(folds))
     ]
-    done = iter(in_order(run, partial(score_share, common), tasks))
+
+    def in_words(place: int) -> str:
+        extractor, head, share, number = tasks[place]
+        return f"{head.name} on {share:.0%} of {extractor.name}, {folds[number].name},"
+
+    with naming(in_words):
+        done = iter(in_order(run, partial(score_share, common), tasks))
     unit = "images" if groups is None else "patients"
     sign = 1.0 if plan.metric.larger_is_better else -1.0
     curves = []

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from multiprocessing.pool import ThreadPool
 from typing import Any, Protocol, TypeVar
 
 from threadpoolctl import threadpool_limits
 
 from cxrfeat.cores import available_cores
+from cxrfeat.errors import ClusterError
 
 R = TypeVar("R")
 
@@ -28,7 +30,9 @@ class Run(Protocol):
         - Large arrays are the same objects in all tasks (an extractor) or stand in `work` (labels,
           folds): a place without common memory sends each of them once, not once a task. They are
           read only.
-        - An error of a task is raised here, as it was; what has not begun is then left.
+          What follows one another had better have them in common.
+        - An error of a task is raised here, as it was; what has not begun is then left. A task that
+          ends its process, each time, raises `TaskDiedError` where that process is not this one.
         - Tasks share out the cores: a task's linear algebra takes as many threads as it is let,
           and the last bits of a large product depend on how many these are. With equal numbers of
           threads, every place gives the same bits.
@@ -36,11 +40,41 @@ class Run(Protocol):
         ...
 
 
+class TaskDiedError(ClusterError):
+    """A task that ends its process, each time.
+
+    Attributes
+    ----------
+    place : int
+        Among the tasks.
+    """
+
+    def __init__(self, place: int, tasks: int) -> None:
+        super().__init__(_died(f"task {place + 1} of {tasks}"))
+        self.place = place
+
+
+@contextmanager
+def naming(name: Callable[[int], str]) -> Iterator[None]:
+    """Call a task that ends its process by what it is, not by its place."""
+    try:
+        yield
+    except TaskDiedError as died:
+        raise ClusterError(_died(name(died.place))) from None
+
+
+def _died(task: str) -> str:
+    return (
+        f"{task} ends its process every time, perhaps for want of memory: use machines with more of"
+        " it, or leave it out; everything finished is kept, and the same command goes on"
+    )
+
+
 def threads_of_each(jobs: int | None = None) -> int:
     """Threads of linear algebra for each of so many tasks at a time; None is one per core.
 
-    They depend on nothing else, so that a run that goes on has as many as before: the last bits of
-    a large product depend on them.
+    They depend on nothing else, so that a run that goes on has as many as before, wherever it goes
+    on: the last bits of a large product depend on them.
     """
     cores = available_cores()
     return max(1, cores // (jobs or cores))
