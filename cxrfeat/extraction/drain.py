@@ -14,7 +14,7 @@ import numpy as np
 from cxrfeat.arrays import Matrix32
 from cxrfeat.errors import ImageError
 from cxrfeat.extraction.job import ComputedImage, Engine
-from cxrfeat.extraction.plan import WorkItem
+from cxrfeat.extraction.plan import Work
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ class Drained:
 
 def drain(
     engine: Engine,
-    items: Sequence[WorkItem],
+    work: Work,
     targets: Sequence[Target],
     *,
     max_failures: int | None = None,
@@ -130,18 +130,18 @@ def drain(
     Parameters
     ----------
     engine : Engine
-    items : sequence of WorkItem
+    work : Work
         What it is to compute.
     targets : sequence of Target
-        One for each extractor that `items` name.
+        One for each extractor that `work` names.
     max_failures, progress
         As `cxrfeat.extract` takes them.
     """
     drained = Drained()
-    if not items:
+    if not work:
         return drained
-    waiting = {item.source.id: item.lacking for item in items}
-    with closing(engine.run(items)) as batches:
+    waiting = dict(work.lacking)
+    with closing(engine.run(work)) as batches:
         for computed in batches:
             begun = time.perf_counter()
             batch = [(one, waiting.pop(one.id)) for one in computed if one.id in waiting]
@@ -154,7 +154,7 @@ def drain(
             )
             drained.warnings.update(warning for one, _ in batch for warning in one.warnings)
             if progress:
-                progress(Progress(drained.read, len(items), drained.failed))
+                progress(Progress(drained.read, len(work), drained.failed))
             if max_failures is not None and drained.failed > max_failures:
                 drained.stopped_early = True
                 break

@@ -13,10 +13,11 @@ import io
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -69,6 +70,10 @@ class SentImage:
     def open(self) -> BinaryIO:
         """Open its bytes."""
         return io.BytesIO(self.data)
+
+    def head(self, count: int) -> bytes:
+        """Return its first bytes."""
+        return self.data[:count]
 
     def sha256(self) -> str:
         """Return the sha256 of its bytes."""
@@ -338,12 +343,14 @@ class _Supply:
 
     def __init__(
         self,
-        items: Iterable[WorkItem],
+        items: Sequence[WorkItem],
         job: Job,
         readers: ThreadPoolExecutor,
         batch_size: int | None,
     ) -> None:
-        self._waiting = deque(items)
+        self._upcoming = iter(items)
+        self._not_made = len(items)
+        self._waiting: deque[WorkItem] = deque()  # few of them: a million are not made at once
         self._to_send: deque[WorkItem] = deque()
         self._missed_by: dict[str, str] = {}  # image to machine
         self._blind: set[str] = set()
@@ -354,11 +361,15 @@ class _Supply:
         self._most = batch_size or features.BATCH * MOST_TIMES
 
     def left(self) -> int:
-        return -(-(len(self._waiting) + len(self._to_send)) // self._size)
+        waiting = self._not_made + len(self._waiting) + len(self._to_send)
+        return -(-waiting // self._size)
 
     def take(self, node: str) -> list[Asked]:
         asked: list[Asked] = []
-        while not asked and (self._waiting or self._to_send):
+        while not asked and self.left():
+            some = list(islice(self._upcoming, max(0, self._size - len(self._waiting))))
+            self._waiting += some
+            self._not_made -= len(some)
             if self._to_send:
                 asked = self._by_bytes(self._to_send)
             elif node in self._blind:

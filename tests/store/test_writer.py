@@ -161,12 +161,14 @@ def test_an_embedding_that_is_not_finite_is_a_failed_row(path: Path) -> None:
 
 
 def test_known_tells_what_need_not_be_hashed_again(path: Path) -> None:
-    assert known(path) == {}
+    assert known(path) is None
     with writer_for(path, IDS) as writer:
         fill(writer, IDS[:1])
     rows = known(path)
-    assert rows[IDS[0]] == (sha_of(IDS[0]), 1, 2, 1)
-    assert rows[IDS[1]] == ("", -1, -1, 0)
+    assert rows.ids == IDS
+    assert rows.sha256.astype(str).tolist() == [sha_of(IDS[0]), "", ""]
+    assert rows.stat.tolist() == [[1, 2], [-1, -1], [-1, -1]]
+    assert rows.status.tolist() == [1, 0, 0]
 
 
 def test_labels_and_columns_follow_the_dataset_and_are_never_lost(path: Path) -> None:
@@ -221,8 +223,7 @@ def test_an_image_that_was_only_touched_is_known_again_next_time(path: Path) -> 
     ) as writer:
         assert writer.pending == IDS[1:]
     rows = known(path)
-    assert (rows[IDS[0]].size, rows[IDS[0]].mtime_ns) == stat
-    assert [rows[name].size for name in IDS[1:]] == [-1, -1]
+    assert rows.stat.tolist() == [list(stat), [-1, -1], [-1, -1]]
 
 
 def test_a_row_that_counts_is_not_written_over(path: Path) -> None:
