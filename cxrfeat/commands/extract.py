@@ -215,6 +215,7 @@ def extract(
                 specs=lambda options: {
                     one.name: _spec(one.description, options) for one in extractors
                 },
+                say=partial(_say, progress),
                 workers=readers,
             )
         found, reading, sources = settled.images, settled.reading, settled.known.sources
@@ -331,6 +332,11 @@ def _check_engine(engine: str, of_ray: Mapping[str, object]) -> None:
 
 def _spec(description: features.Description, options: ReadingOptions) -> dict[str, Any]:
     return {**description.spec, "image": images.reading_spec(description.image_size, options)}
+
+
+def _say(progress: Callable[[Progress], None] | None, waiting: str) -> None:
+    if progress:
+        progress(Progress(0, 0, 0, waiting))
 
 
 def _takeover(lock: store.FileLock) -> str:

@@ -27,11 +27,14 @@ class Progress:
         Images, of those that are to be computed in this run.
     failed : int
         Of `done`.
+    waiting : str
+        What is waited for before anything is computed; "" as a rule.
     """
 
     done: int
     total: int
     failed: int
+    waiting: str = ""
 
 
 class Sink(Protocol):

@@ -119,6 +119,11 @@ class KnownImages:
             return file.decided
         return np.asarray(file.decided & (file.rows.stat[file.place] == self.stamps).all(axis=1))
 
+    @property
+    def declared(self) -> set[str]:
+        """Names of all columns that images of the files declare."""
+        return {name for file in self.files for name in file.rows.declared or ()}
+
     def to_look_at(self, given: Sequence[str]) -> RowNumbers:
         """Return the rows of images that no file knows as they are, `given` as in `declaring`."""
         known, _ = self.declaring(given)
@@ -145,9 +150,8 @@ class KnownImages:
                 continue
             new = self.unchanged(file) & ~known
             for name, values in file.rows.columns.items():
-                if name not in given:
-                    before = columns.get(name, np.zeros(len(known), dtype=values.dtype))
-                    columns[name] = np.where(new, values[file.place], before)
+                before = columns.get(name, np.zeros(len(known), dtype=values.dtype))
+                columns[name] = np.where(new, values[file.place], before)
             known |= new
         return known, columns
 

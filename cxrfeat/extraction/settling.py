@@ -67,6 +67,7 @@ def settle_shard(
     *,
     storage: str,
     specs: Callable[[ReadingOptions], dict[str, Spec]],
+    say: Callable[[str], None],
     workers: int,
 ) -> Settled:
     """Settle a run over one shard of all images that were found.
@@ -85,6 +86,8 @@ def settle_shard(
         How rows are stored.
     specs
         Gives the spec of every extractor by its name, for images that are read in some way.
+    say
+        Told what is waited for.
     workers
         Threads that read.
 
@@ -106,7 +109,7 @@ def settle_shard(
         decided, notes = decide_bits(sources_of(found), reading, workers=workers)
         return ShardPlan.of(found, shard.count, options, decided.bits, specs(decided), notes)
 
-    plan = settled_plan(out, draft)
+    plan = settled_plan(out, draft, say)
     settled = replace(reading, bits=plan.bits, guess_bits=False)
     plan.require(
         ShardPlan.of(found, shard.count, options, plan.bits, specs(settled)), plan_file(out)

@@ -58,6 +58,7 @@ class Ncnn:
 
     choice = "ncnn"
     side_by_side = True
+    threads = None
 
     def __init__(self, folder: Path, outputs: int, recipe: Recipe) -> None:
         import ncnn

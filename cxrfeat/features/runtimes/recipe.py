@@ -62,11 +62,18 @@ class Runtime(Protocol):
         One of `RUNTIMES` or `EXACT_RUNTIMES`, which gives this one again, whatever is the fastest.
     side_by_side : bool
         An image at a time on one core, several images at once; otherwise a batch on all cores.
+    threads : int or None
+        Threads that work on one image, where another number of them rounds differently.
     """
 
     name: str
     choice: str
     side_by_side: bool
+
+    @property
+    def threads(self) -> int | None:
+        """Threads that work on one image, where their number makes a difference."""
+        ...
 
     def __call__(self, images: Pictures) -> Matrix32:
         """Embed grey images (B, S, S): float32 rows (B, D), the same bits in any batch."""
