@@ -2,11 +2,11 @@
 
     python benchmarks/million.py --images 1000000 --dimension 2048 --folder /some/disk
 
-The images are real files (hard links to tiny pictures, 1,000 to a folder) and everything is the real
-path of the verb but the network: its rows come from memory, as fast as they are taken. Each run is a
-process of its own, of a tenth of the images and of all of them, so that memory per image is the
-difference of two peaks and nothing that does not grow. Everything is deleted at the end; 2,048 numbers
-and a million images take 17 GB meanwhile.
+The images are real files (hard links to tiny pictures, 1,000 to a folder), and everything is the
+real path of the verb but the network: its rows come from memory, as fast as they are taken. Each
+run is a process of its own, with a tenth of the images and with all of them, so that memory per
+image is the difference of two peaks, without what does not grow. Everything is deleted at the end;
+2,048 numbers and a million images take 17 GB meanwhile.
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ import contextlib
 import hashlib
 import json
 import os
+import pickle
 import resource
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -31,7 +34,9 @@ from cxrfeat import features
 from cxrfeat.commands import extract as verb
 from cxrfeat.extraction.job import ComputedImage
 from cxrfeat.extraction.plan import WorkItem
-from cxrfeat.extraction.sources import NO_STAMP
+from cxrfeat.extraction.ray_engine import Computed
+from cxrfeat.extraction.sources import NO_STAMP, Stamp
+from cxrfeat.store import writer
 
 PER_FOLDER = 1000
 BATCH = 4096
@@ -40,9 +45,13 @@ BATCH = 4096
 GPUS, PER_GPU = 8, 3000
 """What has to be fed: so many GPUs of so many images a second."""
 
+STEPS = ("walk", "heads", "stat", "open", "plan", "drain")
+PARTS = ("checksums", "HDF5 writes", "syncs")
+"""Parts of the drain."""
+
 
 def draw(folder: Path, images: range) -> str:
-    """Make folders of tiny pictures, each a hard link to the first of its folder; return a sha256."""
+    """Make tiny pictures, each a hard link to the first of its folder; return their sha256."""
     picture = folder / "picture.png"
     if not picture.exists():
         folder.mkdir(parents=True)
@@ -51,8 +60,8 @@ def draw(folder: Path, images: range) -> str:
     for number in images:
         part, place = divmod(number, PER_FOLDER)
         below = folder / "images" / f"site{part // 100:02d}" / f"{part:05d}"
-        if place == 0:
-            below.mkdir(parents=True)
+        if place == 0 or number == images[0]:
+            below.mkdir(parents=True, exist_ok=True)
             first = below / f"{number:08d}.png"
             first.write_bytes(data)
         else:
@@ -73,6 +82,7 @@ class StubNetwork:
         self.description = features.Description("stub", "random", 224, dimension, self.spec)
 
     def environment(self) -> dict[str, str]:
+        """Say what computes the rows."""
         return {"runtime": "stub"}
 
 
@@ -82,22 +92,27 @@ class StubEngine:
     def __init__(self, dimension: int, sha256: str) -> None:
         self._rows = np.random.default_rng(0).random((BATCH, dimension), dtype=np.float32)
         self._sha256 = sha256
-        self.seconds: dict[str, float] = {"stub": 0.0}
+        self.seconds: dict[str, float] = {"stub": 0.0, "stub, core": 0.0}
 
     def run(self, items: Sequence[WorkItem]) -> Generator[list[ComputedImage]]:
-        begun = time.perf_counter()
+        """Hand over a row for every item."""
+        begun, worked = time.perf_counter(), time.process_time()
         batch: list[ComputedImage] = []
         for item in items:
             stamp = item.source.stamp() or NO_STAMP
             row = {"stub": self._rows[len(batch)]}
             batch.append(ComputedImage(item.source.id, stamp, self._sha256, row))
             if len(batch) == BATCH:
-                self.seconds["stub"] += time.perf_counter() - begun
+                self._took(begun, worked)
                 yield batch
-                begun, batch = time.perf_counter(), []
-        self.seconds["stub"] += time.perf_counter() - begun
+                begun, worked, batch = time.perf_counter(), time.process_time(), []
+        self._took(begun, worked)
         if batch:
             yield batch
+
+    def _took(self, begun: float, worked: float) -> None:
+        self.seconds["stub"] += time.perf_counter() - begun
+        self.seconds["stub, core"] += time.process_time() - worked
 
 
 @contextlib.contextmanager
@@ -115,10 +130,11 @@ def stubbed(dimension: int, sha256: str, steps: dict[str, float]) -> Iterator[No
         (verb.store, "open_writer", "open"),
         (verb, "plan", "plan"),
         (verb, "drain", "drain"),
-        (verb, "results_of", "close"),
+        (writer, "checksums", "checksums"),
+        (writer.StoreWriter, "_write_columns", "HDF5 writes"),
+        (writer, "sync", "syncs"),
     ):
-        if hasattr(owner, name):
-            replaced[owner, name] = timed(getattr(owner, name), step, steps)
+        replaced[owner, name] = timed(getattr(owner, name), step, steps)
     kept = {(owner, name): getattr(owner, name) for owner, name in replaced}
     for (owner, name), value in replaced.items():
         setattr(owner, name, value)
@@ -131,11 +147,13 @@ def stubbed(dimension: int, sha256: str, steps: dict[str, float]) -> Iterator[No
 
 def timed(call: Callable[..., Any], step: str, steps: dict[str, float]) -> Callable[..., Any]:
     def measured(*given: Any, **options: Any) -> Any:
-        begun = time.perf_counter()
+        begun, worked = time.perf_counter(), time.process_time()
         try:
             return call(*given, **options)
         finally:
             steps[step] = steps.get(step, 0.0) + time.perf_counter() - begun
+            core = f"{step}, core"
+            steps[core] = steps.get(core, 0.0) + time.process_time() - worked
 
     return measured
 
@@ -143,30 +161,105 @@ def timed(call: Callable[..., Any], step: str, steps: dict[str, float]) -> Calla
 def extract(folder: Path, out: Path, dimension: int, sha256: str) -> dict[str, Any]:
     """Run the verb once."""
     steps: dict[str, float] = {}
-    before = peak()
     with stubbed(dimension, sha256, steps):
-        begun = time.perf_counter()
+        begun, worked = time.perf_counter(), time.process_time()
         result = cxrfeat.extract(folder / "images", out=out)
-        seconds = time.perf_counter() - begun
-    changes = result.files[0].changes
-    steps["the rest"] = seconds - sum(steps.values())
+        seconds, cpu = time.perf_counter() - begun, time.process_time() - worked
+    steps["the rest"] = seconds - sum(steps[step] for step in steps if step in STEPS)
     return {
         "images": result.images,
         "computed": result.files[0].computed,
-        "reused": changes.reused,
-        "rewritten": changes.rewritten,
+        "rewritten": result.files[0].changes.rewritten,
         "seconds": seconds,
+        "cpu": cpu,
         "steps": steps,
-        "stub": result.steps.get("stub", 0.0),
-        "writing": result.steps["writing"],
-        "before": before,
-        "peak": peak(),
+        "stub": {name: result.steps.get(name, 0.0) for name in ("stub", "stub, core")},
+        "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     }
 
 
-def peak() -> int:
-    """The most memory that this process had, in bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+def unpack(dimension: int, sha256: str) -> float:
+    """Return how many rows a second come out of what a worker sends, as Ray unpickles it."""
+    rows = np.random.default_rng(0).random((512, dimension), dtype=np.float32)
+    images = [
+        ComputedImage(f"site00/00000/{n:08d}.png", Stamp(n, n), sha256, {"stub": row.copy()})
+        for n, row in enumerate(rows)
+    ]
+    buffers: list[pickle.PickleBuffer] = []
+    sent = pickle.dumps(
+        Computed(images, frozenset(), {}, 0.1), protocol=5, buffer_callback=buffers.append
+    )
+    kept = [bytes(buffer.raw()) for buffer in buffers]
+    begun = time.process_time()
+    for _ in range(20):
+        pickle.loads(sent, buffers=kept)
+    return 20 * len(images) / (time.process_time() - begun)
+
+
+def disk(folder: Path, dimension: int, batches: int) -> float:
+    """Return how many rows a second the disk takes, a sync after each batch."""
+    block = np.random.default_rng(0).random((BATCH, dimension), dtype=np.float32).tobytes()
+    path = folder / "bare"
+    begun = time.perf_counter()
+    with path.open("wb", buffering=0) as file:
+        for _ in range(batches):
+            file.write(block)
+            os.fsync(file.fileno())
+    seconds = time.perf_counter() - begun
+    path.unlink()
+    return batches * BATCH / seconds
+
+
+class Runs:
+    """Runs of the verb in processes of their own, and what they are said to have cost."""
+
+    def __init__(self, work: Path, dimension: int) -> None:
+        self._work = work
+        self._dimension = dimension
+        self.found: dict[tuple[str, int], dict[str, Any]] = {}
+
+    def run(self, what: str, images: int, sha256: str) -> dict[str, Any]:
+        """Run it over a folder of `work`, and print its steps."""
+        folder = self._work / str(images)
+        command = [sys.executable, __file__, "--one", str(folder), str(folder / "out"), sha256]
+        command += ["--dimension", str(self._dimension)]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+        found: dict[str, Any] = json.loads(done.stdout)
+        self.found[what, images] = found
+        number, each = found["images"], 1e6 / found["images"]
+        shown = ", ".join(
+            f"{step} {found['steps'].get(step, 0):.1f}" for step in (*STEPS, "the rest")
+        )
+        print(
+            f"{what}, {number:,} images: {found['seconds']:.1f} s, {found['seconds'] * each:.1f} us"
+            f" an image ({found['cpu'] * each:.1f} us of a core): {shown}; peak"
+            f" {found['peak'] / 1e6:.0f} MB"
+        )
+        return found
+
+    def growth(self, what: str, few: int, many: int) -> float:
+        """Return by how many bytes the peak grows for an image."""
+        one, other = self.found[what, few], self.found[what, many]
+        return float((other["peak"] - one["peak"]) / (other["images"] - one["images"]))
+
+
+def told(first: dict[str, Any], dimension: int) -> None:
+    """Say how fast rows go through the driver, and what bounds them."""
+    rows, steps = first["computed"], first["steps"]
+    size = 4 * dimension
+    for clock, suffix in (("by the clock", ""), ("of a core", ", core")):
+        seconds = steps[f"drain{suffix}"] - first["stub"][f"stub{suffix}"]
+        parts = {name: steps[f"{name}{suffix}"] for name in PARTS if name in steps}
+        parts["Python around it"] = seconds - sum(parts.values())
+        each = ", ".join(f"{name} {1e6 * part / rows:.1f}" for name, part in parts.items())
+        print(
+            f"rows through the driver to HDF5, {clock}: {rows / seconds:,.0f} a second,"
+            f" {rows * size / seconds / 1e6:,.0f} MB/s; us a row: {each}"
+        )
+    print(
+        f"{GPUS} GPUs of {PER_GPU:,} images/s make {GPUS * PER_GPU:,} rows a second,"
+        f" {GPUS * PER_GPU * size / 1e6:,.0f} MB/s"
+    )
 
 
 def main() -> None:
@@ -180,6 +273,24 @@ def main() -> None:
         folder, out, sha256 = options.one
         print(json.dumps(extract(Path(folder), Path(out), options.dimension, sha256)))
         return
+    few, many, dimension = options.images // 10, options.images, options.dimension
+    with tempfile.TemporaryDirectory(dir=options.folder) as work:
+        runs = Runs(Path(work), dimension)
+        for images in (few, many):
+            sha256 = draw(Path(work) / str(images), range(images))
+            first = runs.run("first", images, sha256)
+            runs.run("again", images, sha256)
+        for what in ("first", "again"):
+            print(f"memory an image, {what}: {runs.growth(what, few, many):.0f} bytes")
+        told(first, dimension)
+        print(f"the disk alone, synced as often: {disk(Path(work), dimension, 50):,.0f} rows/s")
+        print(f"unpickled of what workers send: {unpack(dimension, sha256):,.0f} rows/s of a core")
+        draw(Path(work) / str(many), range(many, many + many // 1000))
+        added = runs.run("with a thousandth more", many, sha256)
+        assert added["rewritten"]
+        for path in (Path(work) / str(many) / "images").rglob("*0000.png"):
+            os.utime(path)  # the time of a file is that of all its names
+        runs.run("touched", many, sha256)
 
 
 if __name__ == "__main__":

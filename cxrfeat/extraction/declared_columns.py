@@ -61,7 +61,7 @@ def with_declared_columns(
         if name in now:
             columns[name][rows] = now[name]
     columns = {name: values for name, values in columns.items() if np.any(values != "")}
-    declared = {name: False for name in known.declared & found.meta.keys()} if known else {}
+    declared = dict.fromkeys(known.declared & found.meta.keys(), False) if known else {}
     declared |= {name: name not in found.meta for name in columns}
     if not columns:
         return replace(found, declared=declared)

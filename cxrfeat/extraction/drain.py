@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -165,26 +165,34 @@ def drain(
 
 
 def _write(target: Target, batch: list[ComputedImage]) -> None:
-    good = []
+    good = [image for image in batch if image.error is None]
+    if good:
+        rows = np.stack([image.rows[target.name] for image in good])
+        finite = np.isfinite(rows).all(axis=1)
+        if not finite.all():
+            error = ImageError("not-finite", _not_finite(target.precision))
+            for place in np.flatnonzero(~finite).tolist():
+                _fail(target, good[place], error)
+            good = [image for image, is_good in zip(good, finite, strict=True) if is_good]
+            rows = rows[finite]
     for image in batch:
-        if image.error is None and not np.isfinite(image.rows[target.name]).all():
-            image = replace(image, error=ImageError("not-finite", _not_finite(target.precision)))
-        if image.error is None:
-            good.append(image)
-            continue
-        code, reason = image.error.code, image.error.reason
-        target.sink.fail(image.id, code, reason, image.sha256, image.stamp)
-        target.failed.add(image.id)
+        if image.error is not None:
+            _fail(target, image, image.error)
     if good:
         refused = target.sink.write(
             [image.id for image in good],
-            np.stack([image.rows[target.name] for image in good]),
+            rows,
             [image.sha256 for image in good],
             stats=[image.stamp for image in good],
         )
         target.failed.update(refused)
         target.computed += len(good) - len(refused)
     target.sink.commit()
+
+
+def _fail(target: Target, image: ComputedImage, error: ImageError) -> None:
+    target.sink.fail(image.id, error.code, error.reason, image.sha256, image.stamp)
+    target.failed.add(image.id)
 
 
 def _not_finite(precision: str) -> str:

@@ -160,7 +160,7 @@ def _files_below(root: Path, found: Found) -> Iterator[tuple[str, str]]:
     Yields
     ------
     path, below : str
-        The latter from the root on, with ``/``. Text, as a million of `Path` take ten times as long.
+        The latter from the root on, with ``/``. Text: a million of `Path` take ten times as long.
     """
     seen: set[str] = set()
     length = len(os.fspath(root))

@@ -21,6 +21,13 @@ _SHOWN = 5
 
 
 def join(parts: list[Embeddings], header: Header) -> JoinedFiles:
+    """Join files into one table, rows matched by id.
+
+    Raises
+    ------
+    InputError
+        They disagree, or their patients were hashed with different keys.
+    """
     key, notes = _common_patient_key(parts)
     owner, row = _choose(parts)
     ids = list(owner)
@@ -37,6 +44,13 @@ def join(parts: list[Embeddings], header: Header) -> JoinedFiles:
 
 
 def common_header(parts: list[Embeddings]) -> Header:
+    """Return what all files say of their rows, with every environment once.
+
+    Raises
+    ------
+    SpecMismatchError, InputError
+        Their rows do not mean the same, or are not stored alike.
+    """
     headers = [Header(p.spec, p.dimension, p.storage, p.environment, p.created) for p in parts]
     for part, header in zip(parts[1:], headers[1:], strict=True):
         require_same(part.path, headers[0], header)

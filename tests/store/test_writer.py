@@ -330,3 +330,30 @@ def test_images_that_come_and_go_here_and_there_cost_no_read_each(
         np.testing.assert_array_equal(e.numpy(ids[::-3]), [vectors[name] for name in ids[::-3]])
     assert len(calls) < 120
     assert verify(path).sound
+
+
+def test_images_that_come_between_others_are_added_in_blocks(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not row by row: as many calls for 200 of them as for 20."""
+    calls: list[str] = []
+    for name in ("__getitem__", "__setitem__"):
+        plain = getattr(h5py.Dataset, name)
+        monkeypatch.setattr(
+            h5py.Dataset, name, lambda d, *given, plain=plain: calls.append("") or plain(d, *given)
+        )
+    ids = sorted(f"{number:04d}" for number in range(1000))
+    counts = []
+    for every in (50, 5):
+        old = [name for name in ids if int(name) % every]
+        with writer_for(path, old) as writer:
+            vectors = np.array([vector_of(name) for name in old])
+            writer.write(old, vectors, [sha_of(name) for name in old])
+        calls.clear()
+        with writer_for(path, ids) as writer:
+            counts.append(len(calls))
+            assert (writer.changes.added, writer.changes.reused) == (1000 // every, len(old))
+        with load(path) as e:
+            np.testing.assert_array_equal(e.numpy(old), vectors)
+        path.unlink()
+    assert counts[0] == counts[1]
