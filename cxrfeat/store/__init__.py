@@ -16,6 +16,7 @@ from cxrfeat.store.lock import FileLock
 from cxrfeat.store.merging import merge
 from cxrfeat.store.reader import Embeddings, KnownRows, Origin, known, load
 from cxrfeat.store.reconcile import Changes, positions
+from cxrfeat.store.rows import finite_rows
 from cxrfeat.store.shard_merging import merge_shards
 from cxrfeat.store.verification import Damage, Verification, verify
 from cxrfeat.store.writer import StoreWriter, open_writer
@@ -36,6 +37,7 @@ __all__ = [
     "Verification",
     "describe",
     "embedding_files",
+    "finite_rows",
     "known",
     "load",
     "merge",

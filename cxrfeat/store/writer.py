@@ -23,7 +23,14 @@ from cxrfeat.store.format1 import DONE, FAILED, PENDING, Header, Storage
 from cxrfeat.store.lock import FileLock
 from cxrfeat.store.reconcile import Changes, dataset_table
 from cxrfeat.store.rewrite import bring_to, computed_by, replace_file
-from cxrfeat.store.rows import checksums, rounding_errors, runs, set_status, shorten
+from cxrfeat.store.rows import (
+    checksums,
+    finite_rows,
+    rounding_errors,
+    runs,
+    set_status,
+    shorten,
+)
 from cxrfeat.store.validation import open_for_writing, read_header
 
 _OVERFLOW = "a value is beyond what float16 holds; store float32"
@@ -222,7 +229,7 @@ class StoreWriter:
         rows = np.array([self._open_row(name) for name in ids], dtype=np.int64)
         with np.errstate(over="ignore"):
             stored = vectors.astype(self._embeddings.dtype, copy=False)
-        fits = np.isfinite(stored).all(axis=1)
+        fits = finite_rows(stored)
         bad = np.flatnonzero(~fits).tolist()
         for position in bad:
             finite = bool(np.isfinite(vectors[position]).all())
