@@ -16,8 +16,9 @@ from cxrfeat.cluster.session import check_engine
 from cxrfeat.errors import InputError
 from cxrfeat.extraction.changed_images import current_hashes
 from cxrfeat.extraction.drain import Progress, Target, drain
-from cxrfeat.extraction.failures import failures_in, write_failures
+from cxrfeat.extraction.failures import Failure, each_once, failures_of, write_failures
 from cxrfeat.extraction.file_names import check_names, prepare_named
+from cxrfeat.extraction.hash_journal import journal_of
 from cxrfeat.extraction.job import ExtractorOptions, Job
 from cxrfeat.extraction.local_engine import LocalEngine
 from cxrfeat.extraction.plan import plan
@@ -26,7 +27,6 @@ from cxrfeat.extraction.reading_ahead import reader_count
 from cxrfeat.extraction.result import ExtractedFile, ExtractResult, extracted_file
 from cxrfeat.extraction.settling import check_shards, settle, settle_shard
 from cxrfeat.extraction.shards import Shard
-from cxrfeat.extraction.sources import sources_of
 from cxrfeat.images import ReadingOptions
 from cxrfeat.inputs import Dataset
 from cxrfeat.paths import PathLike
@@ -210,15 +210,17 @@ def extract(
                 found,
                 reading,
                 Path(out),
+                files,
                 storage=storage,
                 specs=lambda options: {
                     one.name: _spec(one.description, options) for one in extractors
                 },
+                say=partial(_say, progress),
                 workers=readers,
             )
-        found, reading = settled.images, settled.reading
-        sources = sources_of(found)
-        hashes, stamps = current_hashes(files, sources, workers)
+        found, reading, sources = settled.images, settled.reading, settled.known.sources
+        journal = journal_of(files[0])
+        hashes, stamps = current_hashes(settled.known, journal, readers)
         there = None
         if engine == "ray":
             there = stack.enter_context(
@@ -253,7 +255,7 @@ def extract(
         pending = {
             one.name: writer.pending for one, writer in zip(extractors, writers, strict=True)
         }
-        items = plan(sources.values(), pending)
+        work = plan(sources, pending)
         computing: LocalEngine | RayEngine
         if there is None:
             needed = [one for one in extractors if pending[one.name]]
@@ -265,13 +267,18 @@ def extract(
             Target(one.name, precision, writer)
             for one, writer in zip(extractors, writers, strict=True)
         ]
-        drained = drain(computing, items, targets, max_failures=max_failures, progress=progress)
-    failures = failures_in(files)
+        drained = drain(computing, work, targets, max_failures=max_failures, progress=progress)
+        journal.unlink(missing_ok=True)
+    written, failures = [], list[Failure]()
+    for file, one, writer, target in zip(files, extractors, writers, targets, strict=True):
+        with store.load(file) as embeddings:
+            written.append(
+                extracted_file(embeddings, one.description, writer.changes, target.computed)
+            )
+            failures += failures_of(embeddings)
+    failures = each_once(failures)
     return ExtractResult(
-        files=[
-            extracted_file(file, one.description, writer.changes, target.computed)
-            for file, one, writer, target in zip(files, extractors, writers, targets, strict=True)
-        ],
+        files=written,
         images=len(found),
         read=drained.read,
         stopped_early=drained.stopped_early,
@@ -317,6 +324,11 @@ def _check_numbers(batch_size: int | None, workers: int | None, max_failures: in
 
 def _spec(description: features.Description, options: ReadingOptions) -> dict[str, Any]:
     return {**description.spec, "image": images.reading_spec(description.image_size, options)}
+
+
+def _say(progress: Callable[[Progress], None] | None, waiting: str) -> None:
+    if progress:
+        progress(Progress(0, 0, 0, waiting))
 
 
 def _takeover(lock: store.FileLock) -> str:

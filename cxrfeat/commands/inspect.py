@@ -121,12 +121,13 @@ def inspect(
     options = pictures.ReadingOptions.asked_for(modality, frame, bits)
     found = inputs.find(images)
     threads = reader_count(workers)
-    places = list(sources_of(found).values())
-    options, decided = decide_bits(places, options, workers=threads)
+    sources = sources_of(found)
+    options, decided = decide_bits(sources, options, workers=threads)
     seen: list[InspectedImage] = []
     small = np.zeros((len(found), _COMPARED_SIDE, _COMPARED_SIDE), dtype=np.float32)
     look = partial(_look, options=options)
-    for place, (image, picture) in enumerate(read_in_order(places, look, threads, 2 * threads)):
+    reading = read_in_order(sources.values(), look, threads, 2 * threads)
+    for place, (image, picture) in enumerate(reading):
         seen.append(image)
         if picture is not None:
             small[place] = picture
@@ -135,7 +136,7 @@ def inspect(
         :sheet_images
     ]
     if out is not None:
-        draw_sheet([_tile(seen[i], places[i], image_size, options) for i in order], out)
+        draw_sheet([_tile(seen[i], sources.at(i), image_size, options) for i in order], out)
     return Inspection(
         images=seen,
         failed=sum(bool(image.error) for image in seen),

@@ -110,6 +110,9 @@ def _extraction_bar() -> Iterator[Callable[[Progress], None]]:
         started = time.monotonic()
 
         def show(progress: Progress) -> None:
+            if progress.waiting:
+                bar.console.print(progress.waiting, highlight=False, markup=False)
+                return
             rate = progress.done / max(time.monotonic() - started, 1e-9)
             bar.update(
                 task,
@@ -127,6 +130,9 @@ def _plain_progress() -> Callable[[Progress], None]:
 
     def show(progress: Progress) -> None:
         nonlocal last
+        if progress.waiting:
+            sys.stderr.write(f"{progress.waiting}\n")
+            return
         now = time.monotonic()
         if now - last < PLAIN_SECONDS and progress.done < progress.total:
             return

@@ -3,37 +3,27 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
-from cxrfeat import images, store
+from cxrfeat import images
 from cxrfeat.errors import ImageError
-from cxrfeat.extraction.reading_ahead import read_in_order
-from cxrfeat.extraction.sources import ImageSource, look_at
+from cxrfeat.extraction.heads import Heads, heads_of
+from cxrfeat.extraction.reading_ahead import look_in_order, read_in_order
+from cxrfeat.extraction.sources import ImageSource, Sources, look_at
 from cxrfeat.images import ReadingOptions
 
 MOST_SAMPLED = 200
 """Pictures that are read to decide; with fewer in the set, all of them."""
 
 
-def kept_bits(files: Iterable[Path]) -> int | None:
-    """Return the bits that embedding files were made with, None where there are none."""
-    for file in files:
-        if file.is_file():
-            with store.load(file) as embeddings:
-                bits = embeddings.spec.get("image", {}).get("bits")
-            if bits is not None:
-                return int(bits)
-    return None
-
-
 def decide_bits(
-    sources: Sequence[ImageSource],
+    sources: Sources,
     options: ReadingOptions,
     *,
     kept: int | None = None,
+    heads: Heads | None = None,
     workers: int,
 ) -> tuple[ReadingOptions, list[str]]:
     """Settle the bits that PNG and TIFF of 16 bits are read with where they do not state them.
@@ -51,6 +41,9 @@ def decide_bits(
         As the images are to be read; bits that were asked for stand.
     kept
         The bits of embedding files that the rows shall be added to.
+    heads
+        Of the images that are looked at, where it is known that the others state their bits;
+        default: of all.
     workers
         Threads that read.
 
@@ -64,20 +57,10 @@ def decide_bits(
     options = replace(options, guess_bits=False)
     if kept is not None:
         return (options if options.bits else replace(options, bits=kept)), []
-    unstated = [
-        source
-        for source, deep in zip(
-            sources,
-            read_in_order(
-                sources,
-                partial(look_at, look=images.states_no_depth, without=False),
-                workers,
-                64 * workers,
-            ),
-            strict=True,
-        )
-        if deep
-    ]
+    perhaps = (heads or heads_of(sources, workers)).perhaps_deep.tolist()
+    is_deep = partial(look_at, look=images.states_no_depth, without=False)
+    deep = look_in_order((sources.at(row) for row in perhaps), is_deep, workers)
+    unstated = [row for row, is_one in zip(perhaps, deep, strict=True) if is_one]
     if not unstated:
         return replace(options, bits=None), []
     if options.bits is not None:
@@ -87,8 +70,9 @@ def decide_bits(
         step = (len(unstated) - 1) / (MOST_SAMPLED - 1)
         sample = [unstated[round(number * step)] for number in range(MOST_SAMPLED)]
     look = partial(_largest_sample, options=options)
+    chosen = (sources.at(row) for row in sample)
     largest = [
-        value for value in read_in_order(sample, look, workers, workers) if value is not None
+        value for value in read_in_order(chosen, look, workers, workers) if value is not None
     ]
     if not largest:
         return options, []

@@ -6,15 +6,19 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 
+from cxrfeat import store
 from cxrfeat.arrays import Matrix32
 from cxrfeat.errors import ImageError
 from cxrfeat.extraction.job import ComputedImage, Engine
-from cxrfeat.extraction.plan import WorkItem
+from cxrfeat.extraction.plan import Work
+
+BLOCK_BYTES = 4 << 20
+"""Rows are put together in blocks that stay in a processor's cache, in memory that is reused."""
 
 
 @dataclass(frozen=True)
@@ -27,11 +31,14 @@ class Progress:
         Images, of those that are to be computed in this run.
     failed : int
         Of `done`.
+    waiting : str
+        What is waited for before anything is computed; "" as a rule.
     """
 
     done: int
     total: int
     failed: int
+    waiting: str = ""
 
 
 class Sink(Protocol):
@@ -116,7 +123,7 @@ class Drained:
 
 def drain(
     engine: Engine,
-    items: Sequence[WorkItem],
+    work: Work,
     targets: Sequence[Target],
     *,
     max_failures: int | None = None,
@@ -130,18 +137,18 @@ def drain(
     Parameters
     ----------
     engine : Engine
-    items : sequence of WorkItem
+    work : Work
         What it is to compute.
     targets : sequence of Target
-        One for each extractor that `items` name.
+        One for each extractor that `work` names.
     max_failures, progress
         As `cxrfeat.extract` takes them.
     """
     drained = Drained()
-    if not items:
+    if not work:
         return drained
-    waiting = {item.source.id: item.lacking for item in items}
-    with closing(engine.run(items)) as batches:
+    waiting = dict(work.lacking)
+    with closing(engine.run(work)) as batches:
         for computed in batches:
             begun = time.perf_counter()
             batch = [(one, waiting.pop(one.id)) for one in computed if one.id in waiting]
@@ -149,12 +156,13 @@ def drain(
                 _write(target, [one for one, lacking in batch if target.name in lacking])
             drained.seconds += time.perf_counter() - begun
             drained.read += len(batch)
-            drained.failed += sum(
-                any(one.id in target.failed for target in targets) for one, _ in batch
-            )
+            if any(target.failed for target in targets):
+                drained.failed += sum(
+                    any(one.id in target.failed for target in targets) for one, _ in batch
+                )
             drained.warnings.update(warning for one, _ in batch for warning in one.warnings)
             if progress:
-                progress(Progress(drained.read, len(items), drained.failed))
+                progress(Progress(drained.read, len(work), drained.failed))
             if max_failures is not None and drained.failed > max_failures:
                 drained.stopped_early = True
                 break
@@ -164,24 +172,40 @@ def drain(
 def _write(target: Target, batch: list[ComputedImage]) -> None:
     good = []
     for image in batch:
-        if image.error is None and not np.isfinite(image.rows[target.name]).all():
-            image = replace(image, error=ImageError("not-finite", _not_finite(target.precision)))
         if image.error is None:
             good.append(image)
-            continue
-        code, reason = image.error.code, image.error.reason
-        target.sink.fail(image.id, code, reason, image.sha256, image.stamp)
-        target.failed.add(image.id)
+        else:
+            _fail(target, image, image.error)
     if good:
+        some = max(1, BLOCK_BYTES // max(1, good[0].rows[target.name].nbytes))
+        for start in range(0, len(good), some):
+            _write_rows(target, good[start : start + some])
+    target.sink.commit()
+
+
+def _write_rows(target: Target, images: list[ComputedImage]) -> None:
+    rows = np.stack([image.rows[target.name] for image in images])
+    finite = store.finite_rows(rows)
+    if not finite.all():
+        error = ImageError("not-finite", _not_finite(target.precision))
+        for place in np.flatnonzero(~finite).tolist():
+            _fail(target, images[place], error)
+        images = [image for image, is_good in zip(images, finite, strict=True) if is_good]
+        rows = rows[finite]
+    if images:
         refused = target.sink.write(
-            [image.id for image in good],
-            np.stack([image.rows[target.name] for image in good]),
-            [image.sha256 for image in good],
-            stats=[image.stamp for image in good],
+            [image.id for image in images],
+            rows,
+            [image.sha256 for image in images],
+            stats=[image.stamp for image in images],
         )
         target.failed.update(refused)
-        target.computed += len(good) - len(refused)
-    target.sink.commit()
+        target.computed += len(images) - len(refused)
+
+
+def _fail(target: Target, image: ComputedImage, error: ImageError) -> None:
+    target.sink.fail(image.id, error.code, error.reason, image.sha256, image.stamp)
+    target.failed.add(image.id)
 
 
 def _not_finite(precision: str) -> str:

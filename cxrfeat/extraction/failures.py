@@ -22,13 +22,29 @@ class Failure:
 
 def failures_in(files: Iterable[Path]) -> list[Failure]:
     """Return the failures that embedding files record, each image once, gone ones left out."""
-    failures: dict[str, Failure] = {}
+    failures: list[Failure] = []
     for file in files:
         with store.load(file) as embeddings:
-            for row in np.flatnonzero((embeddings.status == store.FAILED) & ~embeddings.gone):
-                code, _, reason = embeddings.errors[row].partition(": ")
-                failures.setdefault(embeddings.ids[row], Failure(embeddings.ids[row], code, reason))
-    return list(failures.values())
+            failures += failures_of(embeddings)
+    return each_once(failures)
+
+
+def failures_of(embeddings: store.Embeddings) -> list[Failure]:
+    """Return the failures that one file records, those of images that are gone left out."""
+    rows = np.flatnonzero((embeddings.status == store.FAILED) & ~embeddings.gone)
+    failures = []
+    for row, error in zip(rows.tolist(), embeddings.errors_of(rows), strict=True):
+        code, _, reason = error.partition(": ")
+        failures.append(Failure(embeddings.ids[row], code, reason))
+    return failures
+
+
+def each_once(failures: Iterable[Failure]) -> list[Failure]:
+    """Leave out what came before of the same image."""
+    first: dict[str, Failure] = {}
+    for failure in failures:
+        first.setdefault(failure.id, failure)
+    return list(first.values())
 
 
 def write_failures(path: Path, failures: list[Failure]) -> Path | None:

@@ -10,9 +10,10 @@ from __future__ import annotations
 import hashlib
 import io
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import BinaryIO
 
 from cxrfeat import features
@@ -57,6 +58,10 @@ class SentImage:
         """Open its bytes."""
         return io.BytesIO(self.data)
 
+    def head(self, count: int) -> bytes:
+        """Return its first bytes."""
+        return self.data[:count]
+
     def sha256(self) -> str:
         """Return the sha256 of its bytes."""
         return hashlib.sha256(self.data).hexdigest()
@@ -88,12 +93,14 @@ class Supply:
 
     def __init__(
         self,
-        items: Iterable[WorkItem],
+        items: Sequence[WorkItem],
         most_bytes: int,
         readers: ThreadPoolExecutor,
         batch_size: int | None,
     ) -> None:
-        self._waiting = deque(items)
+        self._upcoming = iter(items)
+        self._not_made = len(items)
+        self._waiting: deque[WorkItem] = deque()  # few of them: a million are not made at once
         self._to_send: deque[WorkItem] = deque()
         self._missed_by: dict[str, str] = {}  # image to machine
         self._blind: set[str] = set()
@@ -105,12 +112,16 @@ class Supply:
 
     def left(self) -> int:
         """Return for about how many batches there are images."""
-        return -(-(len(self._waiting) + len(self._to_send)) // self._size)
+        waiting = self._not_made + len(self._waiting) + len(self._to_send)
+        return -(-waiting // self._size)
 
     def take(self, node: str) -> list[Asked]:
         """Return the images of the next batch for a worker on a machine."""
         asked: list[Asked] = []
-        while not asked and (self._waiting or self._to_send):
+        while not asked and self.left():
+            some = list(islice(self._upcoming, max(0, self._size - len(self._waiting))))
+            self._waiting += some
+            self._not_made -= len(some)
             if self._to_send:
                 asked = self._by_bytes(self._to_send)
             elif node in self._blind:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from typing import TypeVar
 
 from cxrfeat.cores import available_cores
@@ -12,18 +13,21 @@ from cxrfeat.cores import available_cores
 Key = TypeVar("Key")
 Item = TypeVar("Item")
 
-SHORT_WORK = 64
+SHORT_WORK = 48
 """How far ahead to read where an item is small and takes a moment: a header, a hash."""
+
+TOGETHER = 16
+"""Such items that a thread takes at a time: to hand one over takes as long as to read it."""
 
 
 def read_in_order(
-    keys: Sequence[Key], read: Callable[[Key], Item], workers: int, ahead: int
+    keys: Iterable[Key], read: Callable[[Key], Item], workers: int, ahead: int
 ) -> Iterator[Item]:
     """Yield ``read(key)`` for every key, in the order of `keys`.
 
     Parameters
     ----------
-    keys : sequence
+    keys : iterable
     read : callable
         Called in `workers` threads; image decoding releases the interpreter lock.
     workers : int
@@ -44,6 +48,24 @@ def read_in_order(
         finally:  # the consumer stopped early: do not read what nobody waits for
             for future in waiting:
                 future.cancel()
+
+
+def look_in_order(keys: Iterable[Key], look: Callable[[Key], Item], workers: int) -> Iterator[Item]:
+    """Yield ``look(key)`` for every key, in their order, where each takes a moment."""
+
+    def look_at_some(some: list[Key]) -> list[Item]:
+        return [look(key) for key in some]
+
+    for found in read_in_order(
+        _grouped(keys, TOGETHER), look_at_some, workers, SHORT_WORK // TOGETHER
+    ):
+        yield from found
+
+
+def _grouped(keys: Iterable[Key], size: int) -> Iterator[list[Key]]:
+    upcoming = iter(keys)
+    while some := list(islice(upcoming, size)):
+        yield some
 
 
 def reader_count(asked: int | None) -> int:

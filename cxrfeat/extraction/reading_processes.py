@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import signal
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Future
 from functools import partial
+from itertools import islice
 from typing import TypeVar
 
 from loky import ProcessPoolExecutor
@@ -27,14 +28,14 @@ IDLE_SECONDS = 60
 
 
 def read_in_processes(
-    keys: Sequence[Key], read: Callable[[Key], Item], workers: int, ahead: int
+    keys: Iterable[Key], read: Callable[[Key], Item], workers: int, ahead: int
 ) -> Iterator[Item]:
     """Yield ``read(key)`` for every key in the order of `keys`, as `read_in_order` does in threads.
 
     Parameters
     ----------
-    keys : sequence
-        Can be pickled, as what comes back.
+    keys : iterable
+        Of what can be pickled, as what comes back.
     read : callable
         A function at the top of a module, or `functools.partial` of one.
     workers : int
@@ -51,8 +52,9 @@ def read_in_processes(
     waiting: deque[Future[list[Item]]] = deque()
     done = False
     try:
-        for start in range(0, len(keys), CHUNK):
-            waiting.append(pool.submit(_read_each, read, keys[start : start + CHUNK]))
+        upcoming = iter(keys)
+        while chunk := list(islice(upcoming, CHUNK)):
+            waiting.append(pool.submit(_read_each, read, chunk))
             if len(waiting) > ahead // CHUNK + workers:
                 yield from waiting.popleft().result()
         while waiting:

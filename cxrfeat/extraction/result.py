@@ -84,14 +84,17 @@ class ExtractResult:
 
 
 def extracted_file(
-    path: Path, description: features.Description, changes: store.Changes, computed: int
+    embeddings: store.Embeddings,
+    description: features.Description,
+    changes: store.Changes,
+    computed: int,
 ) -> ExtractedFile:
     """Say what became of the file of an extractor.
 
     Parameters
     ----------
-    path
-        Written and closed.
+    embeddings
+        The file, written and opened again.
     description
         Of the extractor.
     changes
@@ -99,18 +102,17 @@ def extracted_file(
     computed
         Rows that were computed now.
     """
-    with store.load(path) as embeddings:
-        return ExtractedFile(
-            name=path.stem,
-            path=path,
-            backbone=description.backbone,
-            weights=description.weights_name,
-            control=description.is_control,
-            dimension=description.dimension,
-            rows=len(embeddings),
-            computed=computed,
-            reused=changes.reused,
-            failed=int(((embeddings.status == store.FAILED) & ~embeddings.gone).sum()),
-            changes=changes,
-            fingerprint=embeddings.fingerprint,
-        )
+    return ExtractedFile(
+        name=embeddings.name,
+        path=embeddings.path,
+        backbone=description.backbone,
+        weights=description.weights_name,
+        control=description.is_control,
+        dimension=description.dimension,
+        rows=len(embeddings),
+        computed=computed,
+        reused=changes.reused,
+        failed=int(((embeddings.status == store.FAILED) & ~embeddings.gone).sum()),
+        changes=changes,
+        fingerprint=embeddings.fingerprint,
+    )

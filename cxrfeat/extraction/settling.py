@@ -7,8 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cxrfeat.errors import InputError
-from cxrfeat.extraction.bit_depth import decide_bits, kept_bits
+from cxrfeat.extraction.bit_depth import decide_bits
 from cxrfeat.extraction.declared_columns import with_declared_columns
+from cxrfeat.extraction.heads import heads_of
+from cxrfeat.extraction.known_images import KnownImages
 from cxrfeat.extraction.shard_plan import (
     ShardPlan,
     plan_file,
@@ -35,19 +37,25 @@ class Settled:
         With the bits of 16-bit pictures settled.
     notes : list of str
         What was decided, in sentences.
+    known : KnownImages
+        What the files of the run know about the images.
     """
 
     images: Dataset
     reading: ReadingOptions
     notes: list[str]
+    known: KnownImages
 
 
 def settle(found: Dataset, reading: ReadingOptions, files: Sequence[Path], workers: int) -> Settled:
     """Settle a run over all images that were found, into some files."""
-    found = with_declared_columns(found, workers)
-    sources = [*sources_of(found).values()]
-    reading, decided = decide_bits(sources, reading, kept=kept_bits(files), workers=workers)
-    return Settled(found, reading, [*found.notes, *decided])
+    known = KnownImages(files, found, sources_of(found), workers)
+    heads = heads_of(known.sources, workers, known.to_look_at([*found.meta]))
+    found = with_declared_columns(found, workers, known, heads)
+    reading, decided = decide_bits(
+        known.sources, reading, kept=known.bits, heads=heads, workers=workers
+    )
+    return Settled(found, reading, [*found.notes, *decided], known)
 
 
 def settle_shard(
@@ -55,9 +63,11 @@ def settle_shard(
     found: Dataset,
     reading: ReadingOptions,
     out: Path,
+    files: Sequence[Path],
     *,
     storage: str,
     specs: Callable[[ReadingOptions], dict[str, Spec]],
+    say: Callable[[str], None],
     workers: int,
 ) -> Settled:
     """Settle a run over one shard of all images that were found.
@@ -70,10 +80,14 @@ def settle_shard(
         As it was asked for.
     out
         Folder of the embeddings, for the plan.
+    files
+        Of the shard.
     storage
         How rows are stored.
     specs
         Gives the spec of every extractor by its name, for images that are read in some way.
+    say
+        Told what is waited for.
     workers
         Threads that read.
 
@@ -92,19 +106,21 @@ def settle_shard(
     }
 
     def draft() -> ShardPlan:
-        decided, notes = decide_bits([*sources_of(found).values()], reading, workers=workers)
+        decided, notes = decide_bits(sources_of(found), reading, workers=workers)
         return ShardPlan.of(found, shard.count, options, decided.bits, specs(decided), notes)
 
-    plan = settled_plan(out, draft)
+    plan = settled_plan(out, draft, say)
     settled = replace(reading, bits=plan.bits, guess_bits=False)
     plan.require(
         ShardPlan.of(found, shard.count, options, plan.bits, specs(settled)), plan_file(out)
     )
-    ours = with_declared_columns(shard.of(found), workers)
+    ours = shard.of(found)
+    known = KnownImages(files, ours, sources_of(ours), workers)
+    ours = with_declared_columns(ours, workers, known)
     if ours.patient_key is not None:
         require_patient_key(out, ours.patient_key.id)
     said = f"shard {shard.index} of {shard.count}: {len(ours)} of {len(found)} images"
-    return Settled(ours, settled, [*ours.notes, *plan.notes, said])
+    return Settled(ours, settled, [*ours.notes, *plan.notes, said], known)
 
 
 def check_shards(out: Path, shard: Shard | None, names: Sequence[str]) -> None:

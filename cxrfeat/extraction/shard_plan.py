@@ -28,6 +28,7 @@ from cxrfeat.store import FileLock
 
 _FORMAT, _VERSION = "cxrfeat-shards", 1
 _LOOK_AGAIN = 0.5  # seconds between two looks whether the plan is there
+_SAY_AFTER, _SAY_AGAIN = 3.0, 60.0  # seconds of waiting
 
 
 @dataclass(frozen=True)
@@ -191,12 +192,23 @@ def read_plan(out: Path) -> ShardPlan | None:
     )
 
 
-def settled_plan(out: Path, draft: Callable[[], ShardPlan]) -> ShardPlan:
+def settled_plan(
+    out: Path, draft: Callable[[], ShardPlan], say: Callable[[str], None] = lambda _: None
+) -> ShardPlan:
     """Return the plan of a folder of embeddings; where there is none, make it.
 
     However many processes ask at once, one of them drafts and the others wait for it; where it is
     killed, another one takes over. Should locks not reach from machine to machine, several draft,
     the first to be done writes, and the others keep to that.
+
+    Parameters
+    ----------
+    out
+        The folder.
+    draft
+        Makes the plan.
+    say
+        Told after some seconds, and then now and then, whom this process waits for.
 
     Raises
     ------
@@ -204,10 +216,14 @@ def settled_plan(out: Path, draft: Callable[[], ShardPlan]) -> ShardPlan:
         The plan cannot be written.
     """
     path = plan_file(out)
+    say_at = time.monotonic() + _SAY_AFTER
     while (plan := read_plan(out)) is None:
         try:
             lock = FileLock(path)
-        except LockedError:
+        except LockedError as error:
+            if time.monotonic() >= say_at:
+                say(f"waiting for the plan of the shards: {error}")
+                say_at = time.monotonic() + _SAY_AGAIN
             time.sleep(_LOOK_AGAIN * (0.5 + random.random()))
             continue
         with lock:

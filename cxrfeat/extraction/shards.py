@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from cxrfeat.errors import InputError
-from cxrfeat.inputs import Dataset
+from cxrfeat.inputs import Dataset, PlaceList
 
 SHARDS = "shards"
 """Folder of the shards' files, below that of the embeddings."""
@@ -67,7 +67,7 @@ class Shard:
         return replace(
             found,
             ids=[found.ids[row] for row in rows],
-            paths=[found.paths[row] for row in rows],
+            paths=PlaceList(found.paths[row] for row in rows),
             labels=None if found.labels is None else found.labels[chosen],
             meta={name: values[chosen] for name, values in found.meta.items()},
         )
@@ -78,4 +78,4 @@ def shard_of(id: str, count: int) -> int:
 
     The id is taken in UTF-8, and the 64 hexadecimal digits of its sha256 as one number.
     """
-    return int(hashlib.sha256(id.encode()).hexdigest(), 16) % count
+    return int.from_bytes(hashlib.sha256(id.encode()).digest()) % count

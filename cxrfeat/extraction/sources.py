@@ -9,7 +9,9 @@ need.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+import os
+import stat
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Protocol, TypeVar
@@ -77,6 +79,10 @@ class ImageSource(Protocol):
         """
         ...
 
+    def head(self, count: int) -> bytes:
+        """Return its first bytes, as many as there are; b"" where it cannot be read."""
+        ...
+
     def sha256(self) -> str:
         """Return the sha256 of its bytes, however many; "" where they cannot be read."""
         ...
@@ -98,10 +104,10 @@ class FileSource:
     def stamp(self) -> Stamp | None:
         """Return its size and time of change; None where it is gone."""
         try:
-            stat = self.path.stat()
+            found = os.stat(self.path)
         except (OSError, ValueError):
             return None
-        return Stamp(stat.st_size, stat.st_mtime_ns)
+        return Stamp(found.st_size, found.st_mtime_ns)
 
     def read(self, limit: int) -> bytes:
         """Return its bytes.
@@ -127,6 +133,19 @@ class FileSource:
         except (OSError, ValueError):
             pass
         raise ImageError("unreadable", "it cannot be opened")
+
+    def head(self, count: int) -> bytes:
+        """Return its first bytes: without a file object, which would cost five times as much."""
+        try:
+            if not stat.S_ISREG(os.stat(self.path).st_mode):  # as `open`
+                return b""
+            descriptor = os.open(self.path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+            try:
+                return os.read(descriptor, count)
+            finally:
+                os.close(descriptor)
+        except (OSError, ValueError):
+            return b""
 
     def sha256(self) -> str:
         """Return the sha256 of its bytes, of which few are in memory at once."""
@@ -178,6 +197,10 @@ class MemberSource:
         """
         return self.member.open(ReadingOptions.max_bytes)
 
+    def head(self, count: int) -> bytes:
+        """Return its first bytes."""
+        return look_at(self, lambda file: file.read(count), b"")
+
     def sha256(self) -> str:
         """Return the sha256 of its bytes; "" also where there are more than are ever read."""
         try:
@@ -217,6 +240,13 @@ class RemoteSource:
         """Open it; what is read of it is fetched."""
         return self.object.open()
 
+    def head(self, count: int) -> bytes:
+        """Return its first bytes; one request."""
+        try:
+            return self.object.part(0, min(count, self.object.size))
+        except ImageError:
+            return b""
+
     def sha256(self) -> str:
         """Return the sha256 of its bytes, of which few are in memory at once."""
         digest = hashlib.sha256()
@@ -239,10 +269,44 @@ def source_of(id: str, place: Place) -> ImageSource:
     return MemberSource(id, place) if isinstance(place, Member) else FileSource(id, place)
 
 
-def sources_of(found: Dataset) -> Mapping[str, ImageSource]:
+class Sources(Mapping[str, ImageSource]):
+    """The source of every image of a dataset by its id, in their order; made when asked for.
+
+    Parameters
+    ----------
+    found
+        The images.
+
+    Attributes
+    ----------
+    ids : list of str
+    """
+
+    def __init__(self, found: Dataset) -> None:
+        self.ids = found.ids
+        self._places = found.paths
+        self._row_of = dict(zip(found.ids, range(len(found.ids)), strict=True))
+
+    def at(self, row: int) -> ImageSource:
+        """Return the source of the image at a place of the dataset."""
+        return source_of(self.ids[row], self._places[row])
+
+    def __getitem__(self, id: str) -> ImageSource:
+        return self.at(self._row_of[id])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.ids)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __contains__(self, id: object) -> bool:
+        return id in self._row_of
+
+
+def sources_of(found: Dataset) -> Sources:
     """Return the source of every image of a dataset by its id, in their order."""
-    pairs = zip(found.ids, found.paths, strict=True)
-    return {id_: source_of(id_, place) for id_, place in pairs}
+    return Sources(found)
 
 
 def look_at(source: ImageSource, look: Callable[[BinaryIO], Seen], without: Seen) -> Seen:

@@ -141,6 +141,7 @@ class Extractor:
 
     def environment(self) -> dict[str, str]:
         """Return the versions that a reader may want to know, but that decide nothing."""
+        threads = self._runtime.threads
         return {
             "python": platform.python_version(),
             "platform": platform.platform(),
@@ -148,4 +149,5 @@ class Extractor:
             "torch": version("torch"),
             "torchvision": version("torchvision"),
             "runtime": self._runtime.name,
+            **({} if threads is None else {"threads": str(threads)}),
         }

@@ -12,14 +12,17 @@ from cxrfeat.images.decoded import ReadingOptions
 from cxrfeat.images.depth import largest_sample, needed_bits, states_no_depth
 from cxrfeat.images.dicom.patient_key import named_key
 from cxrfeat.images.loading import load_file
-from cxrfeat.images.radiograph import Radiograph, declared_columns, read_image
+from cxrfeat.images.radiograph import Radiograph, asks_for, declared_columns, read_image
 from cxrfeat.images.resizing import READING_VERSION, reading_spec, resize
 from cxrfeat.images.versions import decoders
+from cxrfeat.signatures import HEAD_BYTES
 
 __all__ = [
+    "HEAD_BYTES",
     "READING_VERSION",
     "Radiograph",
     "ReadingOptions",
+    "asks_for",
     "declared_columns",
     "decoders",
     "largest_sample",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +35,7 @@ READERS: dict[str, Callable[[bytes, ReadingOptions], Decoded]] = {
 """Every image format by the name `cxrfeat.signatures.recognise` gives it."""
 
 
+_PNG_BITS = 24  # where a PNG has the bits of a sample
 _SYNTAX_BYTES = 2048  # within which a DICOM file names its transfer syntax
 
 
@@ -131,6 +132,27 @@ def read_image(source: PathLike | bytes, *, options: ReadingOptions | None = Non
         warnings=decoded.warnings,
         meta=decoded.meta,
     )
+
+
+def asks_for(head: bytes) -> Literal["columns", "depth", ""]:
+    """Tell from the first bytes of a file whether its header has to be looked into.
+
+    Parameters
+    ----------
+    head
+        `HEAD_BYTES` of them, or all there are.
+
+    Returns
+    -------
+    str
+        "columns" for DICOM, of which `declared_columns` says more, "depth" for what
+        `states_no_depth` may be true of, "" for all other files.
+    """
+    kind = recognise(head)
+    if kind == "DICOM":
+        return "columns"
+    deep_png = kind == "PNG" and head[_PNG_BITS : _PNG_BITS + 1] == b"\x10"
+    return "depth" if deep_png or kind == "TIFF" else ""
 
 
 def declared_columns(

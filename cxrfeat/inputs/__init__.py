@@ -17,7 +17,7 @@ from cxrfeat.errors import InputError
 from cxrfeat.inputs.archives import Member, is_archive
 from cxrfeat.inputs.dataset import Dataset, LabelKind, PatientKey
 from cxrfeat.inputs.folders import find_images, from_folders
-from cxrfeat.inputs.places import Place, root_of
+from cxrfeat.inputs.places import Place, PlaceList, root_of
 from cxrfeat.inputs.positive import against_the_rest, one_against_the_rest, overlap_note
 from cxrfeat.inputs.remote_images import RemoteFile, RemoteFolder
 from cxrfeat.inputs.table import from_table
@@ -30,6 +30,7 @@ __all__ = [
     "Member",
     "PatientKey",
     "Place",
+    "PlaceList",
     "RemoteFile",
     "against_the_rest",
     "find",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -37,7 +38,7 @@ class Dataset:
     ----------
     ids : list of str
         Unique names: the path relative to the image root, with ``/`` as separator.
-    paths : list of Path, Member or RemoteFile
+    paths : sequence of Path, Member or RemoteFile
         Where the files are, in the order of `ids`; a member is one of an archive.
     classes : list of str
         Names of the L classes or findings; empty without labels.
@@ -50,6 +51,9 @@ class Dataset:
         "" where unknown.
     patient_key : PatientKey or None
         The key whose hashes stand in the column ``group``; None where groups were given.
+    declared : dict of str to bool, or None
+        Columns that the images themselves declare in their headers, and whether they are those in
+        `meta` (a table may have given another of that name); None where nobody looked.
     notes : list of str
         What was understood and what was passed over, in sentences for the user.
     missing : list of str
@@ -62,12 +66,13 @@ class Dataset:
     """
 
     ids: list[str]
-    paths: list[Place]
+    paths: Sequence[Place]
     classes: list[str] = field(default_factory=list)
     labels: npt.NDArray[np.float32] | None = None
     kind: LabelKind = "multiclass"
     meta: dict[str, npt.NDArray[np.str_]] = field(default_factory=dict)
     patient_key: PatientKey | None = None
+    declared: dict[str, bool] | None = None
     notes: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     rows_without_image: list[str] = field(default_factory=list)

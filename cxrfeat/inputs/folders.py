@@ -6,7 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePath, PurePosixPath
+from pathlib import Path, PurePath
 from typing import TypeVar
 
 import numpy as np
@@ -15,7 +15,7 @@ from cxrfeat.errors import ImageError, InputError
 from cxrfeat.inputs.archives import Member, is_archive, members_of
 from cxrfeat.inputs.dataset import Dataset
 from cxrfeat.inputs.label_table import one_hot, same_form
-from cxrfeat.inputs.places import Place, Root, root_of
+from cxrfeat.inputs.places import Place, PlaceList, Root, root_of
 from cxrfeat.inputs.remote_images import RemoteFile, RemoteFolder, objects_below
 from cxrfeat.paths import PathLike, several
 from cxrfeat.signatures import HEAD_BYTES, IMAGE_SUFFIXES, recognise
@@ -27,13 +27,16 @@ SPLIT_NAMES = frozenset(
 )
 """Folder names that are a split and not a class."""
 
+OUR_OWN = (".h5.lock", ".h5.hashed")
+"""How files end that `extract` makes before images are listed, or leaves when it is interrupted."""
+
 
 @dataclass
 class Found:
     """The image files below some roots, and what was passed over."""
 
     ids: list[str] = field(default_factory=list)
-    paths: list[Place] = field(default_factory=list)
+    paths: PlaceList = field(default_factory=PlaceList)
     hidden: int = 0
     others: int = 0
     masks: int = 0
@@ -85,7 +88,7 @@ def from_folders(roots: PathLike | Sequence[PathLike]) -> Dataset:
     classes = sorted(set(names))
     return Dataset(
         ids=ids,
-        paths=[found.paths[i] for i in order],
+        paths=found.paths.taken(order),
         classes=classes,
         labels=one_hot(names, classes) if classes else None,
         meta={"split": np.array(splits)} if splits else {},
@@ -111,31 +114,38 @@ def find_images(roots: Sequence[Root]) -> Found:
         if isinstance(root, RemoteFolder):
             objects = objects_below(root)
             for one, name in _not_passed_over(objects, [each.below for each in objects], found):
-                _add(found, one, image_id(name))
+                _add(found, one, id_of(name))
         elif root.is_file() and is_archive(root):
             members = members_of(root)
             for member, name in _not_passed_over(members, [each.name for each in members], found):
-                _add(found, member, image_id(name))
+                _add(found, member, id_of(name))
         elif root.is_file():
             _add(found, root, root.name)
         elif not root.is_dir():
             raise InputError(f"no such folder '{root}': name the folder with the images")
         else:
-            for file in _files_below(root, found):
-                _add(found, file, image_id(file.relative_to(root)))
+            for file, below in _files_below(root, found):
+                _add(found, file, id_of(below))
     return found
 
 
 def image_id(path: PurePath) -> str:
     """Write a relative path as an id: ``/`` as separator, always valid UTF-8, in one form."""
-    return same_form(os.fsencode(path.as_posix()).decode("utf-8", "backslashreplace"))
+    return id_of(path.as_posix())
+
+
+def id_of(below: str) -> str:
+    """Write as an id what has ``/`` as separator already."""
+    if below.isascii():
+        return below
+    return same_form(os.fsencode(below).decode("utf-8", "backslashreplace"))
 
 
 def _refuse_duplicates(found: Found) -> None:
     """Raise InputError naming the ids that occur twice."""
-    doubled = {name for name, count in Counter(found.ids).items() if count > 1}
-    if not doubled:
+    if len(set(found.ids)) == len(found.ids):
         return
+    doubled = {name for name, count in Counter(found.ids).items() if count > 1}
     shown = ", ".join(f"'{name}'" for name in sorted(doubled)[:3])
     paths = {str(p) for name, p in zip(found.ids, found.paths, strict=True) if name in doubled}
     mend = "give their common parent folder instead"
@@ -144,9 +154,16 @@ def _refuse_duplicates(found: Found) -> None:
     raise InputError(f"{len(doubled)} image id(s) occur more than once ({shown}): {mend}")
 
 
-def _files_below(root: Path, found: Found) -> Iterator[Path]:
-    """Walk without following a folder twice, however the links go round."""
+def _files_below(root: Path, found: Found) -> Iterator[tuple[str, str]]:
+    """Walk without following a folder twice, however the links go round.
+
+    Yields
+    ------
+    path, below : str
+        The latter from the root on, with ``/``. Text: a million of `Path` take ten times as long.
+    """
     seen: set[str] = set()
+    length = len(os.fspath(root))
 
     def closed(_: OSError) -> None:
         found.closed_folders += 1
@@ -161,41 +178,54 @@ def _files_below(root: Path, found: Found) -> Iterator[Path]:
             subfolders.remove("masks")
             found.masks += sum(1 for _ in Path(folder, "masks").iterdir())
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        inside = folder[length:].replace(os.sep, "/").lstrip("/")
+        before = f"{inside}/" if inside else ""
         for name in (*files, *_pretenders(folder, subfolders)):
             if name.startswith("."):
                 found.hidden += 1
             else:
-                yield Path(folder, name)
+                yield os.path.join(folder, name), before + name
 
 
 def _not_passed_over(
     listed: Sequence[Listed], names: Sequence[str], found: Found
-) -> Iterator[tuple[Listed, PurePosixPath]]:
+) -> Iterator[tuple[Listed, str]]:
     """Pass over in an archive or object store what is passed over in a folder.
 
     `names` are paths, of folders there are no more than these.
     """
-    places = [PurePosixPath(name) for name in names]
-    folders: set[PurePosixPath] = set()
-    for place in places:
-        for folder in place.parents:
-            if folder in folders:
-                break
-            folders.add(folder)
+    places = [_without_empty_parts(name) for name in names]
+    folders = {folder for place in places for folder in _folders_above(place)}
     masks = {
         folder
         for folder in folders
-        if folder.name == "masks" and folder.with_name("images") in folders
+        if _last(folder) == "masks" and folder.removesuffix("masks") + "images" in folders
     }
+    hidden = {folder for folder in folders if _last(folder).startswith(".")}
     for one, place in zip(listed, places, strict=True):
-        if place.name.startswith("."):
+        if _last(place).startswith("."):
             found.hidden += 1
-        elif any(part.startswith(".") for part in place.parts):
+        elif hidden and not hidden.isdisjoint(_folders_above(place)):
             continue
-        elif masks and not masks.isdisjoint(place.parents):
+        elif masks and not masks.isdisjoint(_folders_above(place)):
             found.masks += 1
         else:
             yield one, place
+
+
+def _without_empty_parts(name: str) -> str:
+    if "//" not in name and "./" not in name:
+        return name
+    return "/".join(part for part in name.split("/") if part not in ("", "."))
+
+
+def _folders_above(place: str) -> Iterator[str]:
+    while place := place.rpartition("/")[0]:
+        yield place
+
+
+def _last(place: str) -> str:
+    return place.rpartition("/")[2]
 
 
 def _pretenders(folder: str, subfolders: Sequence[str]) -> list[str]:
@@ -204,15 +234,17 @@ def _pretenders(folder: str, subfolders: Sequence[str]) -> list[str]:
     return [name for name in named if not any(Path(folder, name).iterdir())]
 
 
-def _add(found: Found, path: Place, name: str) -> None:
-    if path.suffix.lower() in IMAGE_SUFFIXES or _content_is_image(path):
+def _add(found: Found, path: Place | str, name: str) -> None:
+    if os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES or _content_is_image(path):
         found.ids.append(name)
         found.paths.append(path)
-    elif not path.name.endswith(".h5.lock"):  # our own: the files are locked before they are listed
+    elif not name.endswith(OUR_OWN):
         found.others += 1
 
 
-def _content_is_image(path: Place) -> bool:
+def _content_is_image(path: Place | str) -> bool:
+    if isinstance(path, str):
+        path = Path(path)
     try:
         if isinstance(path, RemoteFile):
             return recognise(path.part(0, min(HEAD_BYTES, path.size))) is not None
@@ -229,18 +261,19 @@ def _content_is_image(path: Place) -> bool:
 
 def _layout(ids: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
     """Return the splits, the class names and what was understood; empty lists where neither."""
-    folders = [PurePosixPath(name).parts[:-1] for name in ids]
+    folders = [name.rpartition("/")[0] for name in ids]
+    parts_of = {folder: tuple(filter(None, folder.split("/"))) for folder in set(folders)}
     splits: list[str] = []
-    if all(parts and parts[0].lower() in SPLIT_NAMES for parts in folders):
-        splits = [parts[0] for parts in folders]
-        folders = [parts[1:] for parts in folders]
-    if folders and all(len(parts) == 2 and parts[1] == "images" for parts in folders):
-        folders = [parts[:1] for parts in folders]
+    if all(parts and parts[0].lower() in SPLIT_NAMES for parts in parts_of.values()):
+        splits = [parts_of[folder][0] for folder in folders]
+        parts_of = {folder: parts[1:] for folder, parts in parts_of.items()}
+    if all(len(parts) == 2 and parts[1] == "images" for parts in parts_of.values()):
+        parts_of = {folder: parts[:1] for folder, parts in parts_of.items()}
     notes = [f"split from folders: {_counted(splits)}"] if splits else []
-    if not all(len(parts) == 1 for parts in folders):
+    if not all(len(parts) == 1 for parts in parts_of.values()):
         notes.append("no labels: not every image lies in <class>/ or <split>/<class>/")
         return splits, [], notes
-    names = [parts[0] for parts in folders]
+    names = [parts_of[folder][0] for folder in folders]
     if len(set(names)) < 2:
         notes.append(f"no labels: all images lie in one folder, '{names[0]}'")
         return splits, [], notes

@@ -13,7 +13,7 @@ from cxrfeat.inputs.archives import Member, is_archive
 from cxrfeat.inputs.folders import find_images, image_id
 from cxrfeat.inputs.label_table import same_form
 from cxrfeat.inputs.places import Place as Where
-from cxrfeat.inputs.places import Root
+from cxrfeat.inputs.places import PlaceList, Root
 from cxrfeat.inputs.remote_images import RemoteFile, RemoteFolder
 from cxrfeat.signatures import IMAGE_SUFFIXES
 
@@ -30,7 +30,7 @@ class Located:
     rows : list of int
         Rows whose image is there, in their order.
     ids : list of str
-    paths : list of Path, Member or RemoteFile
+    paths : sequence of Path, Member or RemoteFile
         Of the images of `rows`.
     missing : list of str
         What the other rows name.
@@ -41,7 +41,7 @@ class Located:
 
     rows: list[int] = field(default_factory=list)
     ids: list[str] = field(default_factory=list)
-    paths: list[Where] = field(default_factory=list)
+    paths: PlaceList = field(default_factory=PlaceList)
     missing: list[str] = field(default_factory=list)
     by_fallback: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)

@@ -131,7 +131,7 @@ def from_table(
         notes.append(repeats.note(repeated_rows, several=kind == "multilabel"))
     return Dataset(
         ids=[repeats.ids[first] for first in repeats.firsts],
-        paths=[located.paths[order[first]] for first in repeats.firsts],
+        paths=located.paths.taken(order[first] for first in repeats.firsts),
         classes=classes,
         labels=labels,
         kind=kind,

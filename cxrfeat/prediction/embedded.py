@@ -113,7 +113,7 @@ def from_images(
     )
     drained = drain(
         engine,
-        plan(sources_of(found).values(), dict.fromkeys(specs, found.ids)),
+        plan(sources_of(found), dict.fromkeys(specs, found.ids)),
         [Target(name, str(opened[name].spec["precision"]), collected[name]) for name in specs],
         progress=progress,
     )

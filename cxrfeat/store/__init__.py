@@ -4,16 +4,20 @@ Imports plain data only; imported by what several commands share, and by command
 `format1` (what is in a file), `rows` (how one row is kept), `reader` with `validation` and
 `hdf5_guard` (a file may come from a stranger), `writer` with `lock` and `disk` (a kill loses a
 batch at most), `reconcile` and `rewrite` (other images than last time); then `description`,
-`verification` and `merging`, each of one command.
+`verification`, and `merging` and `shard_merging` over `joining` and `joined_files`, each of one
+command.
 """
 
 from cxrfeat.store.description import FileInfo, describe
 from cxrfeat.store.format1 import DONE, FAILED, PENDING
+from cxrfeat.store.joined_files import Merged
 from cxrfeat.store.listing import embedding_files
 from cxrfeat.store.lock import FileLock
-from cxrfeat.store.merging import Merged, merge, merge_shards
-from cxrfeat.store.reader import Embeddings, KnownRow, Origin, known, load
-from cxrfeat.store.reconcile import Changes
+from cxrfeat.store.merging import merge
+from cxrfeat.store.reader import Embeddings, KnownRows, Origin, known, load
+from cxrfeat.store.reconcile import Changes, positions
+from cxrfeat.store.rows import finite_rows
+from cxrfeat.store.shard_merging import merge_shards
 from cxrfeat.store.verification import Damage, Verification, verify
 from cxrfeat.store.writer import StoreWriter, open_writer
 
@@ -26,17 +30,19 @@ __all__ = [
     "Embeddings",
     "FileInfo",
     "FileLock",
-    "KnownRow",
+    "KnownRows",
     "Merged",
     "Origin",
     "StoreWriter",
     "Verification",
     "describe",
     "embedding_files",
+    "finite_rows",
     "known",
     "load",
     "merge",
     "merge_shards",
     "open_writer",
+    "positions",
     "verify",
 ]

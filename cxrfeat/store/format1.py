@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,6 +31,8 @@ VERSION = 1
 PENDING, DONE, FAILED = 0, 1, 2
 ERROR_BYTES = 200
 CHUNK_BYTES = 1 << 20
+TEXT_BLOCK = 1 << 16
+"""Texts that are Python objects at once while a column is read or written."""
 
 Storage = Literal["float32", "float16"]
 STORAGE_TYPES: dict[str, np.dtype[Any]] = {
@@ -46,7 +49,7 @@ class Table:
     ----------
     ids : list of str
         Unique, in file order.
-    classes, kind, labels, meta, patient_key
+    classes, kind, labels, meta, patient_key, declared
         As in `cxrfeat.inputs.Dataset`.
     gone : ndarray of uint8, shape (N,), or None
         1 where the image was not among those of the last extract; None where nothing says.
@@ -60,6 +63,7 @@ class Table:
     meta: dict[str, npt.NDArray[np.str_]] = field(default_factory=dict)
     gone: npt.NDArray[np.uint8] | None = None
     patient_key: PatientKey | None = None
+    declared: dict[str, bool] | None = None
 
     @property
     def patient_key_id(self) -> str:
@@ -79,6 +83,7 @@ class Table:
                 or np.array_equal(self.labels, other.labels, equal_nan=True)
             )
             and self.patient_key_id == other.patient_key_id
+            and (None in (self.declared, other.declared) or self.declared == other.declared)
             and self.meta.keys() == other.meta.keys()
             and all(np.array_equal(self.meta[name], other.meta[name]) for name in self.meta)
         )
@@ -124,6 +129,8 @@ def create(path: Path, header: Header, table: Table) -> h5py.File:
 
         if table.patient_key is not None:
             _state(file, "patient_key", table.patient_key.id)
+        if table.declared is not None:
+            _state(file, "declared", json.dumps(table.declared, sort_keys=True))
 
         stored = STORAGE_TYPES[header.storage]
         row_bytes = max(1, header.dimension * stored.itemsize)
@@ -149,7 +156,7 @@ def create(path: Path, header: Header, table: Table) -> h5py.File:
             _state(file["labels"], "kind", table.kind)
         meta = file.create_group("meta")
         for name, values in table.meta.items():
-            _write_text(meta, column_link(name), values.tolist())
+            _write_text(meta, column_link(name), values)
         file.flush()
     except BaseException:
         close_quietly(file)
@@ -157,8 +164,8 @@ def create(path: Path, header: Header, table: Table) -> h5py.File:
     return file
 
 
-def to_bytes(values: list[str], what: str) -> npt.NDArray[np.bytes_]:
-    """Encode strings as UTF-8 of one length.
+def utf8_length(values: Sequence[str] | npt.NDArray[np.str_], what: str) -> int:
+    """Return how many bytes the longest text takes in UTF-8, 1 at least.
 
     Raises
     ------
@@ -166,11 +173,9 @@ def to_bytes(values: list[str], what: str) -> npt.NDArray[np.bytes_]:
         For a string that is not Unicode text, such as a file name in another encoding.
     """
     try:
-        encoded = [value.encode() for value in values]
+        return max(1, max((len(value.encode()) for value in values), default=1))
     except UnicodeEncodeError as error:
         raise InputError(f"{what} {error.object!a} is not Unicode text: rename the file") from error
-    length = max(map(len, encoded), default=1)
-    return np.array(encoded, dtype=h5py.string_dtype("utf-8", max(1, length)))
 
 
 def column_link(name: str) -> str:
@@ -206,11 +211,17 @@ def _allocate(
     h5d.create(group.id, name.encode(), kind, h5s.create_simple(shape), layout)
 
 
-def _write_text(group: h5py.Group, name: str, values: list[str]) -> None:
-    encoded = to_bytes(values, f"'{name}'")
-    _allocate(group, name, encoded.shape, encoded.dtype)
-    group[name][...] = encoded
-    _seal(group[name], encoded)
+def _write_text(group: h5py.Group, name: str, values: Sequence[str] | npt.NDArray[np.str_]) -> None:
+    """Write texts in UTF-8 of one length, block by block, with their checksum."""
+    dtype = h5py.string_dtype("utf-8", utf8_length(values, f"'{name}'"))
+    _allocate(group, name, (len(values),), dtype)
+    crc = 0
+    for start in range(0, len(values), TEXT_BLOCK):
+        block = values[start : start + TEXT_BLOCK]
+        encoded = np.array([value.encode() for value in block], dtype=dtype)
+        group[name][start : start + len(block)] = encoded
+        crc = zlib.crc32(encoded.data, crc)
+    group[name].attrs["crc32"] = np.uint32(crc)
 
 
 def _state(owner: h5py.Group | h5py.Dataset, name: str, value: str | list[str]) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -15,24 +15,49 @@ import numpy.typing as npt
 from cxrfeat.errors import InputError
 from cxrfeat.inputs import LabelKind
 from cxrfeat.paths import PathLike
-from cxrfeat.store.format1 import DONE
+from cxrfeat.store.format1 import DONE, column_link
 from cxrfeat.store.rows import read_rows
 from cxrfeat.store.validation import (
     damage_named,
     open_for_reading,
+    read_column,
+    read_declared,
     read_header,
+    read_patient_key,
     read_table,
     read_text,
 )
 
 
-class KnownRow(NamedTuple):
-    """What a file knows about one image: enough to tell whether it must be hashed again."""
+@dataclass(frozen=True)
+class KnownRows:
+    """What a file knows about its images: enough to tell which of them must be read again.
 
-    sha256: str
-    size: int
-    mtime_ns: int
-    status: int
+    Attributes
+    ----------
+    ids : list of str
+    sha256 : ndarray of bytes, shape (N,)
+        b"" where it is not known.
+    stat : ndarray of int64, shape (N, 2)
+        Size in bytes and modification time in ns; -1 where they were not recorded.
+    status : ndarray of uint8, shape (N,)
+    spec : dict
+    patient_key : str
+        As `Embeddings` has it.
+    declared : dict of str to bool, or None
+        As `cxrfeat.inputs.Dataset` has it; None where the file does not say.
+    columns : dict of str to ndarray of str, shape (N,)
+        Those that are declared.
+    """
+
+    ids: list[str]
+    sha256: npt.NDArray[np.bytes_]
+    stat: npt.NDArray[np.int64]
+    status: npt.NDArray[np.uint8]
+    spec: dict[str, Any]
+    patient_key: str
+    declared: dict[str, bool] | None
+    columns: dict[str, npt.NDArray[np.str_]]
 
 
 @dataclass(frozen=True)
@@ -43,10 +68,8 @@ class Origin:
     environment: dict[str, Any] | None
 
 
-def known(path: PathLike) -> dict[str, KnownRow]:
-    """Read what a file knows about its images, by id; nothing where there is no file.
-
-    Size and modification time are -1 where they were not recorded.
+def known(path: PathLike) -> KnownRows | None:
+    """Read what a file knows about its images; None where there is no file.
 
     Raises
     ------
@@ -55,16 +78,24 @@ def known(path: PathLike) -> dict[str, KnownRow]:
     """
     path = Path(path)
     if not path.exists():
-        return {}
+        return None
     with open_for_reading(path) as file, damage_named(path):
         ids = read_text(file["id"])
-        sha256 = read_text(file["sha256"])
-        status = file["status"][...].tolist()
-        stat = file["stat"][...].tolist() if "stat" in file else [(-1, -1)] * len(ids)
-    return {
-        name: KnownRow(digest, size, mtime_ns, state)
-        for name, digest, (size, mtime_ns), state in zip(ids, sha256, stat, status, strict=True)
-    }
+        declared = read_declared(file)
+        return KnownRows(
+            ids=ids,
+            sha256=file["sha256"][...],
+            stat=file["stat"][...] if "stat" in file else np.full((len(ids), 2), -1, np.int64),
+            status=file["status"][...],
+            spec=read_header(file, path).spec,
+            patient_key=read_patient_key(file),
+            declared=declared,
+            columns={
+                name: read_column(file, name)
+                for name, is_kept in (declared or {}).items()
+                if is_kept and column_link(name) in file["meta"]
+            },
+        )
 
 
 def load(path: PathLike) -> Embeddings:
@@ -98,6 +129,8 @@ class Embeddings:
     patient_key : str
         What tells the key whose hashes stand in the column ``group`` from others; "" where they
         are no hashes, or a file does not say.
+    declared : dict of str to bool, or None
+        As `cxrfeat.inputs.Dataset` has it; None where the file does not say.
     spec : dict
     environment : dict
         Of the last process that had rows to compute when it gave the file its shape.
@@ -141,6 +174,7 @@ class Embeddings:
         self.labels = table.labels
         self.meta = table.meta
         self.patient_key = table.patient_key_id
+        self.declared = table.declared
         self.gone: npt.NDArray[np.bool_] = (
             np.zeros(len(self.ids), dtype=bool) if table.gone is None else table.gone != 0
         )
@@ -166,6 +200,12 @@ class Embeddings:
         """Code and reason for each failed row; "" for the others."""
         with damage_named(self.path):
             return read_text(self.file["error"])
+
+    def errors_of(self, rows: npt.NDArray[np.int64]) -> list[str]:
+        """Return code and reason of some rows; few of them cost little of a large file."""
+        with damage_named(self.path):
+            stored = read_rows(self.file["error"], rows)
+        return [error.decode(errors="backslashreplace") for error in stored.tolist()]
 
     @cached_property
     def rounding(self) -> npt.NDArray[np.float32] | None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from cxrfeat.arrays import RowNumbers
 from cxrfeat.errors import InputError
 from cxrfeat.inputs import Dataset
 from cxrfeat.store.format1 import DONE, PENDING, Table
@@ -77,12 +79,10 @@ def dataset_table(dataset: Dataset) -> Table:
     InputError
         If an id is empty or stands twice, or labels and columns do not have one row per id.
     """
-    seen: set[str] = set()
-    for name in dataset.ids:
-        if not name or name in seen:
-            raise InputError(f"the id '{name}' is empty or stands twice: ids must be unique")
-        seen.add(name)
     rows = len(dataset.ids)
+    if len(unique := set(dataset.ids)) < rows or "" in unique:
+        name = next((name for name, n in Counter(dataset.ids).items() if n > 1), "")
+        raise InputError(f"the id '{name}' is empty or stands twice: ids must be unique")
     labels = None
     if dataset.labels is not None:
         labels = np.asarray(dataset.labels, dtype=np.float32)
@@ -97,7 +97,13 @@ def dataset_table(dataset: Dataset) -> Table:
     meta = {name: np.asarray(values, dtype=np.str_) for name, values in dataset.meta.items()}
     key = dataset.patient_key if "group" in meta else None
     return Table(
-        list(dataset.ids), list(dataset.classes), dataset.kind, labels, meta, patient_key=key
+        dataset.ids,
+        list(dataset.classes),
+        dataset.kind,
+        labels,
+        meta,
+        patient_key=key,
+        declared=dataset.declared,
     )
 
 
@@ -118,54 +124,65 @@ def plan(
     An image whose id is known and whose sha256 is not given counts as unchanged. One whose id has
     no row of these bytes takes over the row of a vanished image that has.
     """
-    row_of = {name: row for row, name in enumerate(old.ids)}
-    names = set(wanted.ids)
-    vanished = [
-        row for row, name in enumerate(old.ids) if name not in names and status[row] != PENDING
-    ]
-    movable = _Movable(old.ids, sha256, vanished)
+    source = positions(wanted.ids, old.ids)
+    known = np.append(status != PENDING, False)[source]  # row -1, a new image, finds False
+    same = known.copy()
+    hashed = _places_of(current_sha256, wanted.ids)
+    for place, now in hashed.items():
+        row = source[place]
+        same[place] = known[place] and (not now or now.encode() == sha256[row])
+    found = np.zeros(len(old.ids) + 1, dtype=bool)
+    found[source] = True
+    vanished = np.flatnonzero(~found[:-1] & (status != PENDING))
+    movable = _Movable(old.ids, sha256, vanished.tolist())
+    moved = 0
+    for place, now in hashed.items():
+        if not same[place] and (row := movable.take(wanted.ids[place], now.encode())) is not None:
+            source[place], same[place] = row, True
+            moved += 1
 
-    source, reset = [], []
-    counts = {"reused": 0, "moved": 0, "added": 0, "changed": 0, "failed_kept": 0, "retried": 0}
-    for name in wanted.ids:
-        row = row_of.get(name, -1)
-        now = current_sha256.get(name, "").encode()
-        known = row >= 0 and status[row] != PENDING
-        same = known and (not now or now == sha256[row])
-        if not same and (found := movable.take(name, now)) is not None:
-            row, same = found, True
-            counts["moved"] += 1
-        source.append(row)
-        if same and status[row] == DONE:
-            outcome = "reused"
-        elif same:
-            outcome = "retried" if retry_failed else "failed_kept"
-        elif known:
-            outcome = "changed"
-        else:
-            outcome = "added" if row < 0 else ""
-        if outcome:
-            counts[outcome] += 1
-        if outcome in ("changed", "retried"):
-            reset.append(row)
-
-    kept = [] if prune else [row for row in vanished if row not in movable.taken]
-    lost = len(set(old.ids) - names) - len(movable.taken)
-    source += kept
-    table = _merge_tables(old, wanted, np.array(source, dtype=np.int64), len(wanted.ids))
-    table.gone = np.array([0] * len(wanted.ids) + [1] * len(kept), dtype=np.uint8)
+    done = same & (np.append(status, np.uint8(PENDING))[source] == DONE)
+    failed = same & ~done
+    changed = known & ~same
+    reset = source[changed | failed if retry_failed else changed]
+    kept = [] if prune else [row for row in vanished.tolist() if row not in movable.taken]
+    lost = int(np.count_nonzero(~found[:-1])) - len(movable.taken)
+    source = np.append(source, np.array(kept, dtype=np.int64))
+    table = _merge_tables(old, wanted, source, len(wanted.ids))
+    table.gone = np.repeat(np.array([0, 1], dtype=np.uint8), (len(wanted.ids), len(kept)))
+    count = np.count_nonzero
     return Plan(
         table=table,
-        source=np.array(source, dtype=np.int64),
-        reset=np.array(reset, dtype=np.int64),
+        source=source,
+        reset=reset,
         changes=Changes(
+            reused=int(count(done)),
+            moved=moved,
+            added=int(count(~known & ~same & (source[: len(known)] < 0))),
+            changed=int(count(changed)),
             gone=len(kept),
             dropped=lost - len(kept),
+            failed_kept=0 if retry_failed else int(count(failed)),
+            retried=int(count(failed)) if retry_failed else 0,
             # Without the dataset `/gone`, a mark is a change of HDF5's structures.
             rewritten=not table.same_as(old) or (old.gone is None and bool(kept)),
-            **counts,
         ),
     )
+
+
+def positions(names: Sequence[str], among: Sequence[str]) -> RowNumbers:
+    """Return where each of some unique names stands among others; -1 where it does not."""
+    if names == among:  # as a rule: an index takes as much memory as the names
+        return np.arange(len(among), dtype=np.int64)
+    place = dict(zip(among, range(len(among)), strict=True))
+    return np.fromiter((place.get(name, -1) for name in names), np.int64, len(names))
+
+
+def _places_of(current_sha256: Mapping[str, str], ids: Sequence[str]) -> dict[int, str]:
+    """Return the sha256 of images by their place among the wanted ones, in their order."""
+    if not current_sha256:
+        return {}
+    return {place: current_sha256[name] for place, name in enumerate(ids) if name in current_sha256}
 
 
 class _Movable:
@@ -211,9 +228,11 @@ def _merge_tables(
 
     Labels and columns the dataset says nothing about stay as they were.
     """
-    ids = wanted.ids + [old.ids[row] for row in source[wanted_rows:]]
+    kept = [old.ids[row] for row in source[wanted_rows:].tolist()]
+    ids = [*wanted.ids, *kept] if kept else wanted.ids
     table = Table(ids)
     table.patient_key = wanted.patient_key if "group" in wanted.meta else old.patient_key
+    table.declared = _declared_by_either(old, wanted)
     known = source >= 0
     if wanted.labels is None and old.labels is not None:
         table.classes, table.kind = old.classes, old.kind
@@ -223,13 +242,24 @@ def _merge_tables(
         table.kind = wanted.kind
         table.classes, table.labels = _merge_labels(old, wanted, source[wanted_rows:])
     for name in [*wanted.meta, *(name for name in old.meta if name not in wanted.meta)]:
-        column = np.full(len(ids), "", dtype=object)
+        parts = [one.meta[name] for one in (wanted, old) if name in one.meta]
+        column = np.zeros(len(ids), dtype=np.result_type(*parts))
         if name in old.meta:
             column[known] = old.meta[name][source[known]]
         if name in wanted.meta:
             column[:wanted_rows] = wanted.meta[name]
-        table.meta[name] = column.astype(np.str_)
+        table.meta[name] = column
     return table
+
+
+def _declared_by_either(old: Table, wanted: Table) -> dict[str, bool] | None:
+    """Say which columns of the file to be are what images declare, vanished ones included."""
+    if wanted.declared is None:
+        return None
+    of_vanished = {
+        name: kept for name, kept in (old.declared or {}).items() if name not in wanted.meta
+    }
+    return of_vanished | wanted.declared
 
 
 def _merge_labels(

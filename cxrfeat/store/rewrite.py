@@ -22,7 +22,7 @@ from cxrfeat.errors import FileFormatError, InputError, SpecMismatchError, Stora
 from cxrfeat.spec import difference
 from cxrfeat.store import format1
 from cxrfeat.store.disk import storage_errors, sync, sync_file, sync_folder
-from cxrfeat.store.format1 import PENDING, Header, Table, column_link
+from cxrfeat.store.format1 import PENDING, Header, Table, column_link, utf8_length
 from cxrfeat.store.reconcile import Changes, plan
 from cxrfeat.store.rows import READ_BYTES, read_rows, runs, set_status
 from cxrfeat.store.validation import (
@@ -71,10 +71,16 @@ def bring_to(
     *,
     prune: bool,
     retry_failed: bool,
-) -> Changes:
+) -> tuple[Changes, list[str]]:
     """Give an existing file the rows, labels and columns that are wanted.
 
     `computed_in` tells the environment, and is asked only if there are rows to be computed.
+
+    Returns
+    -------
+    changes : Changes
+    ids : list of str
+        Those of the file now.
 
     Raises
     ------
@@ -116,7 +122,7 @@ def bring_to(
             _mark_gone(path, gone)
         if len(todo.reset):
             reset_rows(path, todo.reset)
-    return changes
+    return changes, todo.table.ids
 
 
 def computed_by(header: Header, environment: dict[str, Any]) -> Header:
@@ -255,8 +261,8 @@ def _put_in_place(new: Path, path: Path) -> None:
 def _size(header: Header, table: Table) -> int:
     per_row = header.dimension * format1.STORAGE_TYPES[header.storage].itemsize
     per_row += 64 + 4 + 4 + 4 + 1 + 1 + 16 + format1.ERROR_BYTES + 4 * len(table.classes)
-    for values in (table.ids, *(column.tolist() for column in table.meta.values())):
-        per_row += max((len(value.encode(errors="replace")) for value in values), default=1)
+    per_row += utf8_length(table.ids, "'id'")
+    per_row += sum(utf8_length(column, f"'{name}'") for name, column in table.meta.items())
     return len(table.ids) * per_row + 100_000
 
 

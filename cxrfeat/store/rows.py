@@ -31,6 +31,19 @@ def checksums(sha256: npt.NDArray[np.bytes_], stored: npt.NDArray[Any]) -> npt.N
     )
 
 
+def finite_rows(rows: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """Tell which rows hold finite numbers alone, shape (k,).
+
+    A sum shows NaN and infinity, and is quicker than a look at each number; a row whose numbers are
+    finite and whose sum is not is looked at.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        finite = np.isfinite(rows.sum(axis=1, dtype=np.float32))
+    for row in np.flatnonzero(~finite).tolist():
+        finite[row] = np.isfinite(rows[row]).all()
+    return finite
+
+
 def rounding_errors(
     vectors: npt.NDArray[np.float32], stored: npt.NDArray[Any]
 ) -> npt.NDArray[np.float32]:

@@ -17,6 +17,7 @@ from typing import cast
 
 import h5py
 import numpy as np
+import numpy.typing as npt
 from h5py import h5d, h5l
 
 from cxrfeat.errors import CxrfeatError, FileFormatError
@@ -24,11 +25,13 @@ from cxrfeat.inputs import LabelKind, PatientKey
 from cxrfeat.store.format1 import (
     FORMAT,
     STORAGE_TYPES,
+    TEXT_BLOCK,
     VERSION,
     Header,
     Storage,
     Table,
     close_quietly,
+    column_link,
     column_name,
 )
 from cxrfeat.store.hdf5_guard import check_text
@@ -150,12 +153,34 @@ def read_table(file: h5py.File, path: Path) -> Table:
             table.classes = [_decoded(name) for name in labels.attrs["names"].tolist()]
             table.kind = cast(LabelKind, _text_attribute(labels, "kind"))
         for link in file["meta"]:
-            table.meta[column_name(link)] = np.array(read_text(file["meta"][link]), dtype=np.str_)
-        if "patient_key" in file.attrs:
-            table.patient_key = PatientKey(_text_attribute(file, "patient_key"))
+            name = column_name(link)
+            table.meta[name] = read_column(file, name)
+        if key := read_patient_key(file):
+            table.patient_key = PatientKey(key)
+        table.declared = read_declared(file)
         if "gone" in file:
             table.gone = (file["gone"][...] != 0).astype(np.uint8)
         return table
+
+
+def read_column(file: h5py.File, name: str) -> npt.NDArray[np.str_]:
+    """Read a column that came with the images."""
+    return np.array(read_text(file["meta"][column_link(name)]), dtype=np.str_)
+
+
+def read_patient_key(file: h5py.File) -> str:
+    """Read which key the patients were hashed with; "" where they are no hashes."""
+    return _text_attribute(file, "patient_key") if "patient_key" in file.attrs else ""
+
+
+def read_declared(file: h5py.File) -> dict[str, bool] | None:
+    """Read which columns the images declared, and whether these are kept; None where untold."""
+    if "declared" not in file.attrs:
+        return None
+    declared = json.loads(_text_attribute(file, "declared"))
+    if not isinstance(declared, dict) or not all(type(kept) is bool for kept in declared.values()):
+        raise ValueError("its declared columns are not a JSON object of true and false")
+    return declared
 
 
 def read_text(dataset: h5py.Dataset) -> list[str]:
@@ -163,7 +188,11 @@ def read_text(dataset: h5py.Dataset) -> list[str]:
 
     A flipped byte in one id must not cost all the others: `verify` names the column.
     """
-    return [value.decode(errors="backslashreplace") for value in dataset[...].tolist()]
+    texts: list[str] = []
+    for start in range(0, len(dataset), TEXT_BLOCK):
+        stored = dataset[start : start + TEXT_BLOCK].tolist()
+        texts += [value.decode(errors="backslashreplace") for value in stored]
+    return texts
 
 
 def find_damaged_columns(file: h5py.File) -> list[str]:

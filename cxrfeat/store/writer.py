@@ -23,8 +23,15 @@ from cxrfeat.store.format1 import DONE, FAILED, PENDING, Header, Storage
 from cxrfeat.store.lock import FileLock
 from cxrfeat.store.reconcile import Changes, dataset_table
 from cxrfeat.store.rewrite import bring_to, computed_by, replace_file
-from cxrfeat.store.rows import checksums, rounding_errors, runs, set_status, shorten
-from cxrfeat.store.validation import open_for_writing, read_header, read_text
+from cxrfeat.store.rows import (
+    checksums,
+    finite_rows,
+    rounding_errors,
+    runs,
+    set_status,
+    shorten,
+)
+from cxrfeat.store.validation import open_for_writing, read_header
 
 _OVERFLOW = "a value is beyond what float16 holds; store float32"
 _NOT_FINITE = "the embedding has NaN or infinity"
@@ -118,15 +125,15 @@ def open_writer(
         )
     try:
         if path.exists():
-            changes = bring_to(
+            changes, ids = bring_to(
                 *(path, header, computed_in, wanted, current_sha256 or {}),
                 prune=prune,
                 retry_failed=retry_failed,
             )
         else:
             replace_file(path, computed_by(header, computed_in()), wanted)
-            changes = Changes(added=len(wanted.ids), rewritten=True)
-        writer = StoreWriter(path, lock, changes, computed_in)
+            changes, ids = Changes(added=len(wanted.ids), rewritten=True), wanted.ids
+        writer = StoreWriter(path, lock, changes, computed_in, ids)
         writer.remember(current_stat or {})
         return writer
     except BaseException:
@@ -150,14 +157,14 @@ class StoreWriter:
         lock: FileLock,
         changes: Changes,
         environment: Callable[[], dict[str, Any]],
+        ids: list[str],
     ) -> None:
         self.path = path
         self.changes = changes
         self._lock = lock
         with storage_errors(path):
             self._file = open_for_writing(path)
-        self._ids = read_text(self._file["id"])
-        self._row_of = {name: row for row, name in enumerate(self._ids)}
+        self._ids = ids
         self._status: npt.NDArray[np.uint8] = self._file["status"][...]
         self._embeddings = self._file["embeddings"]
         self._environments = read_header(self._file, path).environments
@@ -168,6 +175,10 @@ class StoreWriter:
     def pending(self) -> list[str]:
         """Ids still to be computed, in file order."""
         return [self._ids[row] for row in np.flatnonzero(self._status == PENDING)]
+
+    @cached_property
+    def _row_of(self) -> dict[str, int]:
+        return dict(zip(self._ids, range(len(self._ids)), strict=True))
 
     @cached_property
     def _environment(self) -> int:
@@ -218,7 +229,7 @@ class StoreWriter:
         rows = np.array([self._open_row(name) for name in ids], dtype=np.int64)
         with np.errstate(over="ignore"):
             stored = vectors.astype(self._embeddings.dtype, copy=False)
-        fits = np.isfinite(stored).all(axis=1)
+        fits = finite_rows(stored)
         bad = np.flatnonzero(~fits).tolist()
         for position in bad:
             finite = bool(np.isfinite(vectors[position]).all())
@@ -284,6 +295,8 @@ class StoreWriter:
 
     def remember(self, stats: Mapping[str, tuple[int, int]]) -> None:
         """Note size and modification time of images whose rows count as they are."""
+        if not stats:
+            return
         known = {self._row(name): stat for name, stat in stats.items() if name in self._row_of}
         rows = [row for row in known if self._status[row] != PENDING]
         if rows and "stat" in self._file:

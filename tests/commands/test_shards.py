@@ -16,12 +16,16 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import cxrfeat
+from cxrfeat import display
 from cxrfeat.cli import app
 from cxrfeat.errors import InputError, SpecMismatchError
+from cxrfeat.extraction import shard_plan
+from cxrfeat.extraction.drain import Progress
 from cxrfeat.extraction.shard_files import as_array
 from cxrfeat.extraction.shard_plan import ShardPlan, plan_file, read_plan, settled_plan, write_once
 from cxrfeat.extraction.shards import Shard, shard_of
 from cxrfeat.inputs import Dataset
+from cxrfeat.store import FileLock
 from tests.commands.test_inputs import write_dicom
 
 QUICK = {
@@ -291,6 +295,26 @@ def test_of_many_that_come_at_once_one_plans_and_all_get_its_plan(tmp_path) -> N
     assert plans == [read_plan(tmp_path / "e")] * 16
     assert plans[0].bits == drafts[0]
     assert [path.name for path in (tmp_path / "e" / "shards").iterdir()] == ["plan.json"]
+
+
+def test_who_waits_for_the_plan_of_another_process_says_so(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(shard_plan, "_SAY_AFTER", 0)
+    monkeypatch.setattr(shard_plan, "_LOOK_AGAIN", 0)
+    found = Dataset(ids=["a"], paths=[Path("a")])
+    lock = FileLock(plan_file(tmp_path))
+    told: list[str] = []
+
+    def say(waiting: str) -> None:
+        told.append(waiting)
+        with display.extraction_progress() as progress:
+            progress(Progress(0, 0, 0, waiting))
+        lock.release()
+
+    plan = settled_plan(tmp_path, lambda: ShardPlan.of(found, 1, {}, None, {}), say)
+    assert plan.images == (1,)
+    assert len(told) == 1
+    assert "waiting for the plan of the shards" in told[0]
+    assert capsys.readouterr().err == f"{told[0]}\n"
 
 
 def test_a_file_that_is_written_once_is_whole_and_stays(tmp_path) -> None:

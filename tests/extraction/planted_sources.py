@@ -49,6 +49,9 @@ class Planted:
     def open(self) -> BinaryIO:
         return FileSource(self.id, self.path).open()
 
+    def head(self, count: int) -> bytes:
+        return FileSource(self.id, self.path).head(count)
+
     def sha256(self) -> str:
         return FileSource(self.id, self.path).sha256()
 

@@ -17,7 +17,7 @@ from cxrfeat.arrays import Matrix32
 from cxrfeat.extraction.drain import Progress, Target, drain
 from cxrfeat.extraction.job import ComputedImage
 from cxrfeat.extraction.local_engine import LocalEngine
-from cxrfeat.extraction.plan import WorkItem
+from cxrfeat.extraction.plan import Work, WorkItem, plan
 from cxrfeat.extraction.sources import FileSource, Stamp
 
 SMALL = {"weights": ["random"], "image_size": 32, "device": "cpu"}
@@ -114,15 +114,15 @@ class Scripted:
             self.closed = True
 
 
-def items(*ids: str) -> list[WorkItem]:
-    return [WorkItem(FileSource(id_, Path(id_)), ("e",)) for id_ in ids]
+def work(*ids: str) -> Work:
+    return plan({id_: FileSource(id_, Path(id_)) for id_ in ids}, {"e": ids})
 
 
 def test_every_batch_is_committed_before_the_next_and_known_images_are_passed_over() -> None:
     sink, told = Recorded(), []
     engine = Scripted({"b": 1, "c": np.nan}, {"b": 2, "a": 3, "unasked": 4})
     target = Target("e", "fp32", sink)
-    done = drain(engine, items("a", "b", "c"), [target], progress=told.append)
+    done = drain(engine, work("a", "b", "c"), [target], progress=told.append)
     assert sink.done == [
         *(("fail", "c", "not-finite"), ("write", "b"), ("commit",), ("write", "a"), ("commit",)),
     ]
@@ -132,7 +132,7 @@ def test_every_batch_is_committed_before_the_next_and_known_images_are_passed_ov
 
 def test_too_many_failures_close_the_engine() -> None:
     engine = Scripted({"a": np.inf}, {"b": 1})
-    done = drain(engine, items("a", "b"), [Target("e", "fp32", Recorded())], max_failures=0)
+    done = drain(engine, work("a", "b"), [Target("e", "fp32", Recorded())], max_failures=0)
     assert (done.read, done.stopped_early, engine.closed) == (1, True, True)
 
 
@@ -143,7 +143,7 @@ def test_an_interruption_closes_the_engine_before_the_files_are() -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        drain(engine, items("a", "b"), [Target("e", "fp32", Recorded())], progress=interrupt)
+        drain(engine, work("a", "b"), [Target("e", "fp32", Recorded())], progress=interrupt)
     assert engine.closed
 
 
@@ -152,4 +152,4 @@ def test_where_nothing_is_lacking_the_engine_is_not_asked() -> None:
         def run(self, items: Sequence[WorkItem]) -> Generator[list[ComputedImage]]:
             raise AssertionError("asked")
 
-    assert drain(Never(), [], [Target("e", "fp32", Recorded())]).read == 0
+    assert drain(Never(), work(), [Target("e", "fp32", Recorded())]).read == 0

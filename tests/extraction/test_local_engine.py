@@ -21,7 +21,9 @@ import cxrfeat
 from cxrfeat import display, store
 from cxrfeat.evaluation.validation.cross_validation import FoldDone
 from cxrfeat.extraction import changed_images, declared_columns, drain, local_engine
-from cxrfeat.extraction.sources import FileSource
+from cxrfeat.extraction.known_images import KnownImages
+from cxrfeat.extraction.reading_ahead import TOGETHER
+from cxrfeat.extraction.sources import FileSource, sources_of
 from cxrfeat.inputs import Dataset
 
 OPTIONS = {"weights": ["random"], "image_size": 64, "device": "cpu"}
@@ -222,23 +224,26 @@ def handed_over(monkeypatch) -> Callable[[], int]:
 def test_headers_are_read_ahead_within_bounds(tmp_path, monkeypatch, handed_over) -> None:
     found = Dataset([str(n) for n in range(500)], [tmp_path / str(n) for n in range(500)])
     for id_, path in zip(found.ids, found.paths, strict=True):
-        path.write_text(id_)
+        path.write_bytes(bytes(128) + b"DICM" + id_.encode())
     monkeypatch.setattr(
-        declared_columns.images, "declared_columns", lambda file: {"view": file.read().decode()}
+        declared_columns.images,
+        "declared_columns",
+        lambda file: {"view": file.read()[132:].decode()},
     )
     columns = declared_columns.with_declared_columns(found, workers=2).meta
     assert columns["view"].tolist() == found.ids
-    assert 0 < handed_over() < 100
+    assert 0 < handed_over() * TOGETHER < 100
 
 
 def test_hashes_are_taken_ahead_within_bounds(tmp_path, monkeypatch, handed_over) -> None:
-    sources = {}
-    for number in range(500):
-        sources[str(number)] = FileSource(str(number), tmp_path / str(number))
-        sources[str(number)].path.write_text(str(number))
-    known = {id_: store.KnownRow("0" * 64, 1, 0, store.DONE) for id_ in sources}
-    monkeypatch.setattr(changed_images.store, "known", lambda path: known)
-    hashes, stats = changed_images.current_hashes([tmp_path / "e.h5"], sources, workers=2)
-    assert list(hashes) == list(stats) == list(sources)
+    found = Dataset([str(n) for n in range(500)], [tmp_path / str(n) for n in range(500)])
+    for id_, path in zip(found.ids, found.paths, strict=True):
+        path.write_text(id_)
+    with store.open_writer(tmp_path / "e.h5", spec={}, dataset=found, dimension=1) as writer:
+        rows = np.zeros((500, 1), dtype=np.float32)
+        writer.write(found.ids, rows, ["0" * 64] * 500, [(1, 0)] * 500)
+    known = KnownImages([tmp_path / "e.h5"], found, sources_of(found), workers=2)
+    hashes, stats = changed_images.current_hashes(known, tmp_path / "e.h5.hashed", workers=2)
+    assert list(hashes) == list(stats) == found.ids
     assert len(set(hashes.values())) == 500
-    assert 0 < handed_over() < 100
+    assert 0 < handed_over() * TOGETHER < 100

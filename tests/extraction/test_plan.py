@@ -23,7 +23,7 @@ ids = st.lists(st.sampled_from(IDS), unique=True)
 def test_every_pending_row_of_an_image_that_is_there_is_planned_once_and_no_other(
     there: list[str], pending: dict[str, list[str]]
 ) -> None:
-    items = plan([FileSource(id_, Path(id_)) for id_ in there], pending)
+    items = plan({id_: FileSource(id_, Path(id_)) for id_ in there}, pending)
     planned = Counter((item.source.id, name) for item in items for name in item.lacking)
     wanted = {(id_, name) for name, lacks in pending.items() for id_ in lacks if id_ in there}
     assert planned == Counter(dict.fromkeys(wanted, 1))
@@ -33,6 +33,7 @@ def test_every_pending_row_of_an_image_that_is_there_is_planned_once_and_no_othe
 
 
 def test_a_plan_goes_to_another_process_as_it_is() -> None:
-    items = plan([FileSource("0.png", Path("0.png"))], {"vgg16": ["0.png"], "vgg19": ["0.png"]})
+    source = FileSource("0.png", Path("0.png"))
+    items = [*plan({"0.png": source}, {"vgg16": ["0.png"], "vgg19": ["0.png"]})]
     assert items == [WorkItem(FileSource("0.png", Path("0.png")), ("vgg16", "vgg19"))]
     assert pickle.loads(pickle.dumps(items)) == items

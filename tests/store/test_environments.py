@@ -8,7 +8,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from cxrfeat.store import Origin, load, merge, verify
+from cxrfeat.store import Origin, load, merge, merge_shards, verify
 from tests.store.conftest import dataset_of, fill, writer_for
 from tests.store.test_format import GOLDEN, IDS
 
@@ -121,3 +121,22 @@ def test_a_number_beyond_the_list_is_unknown(path: Path) -> None:
         file["environment"][1] = 7
     with load(path) as e:
         assert e.computed_in.tolist() == [0, -1]
+
+
+def test_a_merge_keeps_environments_beyond_the_64_kilobytes_of_a_small_attribute(
+    tmp_path: Path,
+) -> None:
+    """As those of a thousand machines."""
+    machines = [{"platform": f"machine {number} " + 30_000 * "x"} for number in range(4)]
+    files = [tmp_path / f"{number}.h5" for number in range(4)]
+    for number, file in enumerate(files):
+        with writer_for(file, [str(number)], environment=machines[number]) as writer:
+            fill(writer)
+    merge(files, tmp_path / "all.h5")
+    with load(tmp_path / "all.h5") as e:
+        assert e.environments == machines
+        assert [part["environment"] for part in e.environment["merged_from"]] == machines
+        assert e.computed_in.tolist() == [0, 1, 2, 3]
+    merge_shards(files, tmp_path / "single.h5")
+    with load(tmp_path / "single.h5") as e:
+        assert (e.environments, e.environment) == (machines, machines[-1])

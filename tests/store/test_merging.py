@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cxrfeat.errors import FileFormatError, InputError, SpecMismatchError
-from cxrfeat.store import load, merge, merge_shards, merging, verify
+from cxrfeat.store import joined_files, load, merge, merge_shards, verify
 from tests.store.conftest import SPEC, dataset_of, fill, sha_of, vector_of, writer_for
 from tests.store.test_verify import flip, offset_of
 
@@ -134,8 +134,8 @@ def test_shards_lie_between_each_other_however_many_files_and_blocks_there_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With more files than may be open at once, and blocks that end within a file's rows."""
-    monkeypatch.setattr(merging, "_MOST_OPEN", 2)
-    monkeypatch.setattr(merging, "_BLOCK_BYTES", 7 * 20)
+    monkeypatch.setattr(joined_files, "_MOST_OPEN", 2)
+    monkeypatch.setattr(joined_files, "_BLOCK_BYTES", 7 * 20)
     ids = sorted(str(number) for number in range(50))
     files = []
     for number in range(4):

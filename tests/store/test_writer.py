@@ -161,12 +161,14 @@ def test_an_embedding_that_is_not_finite_is_a_failed_row(path: Path) -> None:
 
 
 def test_known_tells_what_need_not_be_hashed_again(path: Path) -> None:
-    assert known(path) == {}
+    assert known(path) is None
     with writer_for(path, IDS) as writer:
         fill(writer, IDS[:1])
     rows = known(path)
-    assert rows[IDS[0]] == (sha_of(IDS[0]), 1, 2, 1)
-    assert rows[IDS[1]] == ("", -1, -1, 0)
+    assert rows.ids == IDS
+    assert rows.sha256.astype(str).tolist() == [sha_of(IDS[0]), "", ""]
+    assert rows.stat.tolist() == [[1, 2], [-1, -1], [-1, -1]]
+    assert rows.status.tolist() == [1, 0, 0]
 
 
 def test_labels_and_columns_follow_the_dataset_and_are_never_lost(path: Path) -> None:
@@ -221,8 +223,7 @@ def test_an_image_that_was_only_touched_is_known_again_next_time(path: Path) -> 
     ) as writer:
         assert writer.pending == IDS[1:]
     rows = known(path)
-    assert (rows[IDS[0]].size, rows[IDS[0]].mtime_ns) == stat
-    assert [rows[name].size for name in IDS[1:]] == [-1, -1]
+    assert rows.stat.tolist() == [list(stat), [-1, -1], [-1, -1]]
 
 
 def test_a_row_that_counts_is_not_written_over(path: Path) -> None:
@@ -329,3 +330,30 @@ def test_images_that_come_and_go_here_and_there_cost_no_read_each(
         np.testing.assert_array_equal(e.numpy(ids[::-3]), [vectors[name] for name in ids[::-3]])
     assert len(calls) < 120
     assert verify(path).sound
+
+
+def test_images_that_come_between_others_are_added_in_blocks(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not row by row: as many calls for 200 of them as for 20."""
+    calls: list[str] = []
+    for name in ("__getitem__", "__setitem__"):
+        plain = getattr(h5py.Dataset, name)
+        monkeypatch.setattr(
+            h5py.Dataset, name, lambda d, *given, plain=plain: calls.append("") or plain(d, *given)
+        )
+    ids = sorted(f"{number:04d}" for number in range(1000))
+    counts = []
+    for every in (50, 5):
+        old = [name for name in ids if int(name) % every]
+        with writer_for(path, old) as writer:
+            vectors = np.array([vector_of(name) for name in old])
+            writer.write(old, vectors, [sha_of(name) for name in old])
+        calls.clear()
+        with writer_for(path, ids) as writer:
+            counts.append(len(calls))
+            assert (writer.changes.added, writer.changes.reused) == (1000 // every, len(old))
+        with load(path) as e:
+            np.testing.assert_array_equal(e.numpy(old), vectors)
+        path.unlink()
+    assert counts[0] == counts[1]

@@ -59,6 +59,7 @@ class Accelerator:
     side_by_side = False
     choice = "torch"
     at_once = 2
+    threads = None
 
     def __init__(self, module: fx.GraphModule, recipe: Recipe, device: torch.device) -> None:
         self._one_at_a_time = threading.Lock()

@@ -60,6 +60,7 @@ class Ncnn:
     side_by_side = True
     batch = 1
     at_once = 1
+    threads = None
 
     def __init__(self, folder: Path, outputs: int, recipe: Recipe) -> None:
         import ncnn

@@ -66,6 +66,8 @@ class Runtime(Protocol):
         Images in a call that keep it busy; more are not faster.
     at_once : int
         Calls, each from a thread of its own, that keep it busy.
+    threads : int or None
+        Threads that work on one image, where another number of them rounds differently.
     """
 
     name: str
@@ -73,6 +75,11 @@ class Runtime(Protocol):
     side_by_side: bool
     batch: int
     at_once: int
+
+    @property
+    def threads(self) -> int | None:
+        """Threads that work on one image, where their number makes a difference."""
+        ...
 
     def __call__(self, images: Pictures) -> Matrix32:
         """Embed grey images (B, S, S): float32 rows (B, D), the same bits in any batch."""

@@ -54,6 +54,11 @@ class Torch:
         if torch.get_num_threads() > (cores := available_cores()):
             torch.set_num_threads(cores)  # torch does not know a container's limit
 
+    @property
+    def threads(self) -> int:
+        """How many threads torch has: sums are cut by them, so that another number rounds else."""
+        return torch.get_num_threads()
+
     def __call__(self, images: Pictures) -> Matrix32:
         """Embed grey images (B, S, S)."""
         return np.concatenate(self._run(images, lambda maps: pool(maps, self._recipe.pooling)))

@@ -59,6 +59,18 @@ def test_every_runtime_gives_torchs_embedding(name: str, runtime: str) -> None:
     assert relative_error(extractor(images), plain_torch(name, images)) < 1e-5
 
 
+def test_the_threads_that_torch_rounds_by_stand_in_the_environment() -> None:
+    by_torch, by_ncnn = opened(runtime="torch"), opened(runtime="ncnn")
+    threads = torch.get_num_threads()
+    try:
+        for number in (1, 2):
+            torch.set_num_threads(number)
+            assert by_torch.environment()["threads"] == str(number)
+    finally:
+        torch.set_num_threads(threads)
+    assert "threads" not in by_ncnn.environment()  # an image on one core, whatever their number
+
+
 @pytest.mark.parametrize("pooling", sorted(POOLINGS))
 def test_every_pooling_is_the_same_in_every_runtime(pooling: str) -> None:
     images = pictures(2)
