@@ -30,7 +30,7 @@ import numpy as np
 from PIL import Image
 
 import cxrfeat
-from cxrfeat import features
+from cxrfeat import features, inputs, store
 from cxrfeat.commands import extract as verb
 from cxrfeat.extraction.job import ComputedImage
 from cxrfeat.extraction.plan import WorkItem
@@ -124,10 +124,10 @@ def stubbed(dimension: int, sha256: str, steps: dict[str, float]) -> Iterator[No
         (verb, "LocalEngine"): lambda *_, **__: StubEngine(dimension, sha256),
     }
     for owner, name, step in (
-        (verb.inputs, "find", "walk"),
+        (inputs, "find", "walk"),
         (verb, "settle", "heads"),
         (verb, "current_hashes", "stat"),
-        (verb.store, "open_writer", "open"),
+        (store, "open_writer", "open"),
         (verb, "plan", "plan"),
         (verb, "drain", "drain"),
         (writer, "checksums", "checksums"),

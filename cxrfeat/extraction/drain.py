@@ -18,7 +18,7 @@ from cxrfeat.extraction.job import ComputedImage, Engine
 from cxrfeat.extraction.plan import Work
 
 BLOCK_BYTES = 4 << 20
-"""Rows are put together in blocks that stay in a processor's cache, in memory that is reused."""
+"""Rows are put side by side in blocks that a cache holds, in memory that is used again."""
 
 
 @dataclass(frozen=True)

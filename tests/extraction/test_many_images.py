@@ -28,19 +28,21 @@ def test_an_extraction_holds_less_than_a_kilobyte_of_an_image(
     """In the first run, which computes, and in the second, which has nothing to do."""
     monkeypatch.setattr(million, "BATCH", 64)
     peaks: dict[int, list[int]] = {}
-    for images in (10, 1000, 2000):  # the first one imports what is needed
+    for images in (10, 1000, 2000):
         folder = tmp_path / str(images)
         sha256 = million.draw(folder, range(images))
-        peaks[images] = []
-        for computed in (images, 0):
-            tracemalloc.start()
-            found = million.extract(folder, folder / "out", 4, sha256)
-            peaks[images].append(tracemalloc.get_traced_memory()[1])
-            tracemalloc.stop()
-            assert (found["images"], found["computed"]) == (images, computed)
+        tried = []
+        for out in ("one", "other"):  # what is loaded once only is not of the images
+            tried.append([])
+            for computed in (images, 0):
+                tracemalloc.start()
+                found = million.extract(folder, folder / out, 4, sha256)
+                tried[-1].append(tracemalloc.get_traced_memory()[1])
+                tracemalloc.stop()
+                assert (found["images"], found["computed"]) == (images, computed)
+        peaks[images] = [min(both) for both in zip(*tried, strict=True)]
     first, second = ((peaks[2000][run] - peaks[1000][run]) / 1000 for run in (0, 1))
-    assert first < 700
-    assert second < 700
+    assert max(first, second) < 700, peaks
 
 
 def test_paths_are_kept_as_text_and_come_back_as_they_were(tmp_path: Path) -> None:
