@@ -25,6 +25,19 @@ def fit(
         panels.embeddings(help="Extractors to use side by side as one more, e.g. vgg16+resnet50."),
     ] = None,
     include_gone: options.IncludeGone = False,
+    labels: options.Labels = None,
+    path_column: options.PathColumn = None,
+    label_column: options.LabelColumn = None,
+    group_column: options.GroupColumn = None,
+    uncertain: options.Uncertain = None,
+    where: options.Where = [],
+    repeated_rows: options.RepeatedRows = defaults.REPEATED_ROWS,
+    test_labels: Annotated[
+        str | None,
+        panels.images_and_labels(
+            help="As --labels, for the outside set.  [default: the labels of its files]"
+        ),
+    ] = None,
     positive: options.Positive = None,
     map: Annotated[
         list[str],
@@ -128,6 +141,14 @@ def fit(
     with display.fit_progress() as progress:
         result = verb(
             embeddings,
+            labels=labels,
+            path_column=path_column,
+            label_column=label_column,
+            group_column=group_column,
+            uncertain=uncertain,
+            where=where,
+            repeated_rows=repeated_rows,
+            test_labels=test_labels,
             positive=positive,
             map=map or None,
             head=head,

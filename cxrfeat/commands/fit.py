@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from cxrfeat import defaults, model, store
-from cxrfeat.comparison.loaded_study import load_study, need_mapping
+from cxrfeat.comparison.loaded_study import Labelling, load_study, need_mapping
 from cxrfeat.comparison.saved_winner import SavedWinner, save_winner
 from cxrfeat.errors import InputError, UnknownNameError
 from cxrfeat.evaluation.heads.registry import find_heads, for_size, weighted
@@ -39,6 +39,13 @@ from cxrfeat.results import EmbeddingFile, FitResult, LearningCurve
 def fit(
     embeddings: PathLike | Sequence[PathLike] = defaults.EMBEDDINGS,
     *,
+    labels: PathLike | None = None,
+    path_column: str | None = None,
+    label_column: str | Sequence[str] | None = None,
+    group_column: str | None = None,
+    uncertain: str | None = None,
+    where: Sequence[str] = (),
+    repeated_rows: str = defaults.REPEATED_ROWS,
     positive: str | None = None,
     map: PathLike | Sequence[PathLike] | Mapping[str, str | None] | None = None,
     head: Sequence[str] | None = None,
@@ -50,6 +57,7 @@ def fit(
     groups: str = defaults.GROUPS,
     splits: PathLike | None = None,
     test: PathLike | Sequence[PathLike] | None = None,
+    test_labels: PathLike | None = None,
     combine: Sequence[str] | None = None,
     include_gone: bool = False,
     refit: str = defaults.REFIT,
@@ -80,6 +88,12 @@ def fit(
     ----------
     embeddings
         Embedding files, or folders of them. They are joined by image id.
+    labels
+        A table of labels to take in place of those of the files, without extracting again. Its
+        rows are joined to the ids by the rules that `cxrfeat.extract` joins rows to images by, and
+        its columns take the place of those of the same name; images without a row are left out.
+    path_column, label_column, group_column, uncertain, where, repeated_rows
+        How the table is read, as `cxrfeat.extract` takes them.
     positive
         One class or finding, to take against all the rest, without extracting again; also a
         level of a label such as ``Pneumonia/Viral/COVID-19``. After `map`.
@@ -108,6 +122,8 @@ def fit(
         A ``splits.json`` of an earlier run, to use its folds again.
     test
         Embeddings of an outside set: everything is fitted on `embeddings` and scored on these.
+    test_labels
+        As `labels`, for the outside set, whose files otherwise say its labels.
     combine
         Extractors to use side by side as one more, e.g. ``["vgg16+resnet50"]``.
     include_gone
@@ -183,10 +199,14 @@ def fit(
     'vgg16'
     """
     started = time.monotonic()
-    relabelling = Relabelling.asked_for(map, positive)
+    labelling = Labelling.asked_for(
+        Relabelling.asked_for(map, positive), labels, test_labels, test is not None,
+        path_column=path_column, label_column=label_column, group_column=group_column,
+        uncertain=uncertain, where=where, repeated_rows=repeated_rows,
+    )  # fmt: skip
     options = as_written(
         embeddings=[Path(path).as_posix() for path in several(embeddings)],
-        positive=positive, map=relabelling.written(), head=head, cv=cv, repeats=repeats,
+        **labelling.written(), head=head, cv=cv, repeats=repeats,
         split=split, leave_out=leave_out, groups=groups,
         splits=splits, test=None if test is None else several(test), combine=combine or [],
         include_gone=include_gone, refit=refit, calibrate=calibrate, class_weight=class_weight,
@@ -207,7 +227,7 @@ def fit(
     try:
         together = need_mapping([embeddings, *([] if test is None else [test])], combine or [])
         study, outside_from = _load(
-            embeddings, test, combine, include_gone, run.mapped if together else None, relabelling
+            embeddings, test, combine, include_gone, run.mapped if together else None, labelling
         )
         study, design = plan_comparison(study, asked, outside_from)
         heads, approximated = for_size(heads, max(len(fold.train) for fold in design.folds))
@@ -265,15 +285,18 @@ def _load(
     combine: Sequence[str] | None,
     include_gone: bool,
     mapped: Path | None,
-    relabelling: Relabelling,
+    labelling: Labelling,
 ) -> tuple[Study, int | None]:
     """Open everything that is compared; where the images of an outside set begin, if there are."""
-    study = relabelling.of(load_study(embeddings, include_gone=include_gone, mapped=mapped))
+    study = load_study(embeddings, include_gone=include_gone, mapped=mapped, labels=labelling.table)
+    study = labelling.names.of(study)
     outside_from = None
     if test is not None:
         beside = None if mapped is None else mapped / "test"
-        outside = relabelling.of(load_study(test, include_gone=include_gone, mapped=beside))
-        study, outside_from = with_outside(study, outside, mapped)
+        outside = load_study(
+            test, include_gone=include_gone, mapped=beside, labels=labelling.of_outside
+        )
+        study, outside_from = with_outside(study, labelling.names.of(outside), mapped)
     together = [combined(study, names, mapped) for names in combine or []]
     return replace(study, extractors=[*study.extractors, *together]), outside_from
 
@@ -319,5 +342,6 @@ def _result(
         embeddings=embeddings,
         decisions=calling.in_words(plan.threshold, plan.exclusive, plan.specificity),
         intervals=compared.intervals_over,
+        tables=study.tables,
         seconds=round(time.monotonic() - started, 2),  # last: the answers above are computed here
     )

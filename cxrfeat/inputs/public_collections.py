@@ -21,7 +21,7 @@ from cxrfeat.inputs.label_table import (
     joined_findings,
     plain,
 )
-from cxrfeat.inputs.places import Root
+from cxrfeat.inputs.places import KnownImages, Root
 from cxrfeat.inputs.remote_images import RemoteFolder
 
 
@@ -113,7 +113,7 @@ def _chexpert(cells: Columns, columns: Columns, _: Sequence[Root]) -> Understood
 
 
 def _can_be_listed(root: Root) -> bool:
-    return isinstance(root, RemoteFolder) or root.is_dir() or is_archive(root)
+    return isinstance(root, RemoteFolder | KnownImages) or root.is_dir() or is_archive(root)
 
 
 def _mimic(cells: Columns, columns: Columns, roots: Sequence[Root]) -> Understood:
