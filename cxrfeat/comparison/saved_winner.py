@@ -27,7 +27,7 @@ class SavedWinner:
     Attributes
     ----------
     facts : dict
-        ``extractor``, ``head``, ``settings``, ``thresholds``, ``fitted_on``.
+        ``extractor``, ``head``, ``why``, ``settings``, ``thresholds``, ``fitted_on``.
     notes : list of str
     """
 
@@ -48,6 +48,7 @@ def save_winner(path: Path, compared: ComparedStudy, refit: str) -> SavedWinner:
     facts = {
         "extractor": best.extractor,
         "head": best.head,
+        "why": compared.why_winner,
         "settings": fitted.settings,
         "thresholds": fitted.thresholds,
         "fitted_on": fitted.fitted_on,
@@ -95,6 +96,7 @@ def _training(fitted: WinningModel, compared: ComparedStudy) -> dict[str, Any]:
         "patients": None if fitted.patients is None else len(np.unique(fitted.patients)),
         "images_per_class": fitted.images_per_class,
         "fitted_on": fitted.fitted_on,
+        "why": compared.why_winner,
         "test_images_unseen": fitted.unseen,
         "settings": fitted.settings,
         "decisions": calling.in_words(plan.threshold, plan.exclusive, plan.specificity),

@@ -325,7 +325,7 @@ class FitResult:
     ranking : list of Score
         By the primary metric, the best first.
     reports : list of HeadReport
-        The best head of each extractor, in the order of the ranking.
+        The best head of each extractor by held-out training images, in the order of `extractors`.
     extractors : list of ExtractorScore
         With heads chosen inside the folds, the best first.
     comparisons : list of Comparison
@@ -336,7 +336,8 @@ class FitResult:
     curves : list of LearningCurve
     winner : dict
         ``extractor``, ``head``, ``settings`` (one, or one per label), ``thresholds`` (per class)
-        of the saved model, and in words what it was ``fitted_on``.
+        of the saved model, and in words what it was ``fitted_on`` and ``why`` it is called best:
+        its extractor leads `extractors`, its head is the one that training images chose.
     notes : list of str
         What was taken for what and what was left out, in sentences.
     embeddings : list of EmbeddingFile

@@ -11,11 +11,14 @@ import numpy as np
 from cxrfeat.evaluation.outcome import findings
 from cxrfeat.evaluation.outcome.class_reports import report_heads, without_slope
 from cxrfeat.evaluation.outcome.extractor_scores import (
+    chosen_heads,
     compare_extractors,
     nested_means,
     score_extractors,
+    why_winner,
+    winner,
 )
-from cxrfeat.evaluation.outcome.fold_scores import best_of_each, rank, winner
+from cxrfeat.evaluation.outcome.fold_scores import rank
 from cxrfeat.evaluation.outcome.out_of_fold import OutOfFold
 from cxrfeat.evaluation.outcome.predictions_table import predictions_csv, predictions_name
 from cxrfeat.evaluation.outcome.score_intervals import intervals_over
@@ -85,9 +88,20 @@ class ComparedStudy:
         return rank(self.out_of_fold, self.run)
 
     @cached_property
+    def heads(self) -> dict[str, str]:
+        """Of each extractor the head that its training rows chose, the best extractor first."""
+        return chosen_heads(self.out_of_fold)
+
+    @cached_property
     def winner(self) -> Score:
-        """The best that is neither the floor nor a control."""
-        return winner(self.ranking)
+        """What is called best, by the one rule of `extractor_scores.winner`."""
+        best = winner(self.out_of_fold, self.heads)
+        return next(score for score in self.ranking if (score.extractor, score.head) == best)
+
+    @cached_property
+    def why_winner(self) -> str:
+        """Why that one, in words."""
+        return why_winner(self.out_of_fold, self.heads)
 
     @cached_property
     def winner_nested(self) -> dict[str, float]:
@@ -96,8 +110,8 @@ class ComparedStudy:
 
     @cached_property
     def reports(self) -> list[HeadReport]:
-        """The best head of each extractor, class by class."""
-        return report_heads(self.out_of_fold, self.ranking, self.prevalence, self.run)
+        """The chosen head of each extractor, class by class; extractors as in `extractors`."""
+        return report_heads(self.out_of_fold, self.ranking, self.heads, self.prevalence, self.run)
 
     @property
     def extractors(self) -> list[ExtractorScore]:
@@ -126,9 +140,9 @@ class ComparedStudy:
 
     @cached_property
     def learning_curves(self) -> list[LearningCurve]:
-        """The best head of each extractor trained on fewer patients; as long as the folds take."""
+        """The chosen head of each extractor on fewer patients; as long as the folds take."""
         by_name = {head.name: head for head in self.plan.heads}
-        best = {name: by_name[one.head] for name, one in best_of_each(self.ranking).items()}
+        best = {name: by_name[head] for name, head in self.heads.items()}
         return learning_curves(
             self.study, self.design.groups, self.design.folds, best, self.plan, self.run
         )
@@ -155,6 +169,9 @@ class ComparedStudy:
             *findings.control_not_beaten(self.extractors, self.comparisons, metric),
             *findings.no_better_than_dummy(self.ranking, design.folds, metric),
             *findings.winner_flattered(self.ranking, self.winner, self.extractors, metric),
+            *findings.winner_useless(
+                self.winner, self.ranking, self.extractors, self.out_of_fold, metric
+            ),
         ]
 
     @property

@@ -12,6 +12,7 @@ from cxrfeat.arrays import Groups, Matrix
 from cxrfeat.evaluation.heads.registry import FLOOR
 from cxrfeat.evaluation.outcome.near_copies import LEVEL as NEAR_LEVEL
 from cxrfeat.evaluation.outcome.near_copies import WORK, NearCopies, near_copies
+from cxrfeat.evaluation.outcome.out_of_fold import OutOfFold
 from cxrfeat.evaluation.statistics.metrics import Metric
 from cxrfeat.evaluation.statistics.paired_tests import corrected_t, size_ratio
 from cxrfeat.evaluation.study.folds import Fold
@@ -29,12 +30,19 @@ NOT_BETTER = "no-better-than-dummy"
 PERMUTED = "shuffled-labels-predicted"
 FLATTERED = "winner-chosen-on-its-scores"
 CONTROL_WINS = "control-not-beaten"
+USELESS = "winner-useless"
 
 LEVEL = 0.05
 """Of the one-sided tests: against guessing and against random weights."""
 
 CHANCE_MARGIN = 0.03
 """How far above 0.5 the AUROC on shuffled labels may lie."""
+
+CHANCE = 0.5
+"""The AUROC of guessing."""
+
+NOTHING = 0.0005
+"""An F1 below this is 0.000 in every table."""
 
 LISTED = 1000
 """Images and their copies that a finding names; it counts all of them."""
@@ -284,28 +292,12 @@ def no_better_than_dummy(
 ) -> list[Finding]:
     """Find heads whose advantage over the floor may be chance (corrected test, one-sided 5 %)."""
     floors = {score.extractor: score for score in ranked if score.head == FLOOR}
-    sign = 1.0 if metric.larger_is_better else -1.0
-    ratio = size_ratio([len(fold.train) for fold in folds], [len(fold.test) for fold in folds])
     found = []
     for score in ranked:
         floor = floors.get(score.extractor)
         if floor is None or score is floor:
             continue
-        gaps = sign * np.array(
-            [
-                one["metrics"][metric.name] - least["metrics"][metric.name]
-                for one, least in zip(score.folds, floor.folds, strict=True)
-            ]
-        )
-        gaps = gaps[np.isfinite(gaps)]
-        if len(gaps) > 1:
-            test = corrected_t(gaps, ratio)
-            poor = test.difference <= 0 or test.p / 2 > LEVEL
-        else:
-            low, high = score.interval
-            least = floor.mean[metric.name]
-            poor = bool(low <= least if metric.larger_is_better else high >= least)
-        if poor:
+        if _poor(score, floor, folds, metric):
             found.append(
                 Finding(
                     NOT_BETTER,
@@ -316,6 +308,25 @@ def no_better_than_dummy(
                 )
             )
     return found
+
+
+def _poor(score: Score, floor: Score, folds: Sequence[Fold], metric: Metric) -> bool:
+    """Whether the advantage over the floor may be chance."""
+    sign = 1.0 if metric.larger_is_better else -1.0
+    gaps = sign * np.array(
+        [
+            one["metrics"][metric.name] - least["metrics"][metric.name]
+            for one, least in zip(score.folds, floor.folds, strict=True)
+        ]
+    )
+    gaps = gaps[np.isfinite(gaps)]
+    if len(gaps) > 1:
+        ratio = size_ratio([len(fold.train) for fold in folds], [len(fold.test) for fold in folds])
+        test = corrected_t(gaps, ratio)
+        return test.difference <= 0 or test.p / 2 > LEVEL
+    low, high = score.interval
+    least = floor.mean[metric.name]
+    return bool(low <= least if metric.larger_is_better else high >= least)
 
 
 def shuffled_labels_predicted(permuted: Mapping[str, Matrix]) -> list[Finding]:
@@ -340,24 +351,84 @@ def shuffled_labels_predicted(permuted: Mapping[str, Matrix]) -> list[Finding]:
 def winner_flattered(
     ranked: Sequence[Score], best: Score, extractors: Sequence[ExtractorScore], metric: Metric
 ) -> list[Finding]:
-    """Say that the best of many on the same folds looks better than it is, and by how much."""
-    rivals = sum(score.head != FLOOR for score in ranked)
-    if rivals < 2:
+    """Say that the best of many on the same folds looks better than it is, and by how much.
+
+    Parameters
+    ----------
+    best
+        What is called best, which need not be the first of `ranked`: test rows do not choose it.
+    """
+    learned = [score for score in ranked if score.head != FLOOR]
+    if len(learned) < 2:
         return []
-    honest = next(score for score in extractors if score.extractor == best.extractor)
+    first = next((score for score in learned if not score.control), learned[0])
+    honest = next(score for score in extractors if score.extractor == first.extractor)
+    said = (
+        f"{first.extractor} with {first.head} is the best of {len(learned)} on these same folds, so"
+        f" its {metric.title} of {first.mean[metric.name]:.3f} is flattered;"
+        f" with the head chosen inside the folds {first.extractor} has {honest.mean:.3f}"
+    )
+    if (first.extractor, first.head) != (best.extractor, best.head):
+        said += f"; so {best.extractor} with {best.head} is called best, by training images alone"
     return [
         Finding(
             FLATTERED,
-            f"{best.extractor} with {best.head} is the best of {rivals} on these same folds, so"
-            f" its {metric.title} of {best.mean[metric.name]:.3f} is flattered;"
-            f" with the head chosen inside the folds {best.extractor} has {honest.mean:.3f}",
+            said,
             {
-                "rivals": rivals,
-                "flattered": best.mean[metric.name],
+                "rivals": len(learned),
+                "flattered": first.mean[metric.name],
                 "chosen_inside": honest.mean,
             },
         )
     ]
+
+
+def winner_useless(
+    best: Score,
+    ranked: Sequence[Score],
+    extractors: Sequence[ExtractorScore],
+    found: OutOfFold,
+    metric: Metric,
+) -> list[Finding]:
+    """Find that what is called best is of no use: not above chance, or it answers nothing.
+
+    Against the floor where that was scored, else an AUROC against a half.
+    """
+    reasons = []
+    floor = next((s for s in ranked if s.head == FLOOR and s.extractor == best.extractor), None)
+    own = next(score for score in extractors if score.extractor == best.extractor)
+    if floor is not None and floor is not best:
+        if _poor(best, floor, found.folds, metric):
+            reasons.append("it is not shown to be better than guessing")
+    elif metric.name == "auroc" and own.interval[0] <= CHANCE:
+        reasons.append(f"its AUROC may be chance (95 % interval from {own.interval[0]:.3f})")
+    if best.mean["f1"] < NOTHING:
+        reasons.append(f"no decision of it is right (macro F1 {best.mean['f1']:.3f})")
+    said = _always_said(found, best)
+    if said is not None:
+        reasons.append(f"it says '{said}' of every image")
+    if not reasons:
+        return []
+    return [
+        Finding(
+            USELESS,
+            f"the best, {best.extractor} with {best.head}, is of no use as it is:"
+            f" {', and '.join(reasons)}; do not use the saved model: give more images of the rarer"
+            " classes, merge classes (--map), weigh them (--class-weight balanced) or call at"
+            " another threshold (--threshold)",
+            {"extractor": best.extractor, "head": best.head, "reasons": reasons},
+        )
+    ]
+
+
+def _always_said(found: OutOfFold, best: Score) -> str | None:
+    """Return the class, or "nothing", that is called of every image; None where it varies."""
+    outcomes = found.outcomes[best.extractor, best.head]
+    if found.exclusive:
+        called = {int(k) for one in outcomes for k in one.probability.argmax(axis=1)}
+        return found.study.classes[called.pop()] if len(called) == 1 else None
+    any_called = any((one.probability > one.cuts).any() for one in outcomes)
+    return None if any_called else "nothing"
 
 
 def control_not_beaten(
