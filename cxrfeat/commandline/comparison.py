@@ -70,8 +70,9 @@ def fit(
     head: Annotated[
         list[str] | None,
         panels.heads(
-            help="logreg, linear_svm, lda, knn, svm_rbf, xgboost, dummy, or a classifier of "
-            "scikit-learn as MODULE:CLASS; several times for several.  [default: all named]  "
+            help="logreg, linear_svm, lda, knn, svm_rbf, xgboost, dummy; pca+NAME or pca100+NAME, "
+            "on 64 or 100 principal components; or a classifier of scikit-learn, or a function "
+            "that makes one, as MODULE:NAME; several times for several.  [default: all named]  "
             "svm_rbf_nystroem: svm_rbf on random landmarks, which stands for it at size."
         ),
     ] = None,

@@ -12,7 +12,7 @@ import numpy as np
 
 from cxrfeat import defaults, model, store
 from cxrfeat.comparison.loaded_study import Labelling, load_study, need_mapping
-from cxrfeat.comparison.saved_winner import SavedWinner, save_winner
+from cxrfeat.comparison.saved_winner import SavedWinner, cannot_be_saved, save_winner
 from cxrfeat.errors import InputError, UnknownNameError
 from cxrfeat.evaluation.heads.registry import find_heads, for_size, weighted
 from cxrfeat.evaluation.outcome.compared_study import ComparedStudy
@@ -102,8 +102,9 @@ def fit(
         columns ``from`` and ``to``. Several of one name become one; a blank (None) drops a class,
         and the images that have no other. A name also stands for labels that say it as a level.
     head
-        Names of heads, or scikit-learn classifiers as ``module:Class``; all named ones when left
-        out.
+        Names of heads, ``pca+NAME`` or ``pca100+NAME`` for one on the 64 or 100 largest principal
+        components, or scikit-learn classifiers as ``module:Class``, also a function that makes
+        one; all named ones when left out.
     out
         Folder for the results; the next free ``runs/fit-001`` when left out, or the first there
         that was asked for the same and has not ended.
@@ -233,7 +234,10 @@ def fit(
         heads, approximated = for_size(heads, max(len(fold.train) for fold in design.folds))
         plan = Plan(heads, primary, study.kind == "multiclass", seed, method, specificity, rule)
         undefined = check_defined(study, design.folds, primary)
-        hardly = hardly_decidable(design.folds, len(study.extractors), _mend(leave_out))
+        hardly = [
+            *hardly_decidable(design.folds, len(study.extractors), _mend(leave_out)),
+            *cannot_be_saved(heads),
+        ]
         if warn is not None:
             for sentence in hardly:
                 warn(sentence)

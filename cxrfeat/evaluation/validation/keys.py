@@ -17,6 +17,7 @@ from threadpoolctl import threadpool_info
 
 from cxrfeat.arrays import Groups, Matrix
 from cxrfeat.evaluation.heads.head import Head
+from cxrfeat.evaluation.heads.principal import split_name
 from cxrfeat.evaluation.study.folds import Fold
 from cxrfeat.evaluation.study.study import Extractor
 from cxrfeat.evaluation.validation.pieces import SHUFFLED, Piece
@@ -132,7 +133,7 @@ def _head(head: Head) -> dict[str, Any]:
         # Functions by their names, a classifier from elsewhere with all its parameters.
         "path": hashlib.sha256(pickle.dumps(head.path)).hexdigest(),
     }
-    module, _, elsewhere = head.name.partition(":")
+    module, _, elsewhere = split_name(head.name)[1].partition(":")
     if elsewhere:
         source = getattr(sys.modules.get(module), "__file__", None)
         said["source"] = _digest_of_files([Path(source)]) if source else None

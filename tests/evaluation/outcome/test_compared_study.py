@@ -19,7 +19,8 @@ from tests.evaluation.made import CLASSES, blobs
 
 ANSWERS = (
     "ranking", "heads", "winner", "why_winner", "winner_nested", "reports", "extractors",
-    "comparisons", "permuted", "findings", "search_notes", "report_notes", "intervals_over", "learning_curves",
+    "comparisons", "permuted", "findings", "search_notes", "report_notes", "intervals_over",
+    "learning_curves",
 )  # fmt: skip
 
 
