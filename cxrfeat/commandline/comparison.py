@@ -64,6 +64,13 @@ def fit(
             "does not; or a column's name: group where ids are the same in every source."
         ),
     ] = defaults.GROUPS,
+    keep_copies_together: Annotated[
+        bool,
+        panels.folds(
+            "--keep-copies-together",
+            help="Keep equal images, and near copies in the embeddings, on one side of every fold.",
+        ),
+    ] = False,
     splits: Annotated[
         str | None, panels.folds(help="A splits.json of an earlier run, to use its folds.")
     ] = None,
@@ -159,6 +166,7 @@ def fit(
             split=split,
             leave_out=leave_out,
             groups=groups,
+            keep_copies_together=keep_copies_together,
             splits=splits,
             test=test,
             combine=combine,

@@ -16,10 +16,11 @@ from cxrfeat.comparison.saved_winner import SavedWinner, cannot_be_saved, save_w
 from cxrfeat.errors import InputError, UnknownNameError
 from cxrfeat.evaluation.heads.registry import find_heads, for_size, weighted
 from cxrfeat.evaluation.outcome.compared_study import ComparedStudy
+from cxrfeat.evaluation.outcome.copies import look_for_copies
 from cxrfeat.evaluation.statistics import calling, metrics
 from cxrfeat.evaluation.statistics.defined_metrics import check_defined
 from cxrfeat.evaluation.statistics.extractor_comparison import hardly_decidable
-from cxrfeat.evaluation.study.design import REFITS, Asked, plan_comparison
+from cxrfeat.evaluation.study.design import REFITS, Asked, patients_of, plan_comparison
 from cxrfeat.evaluation.study.enlarging import combined, with_outside
 from cxrfeat.evaluation.study.relabelling import Relabelling
 from cxrfeat.evaluation.study.study import Study
@@ -55,6 +56,7 @@ def fit(
     split: bool = False,
     leave_out: str | None = None,
     groups: str = defaults.GROUPS,
+    keep_copies_together: bool = False,
     splits: PathLike | None = None,
     test: PathLike | Sequence[PathLike] | None = None,
     test_labels: PathLike | None = None,
@@ -119,6 +121,9 @@ def fit(
         there is such a column, and takes equal ids of two values of the ``source`` column for
         two patients; a column's name takes that one as it is (``"group"``: patients who were in
         several sources are the same); ``"none"`` keeps nobody together.
+    keep_copies_together
+        Keep images that are byte for byte the same, or near copies in the embeddings, on one side
+        of every fold. Where the division is given, copies of tested images are not learned from.
     splits
         A ``splits.json`` of an earlier run, to use its folds again.
     test
@@ -209,7 +214,8 @@ def fit(
         embeddings=[Path(path).as_posix() for path in several(embeddings)],
         **labelling.written(), head=head, cv=cv, repeats=repeats,
         split=split, leave_out=leave_out, groups=groups,
-        splits=splits, test=None if test is None else several(test), combine=combine or [],
+        keep_copies_together=keep_copies_together, splits=splits,
+        test=None if test is None else several(test), combine=combine or [],
         include_gone=include_gone, refit=refit, calibrate=calibrate, class_weight=class_weight,
         metric=metric, rope=rope, specificity=specificity, threshold=threshold,
         prevalence=prevalence, learning_curve=learning_curve, seed=seed,
@@ -230,7 +236,13 @@ def fit(
         study, outside_from = _load(
             embeddings, test, combine, include_gone, run.mapped if together else None, labelling
         )
-        study, design = plan_comparison(study, asked, outside_from)
+        copies = None
+        if keep_copies_together:
+            known = patients_of(study, groups)[1]
+            copies = look_for_copies(study, np.arange(len(study)), known, seed)
+            study = replace(study, notes=[*study.notes, copies.note(len(study))])
+        copied = None if copies is None else copies.groups(len(study))
+        study, design = plan_comparison(study, asked, outside_from, copied)
         heads, approximated = for_size(heads, max(len(fold.train) for fold in design.folds))
         plan = Plan(heads, primary, study.kind == "multiclass", seed, method, specificity, rule)
         undefined = check_defined(study, design.folds, primary)
@@ -248,7 +260,7 @@ def fit(
             run=work, share=share, progress=progress, patients=design.patients,
             kept=KeptPieces(run, fresh=fresh), planned=planned,
         )  # fmt: skip
-        compared = ComparedStudy(study, design, validated, plan, rope, prevalence, work)
+        compared = ComparedStudy(study, design, validated, plan, rope, prevalence, work, copies)
         saved = save_winner(run.partial / MODEL, compared, "train" if test is not None else refit)
         result = _result(
             run, compared, saved, options,

@@ -81,8 +81,8 @@ def _made_by(function: Callable[[], Any], path: str) -> Any:
         return function()
     except Exception as error:  # whatever the user's own code makes of it
         raise InputError(
-            f"head '{path}' is a function that fails without arguments ({error}): give one that"
-            " returns an unfitted classifier"
+            f"head '{path}' is not a scikit-learn classifier, but a function that fails without"
+            f" arguments ({error}): give one that returns an unfitted classifier"
         ) from error
 
 

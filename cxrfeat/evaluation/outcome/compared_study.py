@@ -10,6 +10,7 @@ import numpy as np
 
 from cxrfeat.evaluation.outcome import findings
 from cxrfeat.evaluation.outcome.class_reports import report_heads, without_slope
+from cxrfeat.evaluation.outcome.copies import Copies, look_for_copies
 from cxrfeat.evaluation.outcome.extractor_scores import (
     chosen_heads,
     compare_extractors,
@@ -58,6 +59,8 @@ class ComparedStudy:
         For PPV and NPV in another population.
     run : Run or None
         Where scores, reports and learning curves are worked on.
+    copies : Copies or None
+        Copies of images among all of them, where they have been looked for.
     """
 
     study: Study
@@ -67,6 +70,7 @@ class ComparedStudy:
     rope: float = 0.01
     prevalence: float | None = None
     run: Run | None = None
+    copies: Copies | None = None
 
     @cached_property
     def out_of_fold(self) -> OutOfFold:
@@ -149,9 +153,16 @@ class ComparedStudy:
 
     @cached_property
     def _near_copies(self) -> tuple[list[Finding], list[str]]:
-        design = self.design
+        study, design = self.study, self.design
+        copies = self.copies
+        if copies is None:
+            used = np.concatenate(
+                [rows for fold in design.folds for rows in (fold.train, fold.test)]
+            )
+            copies = look_for_copies(study, np.unique(used), design.patients, self.plan.seed)
+        among = design.groups if design.patients is None else design.patients
         return findings.near_duplicates_across_folds(
-            self.study, design.folds, design.patients, self.plan.seed
+            study, design.folds, copies, design.patients, among
         )
 
     @cached_property
@@ -163,7 +174,7 @@ class ComparedStudy:
             *self._near_copies[0],
             *findings.patients_across_folds(design.folds, design.patients),
             *findings.duplicates_across_folds(study, design.folds),
-            *findings.small_classes(study, design.folds, design.groups),
+            *findings.small_classes(study, design.folds, design.groups, design.unit),
             *findings.not_learned(study, design.folds),
             *findings.shuffled_labels_predicted(self.validated.permuted),
             *findings.control_not_beaten(self.extractors, self.comparisons, metric),
