@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from functools import partial
 
@@ -13,7 +14,9 @@ from cxrfeat.extraction.sources import look_at, sources_of
 from cxrfeat.inputs import Dataset
 
 
-def with_declared_columns(found: Dataset, workers: int) -> Dataset:
+def with_declared_columns(
+    found: Dataset, workers: int, modalities: Counter[str] | None = None
+) -> Dataset:
     """Add what DICOM files declare: view, sex, age, patient ... ; a column of a table stays as is.
 
     Parameters
@@ -22,6 +25,8 @@ def with_declared_columns(found: Dataset, workers: int) -> Dataset:
         The images.
     workers
         Threads that read the headers.
+    modalities
+        Counts the images of each DICOM modality, "" where a file states none.
 
     Raises
     ------
@@ -33,6 +38,8 @@ def with_declared_columns(found: Dataset, workers: int) -> Dataset:
     files = sum(bool(columns) for columns in declared)
     if not files:
         return found
+    if modalities is not None:
+        modalities.update(columns["modality"] for columns in declared if columns)
     key = images.named_key() if "group" not in found.meta else None
     meta = dict(found.meta)
     for name in next(columns for columns in declared if columns):

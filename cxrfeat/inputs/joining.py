@@ -11,7 +11,7 @@ from pathlib import Path
 from cxrfeat.errors import InputError
 from cxrfeat.inputs.archives import Member, is_archive
 from cxrfeat.inputs.folders import find_images, image_id
-from cxrfeat.inputs.label_table import same_form
+from cxrfeat.inputs.label_table import same_form, slashes
 from cxrfeat.inputs.places import KnownImages, Root
 from cxrfeat.inputs.places import Place as Where
 from cxrfeat.inputs.remote_images import RemoteFile, RemoteFolder
@@ -127,11 +127,7 @@ def _examples(joined: dict[str, str]) -> str:
 
 def _parts(value: str) -> list[str]:
     """Split a path as POSIX or Windows writes it, a drive as a folder."""
-    return [p for p in os.path.normpath(_slashes(value)).split("/") if p not in ("", ".")]
-
-
-def _slashes(value: str) -> str:
-    return value.replace("\\", "/")
+    return [p for p in os.path.normpath(slashes(value)).split("/") if p not in ("", ".")]
 
 
 class _Search:
@@ -152,7 +148,7 @@ class _Search:
 
     def as_it_stands(self, value: str) -> tuple[Place | None, bool]:
         """Find a path from the folders or from one above them; and whether it lacked a suffix."""
-        for written in dict.fromkeys((value, _slashes(value))):
+        for written in dict.fromkeys((value, slashes(value))):
             places = self._on_disk(written)
             if places:
                 return _only(value, places), False

@@ -25,7 +25,7 @@ from cxrfeat.inputs.label_table import (
     same_form,
 )
 from cxrfeat.inputs.places import KnownImages, Root, root_of
-from cxrfeat.inputs.public_collections import FORMATS, recognise_format, understand
+from cxrfeat.inputs.public_collections import FORMATS, nowhere, recognise_format, understand
 from cxrfeat.inputs.repeated_rows import Repeats, check_repeated_rows
 from cxrfeat.paths import PathLike, several
 from cxrfeat.tables import read_table
@@ -189,6 +189,9 @@ def from_table(
         chosen = [chosen[first] for first in repeats.firsts]
     data = _rows(understood, chosen)
     classes, labels, kind = label_matrix(data, uncertain)
+    if known is not None and labels is not None and label_column is None:
+        held = [name for name, column in zip(classes, labels.T, strict=True) if (column == 1).any()]
+        notes += nowhere(known, held)
     meta = {name: [same_form(cell) for cell in cells] for name, cells in data.meta.items()}
     if repeated_rows == "join":
         meta = repeats.joined_columns(meta)
