@@ -219,7 +219,7 @@ def _none_found(
     first = next(iter([*located.missing, *understood.rows_without_image]), "no row at all")
     mend = "name the folder that its paths begin in"
     if known_already:
-        mend = "name the column of ids, paths or file names (--path-column)"
+        mend = "name the column of ids, or of their file names without a folder (--path-column)"
     return InputError(
         f"no image that '{table}' ({understood.format}) lists was found (first: '{first}'): "
         + "; ".join([*located.notes, mend])

@@ -68,9 +68,8 @@ def test_nih_from_its_table_to_folds_that_keep_patients_and_to_other_labels() ->
     assert results()["classes"] == ["Infiltration", "Mass"]
     assert results()["patients"] == 12
 
-    rows = [
-        f"D:\\nih\\{line.split(',')[0]},{'ab'[i // 2 % 2]}" for i, line in enumerate(lines[1:21])
-    ]
+    names = [line.split(".")[0] for line in lines[1:21]]  # file names alone, without a suffix
+    rows = [f"{name},{'ab'[i // 2 % 2]}" for i, name in enumerate(names)]
     Path("other.csv").write_text("file,reading\n" + "\n".join(rows) + "\n")
     again = run(
         *FIT[:-1], "other", "--labels", "other.csv", "--label-column", "reading", "--positive", "a"
