@@ -91,7 +91,7 @@ def test_dicom_from_class_folders_to_folds_that_keep_patients() -> None:
     assert "extract takes 20 of them at most: 4 are of another DICOM modality (CT 4)" in run(
         "dataset", "images"
     )
-    assert "24 images, 4 failed" in run("extract", "images", *SMALL)
+    assert "4 images failed" in run("extract", "images", *SMALL)
     run(*FIT)
     assert (results()["images"], results()["patients"]) == (20, 10)
     assert results()["classes"] == ["covid", "normal"]
