@@ -14,7 +14,9 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+from scipy.linalg import eigh
 from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
+from sklearn.utils.extmath import randomized_svd
 from sklearn.utils.validation import check_is_fitted
 from threadpoolctl import threadpool_limits
 
@@ -122,6 +124,68 @@ def block_factors(widths: Sequence[int]) -> npt.NDArray[np.float64]:
     """
     mean_width = sum(widths) / len(widths)
     return np.concatenate([np.full(width, np.sqrt(mean_width / width)) for width in widths])
+
+
+class PrincipalComponents(TransformerMixin, BaseEstimator):
+    """Projections on the directions along which rows vary most.
+
+    scikit-learn's `PCA` asks for no more components than there are rows and columns; here there
+    are fewer where there are fewer. The decomposition is exact, of the products of columns or of
+    rows, whichever are fewer; where both are more than `WIDE`, it is a seeded randomised one.
+
+    Parameters
+    ----------
+    n_components : int
+
+    Attributes
+    ----------
+    mean_ : ndarray, shape (D,)
+    components_ : ndarray, shape (k, D)
+        Unit vectors; the largest entry of each is positive.
+    """
+
+    WIDE = 5000
+
+    def __init__(self, n_components: int = 64) -> None:
+        self.n_components = n_components
+
+    def fit(self, X: Matrix32, y: npt.ArrayLike | None = None) -> PrincipalComponents:
+        """Decompose rows X of shape (n, D)."""
+        self.n_features_in_ = int(X.shape[1])
+        self.mean_ = X.mean(axis=0, dtype=np.float64)
+        k = max(1, min(self.n_components, *X.shape))
+        if min(X.shape) > self.WIDE:
+            centred = np.asarray(X - self.mean_, dtype=np.float32)
+            _, _, directions = randomized_svd(centred, k, n_iter=4, random_state=0)
+        elif X.shape[0] < X.shape[1]:
+            centred = X - self.mean_
+            vectors = self._largest(centred @ centred.T, k)
+            directions = vectors.T @ centred
+            directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+        else:
+            product = np.zeros((X.shape[1],) * 2)
+            for start in range(0, len(X), BLOCK):
+                block = X[start : start + BLOCK] - self.mean_
+                product += block.T @ block
+            directions = self._largest(product, k).T
+        largest = np.abs(directions).argmax(axis=1)
+        sign = np.sign(directions[np.arange(len(directions)), largest])
+        self.components_ = np.asarray(directions * sign[:, None], dtype=np.float64)
+        return self
+
+    @staticmethod
+    def _largest(product: Matrix, k: int) -> Matrix:
+        """Directions of a symmetric matrix that rows are not all equal along, shape (n, <= k)."""
+        n = len(product)
+        values, vectors = eigh(product, subset_by_index=[n - k, n - 1])
+        there = values > max(values[-1], 0.0) * 1e-10
+        there[-1] = True
+        return np.asarray(vectors[:, there][:, ::-1])
+
+    def transform(self, X: npt.ArrayLike) -> npt.NDArray[np.floating]:
+        """Project rows X of shape (n, D), shape (n, k); as precise as they are given."""
+        rows = np.asarray(X)
+        return np.asarray((rows - self.mean_) @ self.components_.T, dtype=rows.dtype)
 
 
 class GaussianLandmarks(TransformerMixin, BaseEstimator):

@@ -25,6 +25,19 @@ def fit(
         panels.embeddings(help="Extractors to use side by side as one more, e.g. vgg16+resnet50."),
     ] = None,
     include_gone: options.IncludeGone = False,
+    labels: options.Labels = None,
+    path_column: options.PathColumn = None,
+    label_column: options.LabelColumn = None,
+    group_column: options.GroupColumn = None,
+    uncertain: options.Uncertain = None,
+    where: options.Where = [],
+    repeated_rows: options.RepeatedRows = defaults.REPEATED_ROWS,
+    test_labels: Annotated[
+        str | None,
+        panels.images_and_labels(
+            help="As --labels, for the outside set.  [default: the labels of its files]"
+        ),
+    ] = None,
     positive: options.Positive = None,
     map: Annotated[
         list[str],
@@ -51,14 +64,22 @@ def fit(
             "does not; or a column's name: group where ids are the same in every source."
         ),
     ] = defaults.GROUPS,
+    keep_copies_together: Annotated[
+        bool,
+        panels.folds(
+            "--keep-copies-together",
+            help="Keep equal images, and near copies in the embeddings, on one side of every fold.",
+        ),
+    ] = False,
     splits: Annotated[
         str | None, panels.folds(help="A splits.json of an earlier run, to use its folds.")
     ] = None,
     head: Annotated[
         list[str] | None,
         panels.heads(
-            help="logreg, linear_svm, lda, knn, svm_rbf, xgboost, dummy, or a classifier of "
-            "scikit-learn as MODULE:CLASS; several times for several.  [default: all named]  "
+            help="logreg, linear_svm, lda, knn, svm_rbf, xgboost, dummy; pca+NAME or pca100+NAME, "
+            "on 64 or 100 principal components; or a classifier of scikit-learn, or a function "
+            "that makes one, as MODULE:NAME; several times for several.  [default: all named]  "
             "svm_rbf_nystroem: svm_rbf on random landmarks, which stands for it at size."
         ),
     ] = None,
@@ -130,6 +151,14 @@ def fit(
     with display.fit_progress() as progress:
         result = verb(
             embeddings,
+            labels=labels,
+            path_column=path_column,
+            label_column=label_column,
+            group_column=group_column,
+            uncertain=uncertain,
+            where=where,
+            repeated_rows=repeated_rows,
+            test_labels=test_labels,
             positive=positive,
             map=map or None,
             head=head,
@@ -139,6 +168,7 @@ def fit(
             split=split,
             leave_out=leave_out,
             groups=groups,
+            keep_copies_together=keep_copies_together,
             splits=splits,
             test=test,
             combine=combine,

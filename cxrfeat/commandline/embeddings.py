@@ -154,7 +154,9 @@ def verify(
 
 
 def merge(
-    files: Annotated[list[str], typer.Argument(help="Two embedding files or more.")],
+    files: Annotated[
+        list[str], typer.Argument(help="Two embedding files or more, or folders of them.")
+    ],
     out: Annotated[str, panels.output(help="The new file; it must not exist.")],
     json: options.Json = False,
 ) -> None:

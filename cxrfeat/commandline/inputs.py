@@ -22,6 +22,7 @@ def dataset(
     positive: options.Positive = None,
     where: options.Where = [],
     repeated_rows: options.RepeatedRows = defaults.REPEATED_ROWS,
+    modality: options.Modality = [*defaults.MODALITIES],
     workers: options.Workers = None,
     json: options.Json = False,
 ) -> None:
@@ -39,6 +40,7 @@ def dataset(
         positive=positive,
         where=where,
         repeated_rows=repeated_rows,
+        modality=modality,
         workers=workers,
     )
     show(summary, json, display.dataset_summary)

@@ -23,7 +23,8 @@ ModelFile = Annotated[str, typer.Argument(help="A model.skops of `fit`.")]
 Labels = Annotated[
     str | None,
     panels.images_and_labels(
-        help="CSV, TSV or Parquet table.  [default: labels from class folders]"
+        help="CSV, TSV or Parquet table that names the images.  [default: labels from class "
+        "folders; for fit those of the embedding files]"
     ),
 ]
 PathColumn = Annotated[str | None, panels.images_and_labels(help="Its column of image paths.")]

@@ -12,6 +12,7 @@ import numpy as np
 from cxrfeat import defaults, inputs
 from cxrfeat.extraction.declared_columns import with_declared_columns
 from cxrfeat.extraction.reading_ahead import reader_count
+from cxrfeat.images import ReadingOptions
 from cxrfeat.inputs import Dataset
 from cxrfeat.paths import PathLike, several
 
@@ -58,6 +59,8 @@ class DatasetSummary:
         What rows name and where it is not as it stands, with the image that it was taken for.
     notes : list of str
         What was understood, in sentences.
+    refused : dict of str to int
+        Images per DICOM modality that `extract` refuses; "" where a file states none.
     """
 
     images: int
@@ -75,6 +78,7 @@ class DatasetSummary:
     images_without_row: list[str]
     joined_by_fallback: dict[str, str]
     notes: list[str]
+    refused: dict[str, int]
 
 
 def dataset(
@@ -89,6 +93,7 @@ def dataset(
     positive: str | None = None,
     where: Sequence[str] = (),
     repeated_rows: str = defaults.REPEATED_ROWS,
+    modality: Sequence[str] = defaults.MODALITIES,
     workers: int | None = None,
 ) -> DatasetSummary:
     """Say what is understood of images and labels; no picture is decoded.
@@ -97,7 +102,7 @@ def dataset(
     ----------
     images, labels, path_column, label_column, group_column, uncertain
         As `cxrfeat.extract` takes them.
-    positive, where, repeated_rows
+    positive, where, repeated_rows, modality
         As `cxrfeat.extract` takes them.
     workers : int, optional
         Threads that read DICOM headers; default: one for each core this process may use.
@@ -123,7 +128,9 @@ def dataset(
         where=where,
         repeated_rows=repeated_rows,
     )
-    found = with_declared_columns(found, reader_count(workers))
+    reading = ReadingOptions.asked_for(modality, frame=None)
+    modalities = Counter[str]()
+    found = with_declared_columns(found, reader_count(workers), modalities=modalities)
     groups = found.meta.get("group")
     sizes = Counter(g for g in groups.tolist() if g) if groups is not None else Counter[str]()
     return DatasetSummary(
@@ -146,6 +153,11 @@ def dataset(
         images_without_row=_without_row(found, images) if labels is not None else [],
         joined_by_fallback=found.joined_by_fallback,
         notes=found.notes,
+        refused={
+            name: count
+            for name, count in modalities.most_common()
+            if reading.modalities is not None and name not in reading.modalities
+        },
     )
 
 

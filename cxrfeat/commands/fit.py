@@ -12,15 +12,16 @@ import numpy as np
 
 from cxrfeat import defaults, model, store
 from cxrfeat.cluster.session import check_engine
-from cxrfeat.comparison.loaded_study import load_study, need_mapping
-from cxrfeat.comparison.saved_winner import SavedWinner, save_winner
+from cxrfeat.comparison.loaded_study import Labelling, load_study, need_mapping
+from cxrfeat.comparison.saved_winner import SavedWinner, cannot_be_saved, save_winner
 from cxrfeat.errors import InputError, UnknownNameError
 from cxrfeat.evaluation.heads.registry import find_heads, for_size, weighted
 from cxrfeat.evaluation.outcome.compared_study import ComparedStudy
+from cxrfeat.evaluation.outcome.copies import look_for_copies
 from cxrfeat.evaluation.statistics import calling, metrics
 from cxrfeat.evaluation.statistics.defined_metrics import check_defined
 from cxrfeat.evaluation.statistics.extractor_comparison import hardly_decidable
-from cxrfeat.evaluation.study.design import REFITS, Asked, plan_comparison
+from cxrfeat.evaluation.study.design import REFITS, Asked, patients_of, plan_comparison
 from cxrfeat.evaluation.study.enlarging import combined, with_outside
 from cxrfeat.evaluation.study.relabelling import Relabelling
 from cxrfeat.evaluation.study.study import Study
@@ -39,6 +40,13 @@ from cxrfeat.results import EmbeddingFile, FitResult, LearningCurve
 def fit(
     embeddings: PathLike | Sequence[PathLike] = defaults.EMBEDDINGS,
     *,
+    labels: PathLike | None = None,
+    path_column: str | None = None,
+    label_column: str | Sequence[str] | None = None,
+    group_column: str | None = None,
+    uncertain: str | None = None,
+    where: Sequence[str] = (),
+    repeated_rows: str = defaults.REPEATED_ROWS,
     positive: str | None = None,
     map: PathLike | Sequence[PathLike] | Mapping[str, str | None] | None = None,
     head: Sequence[str] | None = None,
@@ -48,8 +56,10 @@ def fit(
     split: bool = False,
     leave_out: str | None = None,
     groups: str = defaults.GROUPS,
+    keep_copies_together: bool = False,
     splits: PathLike | None = None,
     test: PathLike | Sequence[PathLike] | None = None,
+    test_labels: PathLike | None = None,
     combine: Sequence[str] | None = None,
     include_gone: bool = False,
     refit: str = defaults.REFIT,
@@ -82,6 +92,12 @@ def fit(
     ----------
     embeddings
         Embedding files, or folders of them. They are joined by image id.
+    labels
+        A table of labels to take in place of those of the files, without extracting again. Its
+        rows are joined to the ids by the rules that `cxrfeat.extract` joins rows to images by, and
+        its columns take the place of those of the same name; images without a row are left out.
+    path_column, label_column, group_column, uncertain, where, repeated_rows
+        How the table is read, as `cxrfeat.extract` takes them.
     positive
         One class or finding, to take against all the rest, without extracting again; also a
         level of a label such as ``Pneumonia/Viral/COVID-19``. After `map`.
@@ -90,8 +106,9 @@ def fit(
         columns ``from`` and ``to``. Several of one name become one; a blank (None) drops a class,
         and the images that have no other. A name also stands for labels that say it as a level.
     head
-        Names of heads, or scikit-learn classifiers as ``module:Class``; all named ones when left
-        out.
+        Names of heads, ``pca+NAME`` or ``pca100+NAME`` for one on the 64 or 100 largest principal
+        components, or scikit-learn classifiers as ``module:Class``, also a function that makes
+        one; all named ones when left out.
     out
         Folder for the results; the next free ``runs/fit-001`` when left out, or the first there
         that was asked for the same and has not ended.
@@ -106,10 +123,15 @@ def fit(
         there is such a column, and takes equal ids of two values of the ``source`` column for
         two patients; a column's name takes that one as it is (``"group"``: patients who were in
         several sources are the same); ``"none"`` keeps nobody together.
+    keep_copies_together
+        Keep images that are byte for byte the same, or near copies in the embeddings, on one side
+        of every fold. Where the division is given, copies of tested images are not learned from.
     splits
         A ``splits.json`` of an earlier run, to use its folds again.
     test
         Embeddings of an outside set: everything is fitted on `embeddings` and scored on these.
+    test_labels
+        As `labels`, for the outside set, whose files otherwise say its labels.
     combine
         Extractors to use side by side as one more, e.g. ``["vgg16+resnet50"]``.
     include_gone
@@ -196,12 +218,17 @@ def fit(
     """
     started = time.monotonic()
     check_engine(engine, {"address": address})
-    relabelling = Relabelling.asked_for(map, positive)
+    labelling = Labelling.asked_for(
+        Relabelling.asked_for(map, positive), labels, test_labels, test is not None,
+        path_column=path_column, label_column=label_column, group_column=group_column,
+        uncertain=uncertain, where=where, repeated_rows=repeated_rows,
+    )  # fmt: skip
     options = as_written(
         embeddings=[Path(path).as_posix() for path in several(embeddings)],
-        positive=positive, map=relabelling.written(), head=head, cv=cv, repeats=repeats,
+        **labelling.written(), head=head, cv=cv, repeats=repeats,
         split=split, leave_out=leave_out, groups=groups,
-        splits=splits, test=None if test is None else several(test), combine=combine or [],
+        keep_copies_together=keep_copies_together, splits=splits,
+        test=None if test is None else several(test), combine=combine or [],
         include_gone=include_gone, refit=refit, calibrate=calibrate, class_weight=class_weight,
         metric=metric, rope=rope, specificity=specificity, threshold=threshold,
         prevalence=prevalence, learning_curve=learning_curve, seed=seed,
@@ -220,13 +247,22 @@ def fit(
     try:
         together = need_mapping([embeddings, *([] if test is None else [test])], combine or [])
         study, outside_from = _load(
-            embeddings, test, combine, include_gone, run.mapped if together else None, relabelling
+            embeddings, test, combine, include_gone, run.mapped if together else None, labelling
         )
-        study, design = plan_comparison(study, asked, outside_from)
+        copies = None
+        if keep_copies_together:
+            known = patients_of(study, groups)[1]
+            copies = look_for_copies(study, np.arange(len(study)), known, seed)
+            study = replace(study, notes=[*study.notes, copies.note(len(study))])
+        copied = None if copies is None else copies.groups(len(study))
+        study, design = plan_comparison(study, asked, outside_from, copied)
         heads, approximated = for_size(heads, max(len(fold.train) for fold in design.folds))
         plan = Plan(heads, primary, study.kind == "multiclass", seed, method, specificity, rule)
         undefined = check_defined(study, design.folds, primary)
-        hardly = hardly_decidable(design.folds, len(study.extractors), _mend(leave_out))
+        hardly = [
+            *hardly_decidable(design.folds, len(study.extractors), _mend(leave_out)),
+            *cannot_be_saved(heads),
+        ]
         if warn is not None:
             for sentence in hardly:
                 warn(sentence)
@@ -239,7 +275,7 @@ def fit(
                 patients=design.patients, kept=KeptPieces(run, fresh=fresh), planned=planned,
             )  # fmt: skip
             compared = ComparedStudy(
-                study, design, validated, plan, rope, prevalence, place.here, place.run
+                study, design, validated, plan, rope, prevalence, place.here, place.run, copies
             )
             curves = compared.learning_curves if learning_curve else []
         if warn is not None:
@@ -285,15 +321,18 @@ def _load(
     combine: Sequence[str] | None,
     include_gone: bool,
     mapped: Path | None,
-    relabelling: Relabelling,
+    labelling: Labelling,
 ) -> tuple[Study, int | None]:
     """Open everything that is compared; where the images of an outside set begin, if there are."""
-    study = relabelling.of(load_study(embeddings, include_gone=include_gone, mapped=mapped))
+    study = load_study(embeddings, include_gone=include_gone, mapped=mapped, labels=labelling.table)
+    study = labelling.names.of(study)
     outside_from = None
     if test is not None:
         beside = None if mapped is None else mapped / "test"
-        outside = relabelling.of(load_study(test, include_gone=include_gone, mapped=beside))
-        study, outside_from = with_outside(study, outside, mapped)
+        outside = load_study(
+            test, include_gone=include_gone, mapped=beside, labels=labelling.of_outside
+        )
+        study, outside_from = with_outside(study, labelling.names.of(outside), mapped)
     together = [combined(study, names, mapped) for names in combine or []]
     return replace(study, extractors=[*study.extractors, *together]), outside_from
 
@@ -339,5 +378,6 @@ def _result(
         embeddings=embeddings,
         decisions=calling.in_words(plan.threshold, plan.exclusive, plan.specificity),
         intervals=compared.intervals_over,
+        tables=study.tables,
         seconds=round(time.monotonic() - started, 2),  # last: the answers above are computed here
     )

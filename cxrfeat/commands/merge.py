@@ -9,13 +9,14 @@ from cxrfeat import store
 from cxrfeat.paths import PathLike
 
 
-def merge(files: Sequence[PathLike], *, out: PathLike) -> store.Merged:
+def merge(files: PathLike | Sequence[PathLike], *, out: PathLike) -> store.Merged:
     """Join embedding files of one fingerprint, such as shards that several machines computed.
 
     Parameters
     ----------
-    files : sequence of paths
-        Two files or more; rows are matched by id, and the order of the files is kept.
+    files : path or sequence of paths
+        Two embedding files or more, or folders of them; rows are matched by id, and the order of
+        the files is kept.
     out : path
         The new file; it must not exist.
 
@@ -28,8 +29,8 @@ def merge(files: Sequence[PathLike], *, out: PathLike) -> store.Merged:
     SpecMismatchError
         If the embeddings were made in different ways; the message names every difference.
     InputError
-        If rows conflict, or `out` exists.
+        If rows conflict, `out` exists, or a folder holds no embedding file.
     FileFormatError
         If a file is damaged.
     """
-    return store.merge([Path(file) for file in files], Path(out))
+    return store.merge(store.embedding_files(files), Path(out))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 from cxrfeat import model
 from cxrfeat.errors import InputError
 from cxrfeat.evaluation.final_model.winning_model import WinningModel, fit_winner
+from cxrfeat.evaluation.heads.head import Head
 from cxrfeat.evaluation.outcome.compared_study import ComparedStudy
 from cxrfeat.evaluation.statistics import calling
 from cxrfeat.version import __version__
@@ -27,7 +28,8 @@ class SavedWinner:
     Attributes
     ----------
     facts : dict
-        ``extractor``, ``head``, ``settings``, ``thresholds``, ``fitted_on``.
+        ``extractor``, ``head``, ``why``, ``settings``, ``thresholds``, ``fitted_on``, and
+        ``not_saved``, the reason, where there is no model file.
     notes : list of str
     """
 
@@ -48,6 +50,7 @@ def save_winner(path: Path, compared: ComparedStudy, refit: str) -> SavedWinner:
     facts = {
         "extractor": best.extractor,
         "head": best.head,
+        "why": compared.why_winner,
         "settings": fitted.settings,
         "thresholds": fitted.thresholds,
         "fitted_on": fitted.fitted_on,
@@ -71,7 +74,8 @@ def save_winner(path: Path, compared: ComparedStudy, refit: str) -> SavedWinner:
         model.save(path, saved)
     except InputError as error:
         # A classifier from elsewhere may not be storable; that is no reason to lose the scores.
-        return SavedWinner(facts, [f"the winner was not saved: {error}"])
+        reason = f"the winner was not saved: {error}"
+        return SavedWinner({**facts, "not_saved": reason}, [reason])
     notes = [
         f"the model does not know '{name}': it was fitted on no image of it"
         for name in fitted.unknown
@@ -87,6 +91,21 @@ def save_winner(path: Path, compared: ComparedStudy, refit: str) -> SavedWinner:
     return SavedWinner(facts, notes)
 
 
+def cannot_be_saved(heads: Sequence[Head]) -> list[str]:
+    """Say of heads from elsewhere which of them no model file could hold, and why."""
+    said = []
+    for head in heads:
+        if ":" not in head.name:
+            continue
+        reason = model.why_unsavable(head.estimator(head.grid[0], 1, 0))
+        if reason:
+            said.append(
+                f"head '{head.name}' cannot be saved ({reason}): it is scored, but a run that it"
+                " wins has no model for cxrfeat predict"
+            )
+    return said
+
+
 def _training(fitted: WinningModel, compared: ComparedStudy) -> dict[str, Any]:
     """Say where a model comes from, as plain data."""
     plan = compared.plan
@@ -95,6 +114,7 @@ def _training(fitted: WinningModel, compared: ComparedStudy) -> dict[str, Any]:
         "patients": None if fitted.patients is None else len(np.unique(fitted.patients)),
         "images_per_class": fitted.images_per_class,
         "fitted_on": fitted.fitted_on,
+        "why": compared.why_winner,
         "test_images_unseen": fitted.unseen,
         "settings": fitted.settings,
         "decisions": calling.in_words(plan.threshold, plan.exclusive, plan.specificity),

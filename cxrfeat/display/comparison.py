@@ -31,17 +31,19 @@ def comparison(result: FitResult, *, full: bool = False) -> None:
     screen = console()
     _extractors(result, screen)
     _ranking(result, screen, full=full)
-    for report in result.reports if full else result.reports[:1]:
+    winner = result.winner
+    best = [one for one in result.reports if one.extractor == winner["extractor"]]
+    for report in result.reports if full else best:
         _report(report, screen)
     for curve in result.curves:
         screen.print(f"{curve.extractor} with {curve.head}: {curve.sentence}")
     _findings(result, screen, full=full)
     for note in result.notes:
         screen.print(note)
-    winner = result.winner
     saved = result.files.get("model.skops")
     kept = f"; refitted on {winner['fitted_on']}, as {saved}" if saved else ""
     screen.print(f"\nBest by {result.metric}: {winner['extractor']} with {winner['head']}{kept}")
+    screen.print(f"Why: {winner['why']}")
     screen.print(f"Everything is in {result.run} ({result.seconds:.1f} s)")
     if page := result.files.get("report.html"):
         screen.print(f"To read: {page}")

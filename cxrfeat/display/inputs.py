@@ -31,6 +31,12 @@ def dataset_summary(summary: DatasetSummary) -> None:
             shown.add_row(entry.name, *(str(n) for n in numbers))
         screen.print(shown)
     screen.print(f"{summary.images} images, {summary.unlabelled} of them without a label")
+    if refused := sum(summary.refused.values()):
+        listed = ", ".join(f"{name or 'not stated'} {n}" for name, n in summary.refused.items())
+        screen.print(
+            f"extract takes {summary.images - refused} of them at most: {refused} are of another"
+            f" DICOM modality ({listed}); --modality names those that are read"
+        )
     if summary.patients is None or summary.images_per_patient is None:
         screen.print("patients: not known, so images of one patient can fall into several folds")
     else:

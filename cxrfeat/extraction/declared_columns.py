@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
@@ -24,6 +25,7 @@ def with_declared_columns(
     workers: int,
     known: KnownImages | None = None,
     heads: Heads | None = None,
+    modalities: Counter[str] | None = None,
 ) -> Dataset:
     """Add what DICOM files declare: view, sex, age, patient ... ; a column of a table stays as is.
 
@@ -37,6 +39,8 @@ def with_declared_columns(
         Files that may hold what images declare that have not changed since.
     heads
         Of the others; default: they are looked at here.
+    modalities
+        Counts the images of each DICOM modality, "" where a file states none.
 
     Raises
     ------
@@ -65,7 +69,11 @@ def with_declared_columns(
     declared |= {name: name not in found.meta for name in columns}
     if not columns:
         return replace(found, declared=declared)
-    files = np.count_nonzero(np.any([values != "" for values in columns.values()], axis=0))
+    declares = np.any([values != "" for values in columns.values()], axis=0)
+    files = np.count_nonzero(declares)
+    if modalities is not None:
+        stated = columns.get("modality", np.zeros(len(found), dtype=np.str_))
+        modalities.update(stated[declares].tolist())
     key = images.named_key() if "group" not in found.meta else None
     meta = found.meta | {name: columns[name] for name, is_kept in declared.items() if is_kept}
     notes = [*found.notes, f"columns from the headers of {files} DICOM file(s)"]

@@ -13,20 +13,21 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from cxrfeat.errors import InputError
 from cxrfeat.inputs.archives import Member, is_archive
 from cxrfeat.inputs.dataset import Dataset, LabelKind, PatientKey
 from cxrfeat.inputs.folders import find_images, from_folders
-from cxrfeat.inputs.places import Place, PlaceList, root_of
+from cxrfeat.inputs.places import ImageIds, Place, PlaceList, root_of
 from cxrfeat.inputs.positive import against_the_rest, one_against_the_rest, overlap_note
 from cxrfeat.inputs.remote_images import RemoteFile, RemoteFolder
-from cxrfeat.inputs.table import from_table
+from cxrfeat.inputs.table import LabelTable, from_table
 from cxrfeat.paths import PathLike, several
 from cxrfeat.tables import TABLE_SUFFIXES
 
 __all__ = [
     "Dataset",
+    "ImageIds",
     "LabelKind",
+    "LabelTable",
     "Member",
     "PatientKey",
     "Place",
@@ -88,30 +89,17 @@ def find(
     roots = several(images)
     if labels is None and len(roots) == 1 and _is_table(roots[0]):
         labels, roots = roots[0], [Path(roots[0]).parent]
-    if labels is None:
-        asked = {
-            "--path-column": path_column,
-            "--label-column": label_column,
-            "--group-column": group_column,
-            "--keep-column": keep_column,
-            "--where": where,
-        }
-        without_table = [option for option, column in asked.items() if column]
-        if without_table:
-            raise InputError(f"{without_table[0]} names a column, but there is no table: --labels")
-        found = from_folders(roots)
-    else:
-        found = from_table(
-            labels,
-            images=roots,
-            path_column=path_column,
-            label_column=label_column,
-            group_column=group_column,
-            keep_column=keep_column,
-            uncertain=uncertain,
-            where=where,
-            repeated_rows=repeated_rows,
-        )
+    table = LabelTable.asked_for(
+        labels,
+        path_column=path_column,
+        label_column=label_column,
+        group_column=group_column,
+        keep_column=keep_column,
+        uncertain=uncertain,
+        where=where,
+        repeated_rows=repeated_rows,
+    )
+    found = from_folders(roots) if table is None else table.read(roots)
     if positive is not None:
         return one_against_the_rest(found, positive)
     if found.kind == "multiclass":

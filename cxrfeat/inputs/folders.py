@@ -15,7 +15,7 @@ from cxrfeat.errors import ImageError, InputError
 from cxrfeat.inputs.archives import Member, is_archive, members_of
 from cxrfeat.inputs.dataset import Dataset
 from cxrfeat.inputs.label_table import one_hot, same_form
-from cxrfeat.inputs.places import Place, PlaceList, Root, root_of
+from cxrfeat.inputs.places import ImageIds, Place, PlaceList, Root, root_of
 from cxrfeat.inputs.remote_images import RemoteFile, RemoteFolder, objects_below
 from cxrfeat.paths import PathLike, several
 from cxrfeat.signatures import HEAD_BYTES, IMAGE_SUFFIXES, recognise
@@ -100,7 +100,7 @@ def find_images(roots: Sequence[Root]) -> Found:
     """List the image files below `roots`, by suffix, or by content where the suffix says nothing.
 
     An archive counts as the folder that it was made of; nothing is unpacked. So does an address
-    in an object store.
+    in an object store. Images known by their ids alone are taken as they are.
 
     Raises
     ------
@@ -111,7 +111,11 @@ def find_images(roots: Sequence[Root]) -> Found:
     """
     found = Found()
     for root in roots:
-        if isinstance(root, RemoteFolder):
+        if isinstance(root, ImageIds):
+            found.ids += root.ids
+            for id_ in root.ids:
+                found.paths.append(id_)
+        elif isinstance(root, RemoteFolder):
             objects = objects_below(root)
             for one, name in _not_passed_over(objects, [each.below for each in objects], found):
                 _add(found, one, id_of(name))

@@ -11,9 +11,9 @@ from pathlib import Path
 from cxrfeat.errors import InputError
 from cxrfeat.inputs.archives import Member, is_archive
 from cxrfeat.inputs.folders import find_images, image_id
-from cxrfeat.inputs.label_table import same_form
+from cxrfeat.inputs.label_table import same_form, slashes
+from cxrfeat.inputs.places import ImageIds, PlaceList, Root
 from cxrfeat.inputs.places import Place as Where
-from cxrfeat.inputs.places import PlaceList, Root
 from cxrfeat.inputs.remote_images import RemoteFile, RemoteFolder
 from cxrfeat.signatures import IMAGE_SUFFIXES
 
@@ -60,7 +60,7 @@ def locate(values: Sequence[str], roots: Sequence[Root]) -> Located:
     values
         Path, file name, or either without its suffix; Windows paths too.
     roots
-        The image folders.
+        The image folders; or the ids of images, among which a value is looked for in the same way.
 
     Returns
     -------
@@ -127,11 +127,7 @@ def _examples(joined: dict[str, str]) -> str:
 
 def _parts(value: str) -> list[str]:
     """Split a path as POSIX or Windows writes it, a drive as a folder."""
-    return [p for p in os.path.normpath(_slashes(value)).split("/") if p not in ("", ".")]
-
-
-def _slashes(value: str) -> str:
-    return value.replace("\\", "/")
+    return [p for p in os.path.normpath(slashes(value)).split("/") if p not in ("", ".")]
 
 
 class _Search:
@@ -141,6 +137,7 @@ class _Search:
         self._roots = list(roots)
         self._tails = [_parts(same_form(_written_out(root))) for root in roots]
         self._folders = [root for root in roots if isinstance(root, Path)]
+        self._known = {id_ for root in roots if isinstance(root, ImageIds) for id_ in root.ids}
         # Where absolute paths may begin, by name and with every link followed.
         self._bases = [
             Path(base)
@@ -151,7 +148,7 @@ class _Search:
 
     def as_it_stands(self, value: str) -> tuple[Place | None, bool]:
         """Find a path from the folders or from one above them; and whether it lacked a suffix."""
-        for written in dict.fromkeys((value, _slashes(value))):
+        for written in dict.fromkeys((value, slashes(value))):
             places = self._on_disk(written)
             if places:
                 return _only(value, places), False
@@ -233,6 +230,9 @@ class _Search:
     def _on_disk(self, value: str) -> list[Place]:
         if not value:
             return []
+        if self._known:  # an id may be an absolute path, too
+            id_ = same_form(value)
+            return [(id_, Path(id_))] if id_ in self._known else []
         value = os.path.normpath(value)
         if os.path.isabs(value):
             if not _is_there(value):
@@ -254,7 +254,7 @@ class _Listed:
         for root in roots:
             whole: dict[str, list[Place]] = {}
             without_suffix: dict[str, list[Place]] = {}
-            found = find_images([root] if isinstance(root, RemoteFolder) or root.exists() else [])
+            found = find_images([root] if not isinstance(root, Path) or root.exists() else [])
             for place in zip(found.ids, found.paths, strict=True):
                 folder, slash, name = place[0].rpartition("/")
                 stem = os.path.splitext(name)[0]
@@ -290,6 +290,8 @@ def _folder_of(root: Path) -> Path:
 
 def _written_out(root: Root) -> str:
     """Return a folder, from the root of the disk or store on."""
+    if isinstance(root, ImageIds):
+        return ""
     return root.url if isinstance(root, RemoteFolder) else os.path.abspath(_folder_of(root))
 
 

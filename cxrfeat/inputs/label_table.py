@@ -62,6 +62,12 @@ def plain(name: str) -> str:
     return "".join(c for c in same_form(name).lower() if c.isalnum())
 
 
+def slashes(path: str) -> str:
+    """Write a path with ``/``, as Windows writes it or not; drives in upper case."""
+    path = path.replace("\\", "/")
+    return path[0].upper() + path[1:] if path[1:2] == ":" else path
+
+
 def same_form(text: str) -> str:
     """Write accents as one character (Unicode NFC): macOS and its archives write them as two."""
     return text if text.isascii() else normalize("NFC", text)

@@ -1,10 +1,11 @@
-"""Where images are: on a disk, in an archive, or in an object store."""
+"""Where images are: on a disk, in an archive, in an object store, or known by their ids alone."""
 
 from __future__ import annotations
 
 import os
 from array import array
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import overload
 
@@ -15,11 +16,24 @@ from cxrfeat.paths import PathLike
 Place = Path | Member | RemoteFile
 """Where an image is."""
 
-Root = Path | RemoteFolder
+
+@dataclass(frozen=True)
+class ImageIds:
+    """Images that are known by their ids alone, as those of an embedding file are.
+
+    Attributes
+    ----------
+    ids : tuple of str
+    """
+
+    ids: tuple[str, ...]
+
+
+Root = Path | RemoteFolder | ImageIds
 """Where images are looked for."""
 
 
-def root_of(root: PathLike) -> Root:
+def root_of(root: PathLike) -> Path | RemoteFolder:
     """Return what a path or an address names."""
     return remote_folder(root) or Path(root)
 

@@ -20,8 +20,9 @@ from cxrfeat.inputs.label_table import (
     is_unknown,
     joined_findings,
     plain,
+    slashes,
 )
-from cxrfeat.inputs.places import Root
+from cxrfeat.inputs.places import ImageIds, Root
 from cxrfeat.inputs.remote_images import RemoteFolder
 
 
@@ -38,17 +39,30 @@ class Format:
     where : tuple of str
         A column, by its plain name, and the values of the rows that are taken unless the user
         names values of that column; empty for all rows.
+    findings : tuple of str
+        The findings or classes of the collection, to say which of them no image has; empty where
+        there are too many to list.
     """
 
     header: tuple[str, ...]
     understand: Callable[[Columns, Columns, Sequence[Root]], Understood]
     where: tuple[str, ...] = ()
+    findings: tuple[str, ...] = ()
 
 
 def recognise_format(columns: Columns) -> str | None:
     """Return the name of the first format in `FORMATS` whose header `columns` has, or None."""
     names = {plain(name) for name in columns}
     return next((name for name, f in FORMATS.items() if names.issuperset(f.header)), None)
+
+
+def nowhere(name: str, held: Sequence[str]) -> list[str]:
+    """Say which findings of a collection no image has, given those that some image has."""
+    said = {plain(one) for one in held}
+    lacking = [one for one in FORMATS[name].findings if plain(one) not in said]
+    if not lacking or len(lacking) == len(FORMATS[name].findings):
+        return []
+    return [f"of the findings of this collection no image has: {', '.join(lacking)}"]
 
 
 def understand(name: str, columns: Columns, roots: Sequence[Root]) -> Understood:
@@ -84,13 +98,17 @@ def _chestxray14(cells: Columns, _: Columns, __: Sequence[Root]) -> Understood:
     )
 
 
-# Fourteen observations of the CheXpert labeller, which MIMIC-CXR-JPG uses too.
-_CHEXPERT = frozenset(
-    (
-        *("nofinding", "enlargedcardiomediastinum", "cardiomegaly", "lungopacity", "lunglesion"),
-        *("edema", "consolidation", "pneumonia", "atelectasis", "pneumothorax", "pleuraleffusion"),
-        *("pleuralother", "fracture", "supportdevices"),
-    )
+# Thirteen observations of the CheXpert labeller, which MIMIC-CXR-JPG uses too.
+_OBSERVATIONS = (
+    *("Enlarged Cardiomediastinum", "Cardiomegaly", "Lung Opacity", "Lung Lesion", "Edema"),
+    *("Consolidation", "Pneumonia", "Atelectasis", "Pneumothorax", "Pleural Effusion"),
+    *("Pleural Other", "Fracture", "Support Devices"),
+)
+_CHEXPERT = frozenset(map(plain, (*_OBSERVATIONS, "No Finding")))
+_FOURTEEN = (
+    *("Atelectasis", "Cardiomegaly", "Effusion", "Infiltration", "Mass", "Nodule", "Pneumonia"),
+    *("Pneumothorax", "Consolidation", "Edema", "Emphysema", "Fibrosis", "Pleural_Thickening"),
+    "Hernia",
 )
 
 
@@ -99,7 +117,7 @@ def _observations(columns: Columns) -> Columns:
 
 
 def _chexpert(cells: Columns, columns: Columns, _: Sequence[Root]) -> Understood:
-    parts = [PurePosixPath(path).parts for path in cells["path"]]
+    parts = [PurePosixPath(slashes(path)).parts for path in cells["path"]]
     patients = [next((p for p in row if re.fullmatch(r"patient\d+", p)), "") for row in parts]
     splits = [next((p for p in row if p in ("train", "valid", "test")), "") for row in parts]
     projection = cells.get("appa", [""] * len(parts))
@@ -113,7 +131,7 @@ def _chexpert(cells: Columns, columns: Columns, _: Sequence[Root]) -> Understood
 
 
 def _can_be_listed(root: Root) -> bool:
-    return isinstance(root, RemoteFolder) or root.is_dir() or is_archive(root)
+    return isinstance(root, RemoteFolder | ImageIds) or root.is_dir() or is_archive(root)
 
 
 def _mimic(cells: Columns, columns: Columns, roots: Sequence[Root]) -> Understood:
@@ -267,7 +285,7 @@ def _there(cells: Columns, name: str) -> Columns:
 
 def _covid_radiography(cells: Columns, _: Columns, __: Sequence[Root]) -> Understood:
     """Understand the lists of the COVID-19 Radiography Database: names such as ``COVID-12``."""
-    names = [PurePosixPath(name).name for name in cells["filename"]]
+    names = [PurePosixPath(slashes(name)).name for name in cells["filename"]]
     classes = [re.sub(r"[\s_(-]*\d+\)?(\.\w+)?$", "", name) for name in names]
     return Understood(
         format="COVID-19 Radiography Database",
@@ -278,17 +296,35 @@ def _covid_radiography(cells: Columns, _: Columns, __: Sequence[Root]) -> Unders
 
 
 FORMATS: dict[str, Format] = {
-    "chestxray14": Format(("imageindex", "findinglabels", "patientid"), _chestxray14),
-    "chexpert": Format(("path", "frontallateral", "nofinding", "edema"), _chexpert),
-    "mimic-cxr-jpg": Format(("subjectid", "studyid", "nofinding", "edema"), _mimic),
+    "chestxray14": Format(
+        ("imageindex", "findinglabels", "patientid"), _chestxray14, findings=_FOURTEEN
+    ),
+    "chexpert": Format(
+        ("path", "frontallateral", "nofinding", "edema"), _chexpert, findings=_OBSERVATIONS
+    ),
+    "mimic-cxr-jpg": Format(
+        ("subjectid", "studyid", "nofinding", "edema"), _mimic, findings=_OBSERVATIONS
+    ),
     "padchest": Format(("imageid", "imagedir", "patientid", "labels"), _padchest),
     "vindr-boxes": Format(("imageid", "radid", "classname"), _vindr_boxes),
     "vindr-readers": Format(("imageid", "radid", "nofinding"), _vindr_readers),
-    "rsna-target": Format(("patientid", "target", "x", "y"), _rsna_target),
-    "rsna-class": Format(("patientid", "class"), _rsna_class),
+    "rsna-target": Format(
+        ("patientid", "target", "x", "y"),
+        _rsna_target,
+        findings=("Lung Opacity", "No Lung Opacity"),
+    ),
+    "rsna-class": Format(
+        ("patientid", "class"),
+        _rsna_class,
+        findings=("Lung Opacity", "No Lung Opacity / Not Normal", "Normal"),
+    ),
     "ieee8023": Format(
         ("patientid", "offset", "finding", "filename"), _ieee8023, ("modality", "X-ray", "")
     ),
-    "covid-radiography": Format(("filename", "format", "size", "url"), _covid_radiography),
+    "covid-radiography": Format(
+        ("filename", "format", "size", "url"),
+        _covid_radiography,
+        findings=("COVID", "Lung_Opacity", "Normal", "Viral Pneumonia"),
+    ),
 }
 """Every recognised table, the more particular header first."""

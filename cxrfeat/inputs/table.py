@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,8 +24,8 @@ from cxrfeat.inputs.label_table import (
     plain,
     same_form,
 )
-from cxrfeat.inputs.places import root_of
-from cxrfeat.inputs.public_collections import FORMATS, recognise_format, understand
+from cxrfeat.inputs.places import ImageIds, Root, root_of
+from cxrfeat.inputs.public_collections import FORMATS, nowhere, recognise_format, understand
 from cxrfeat.inputs.repeated_rows import Repeats, check_repeated_rows
 from cxrfeat.paths import PathLike, several
 from cxrfeat.tables import read_table
@@ -39,10 +43,69 @@ GROUP_COLUMNS = ("group", "patient", "patientid", "subject", "subjectid", "group
 SPLIT_COLUMNS = ("split", "subset", "partition")
 
 
+@dataclass(frozen=True)
+class LabelTable:
+    """A table and how it is to be read; the attributes are those of `from_table`."""
+
+    table: PathLike
+    path_column: str | None = None
+    label_column: str | Sequence[str] | None = None
+    group_column: str | None = None
+    keep_column: Sequence[str] = ()
+    uncertain: str | None = None
+    where: Sequence[str] = ()
+    repeated_rows: str = "error"
+
+    @classmethod
+    def asked_for(cls, labels: PathLike | None, **columns: Any) -> LabelTable | None:
+        """Understand what a user gave: a table with the columns to read, or none.
+
+        Raises
+        ------
+        InputError
+            A column or a condition on rows, and no table.
+        """
+        if labels is not None:
+            return cls(labels, **columns)
+        needing = ("path_column", "label_column", "group_column", "keep_column", "where")
+        for name in needing:
+            if columns.get(name):
+                option = f"--{name.replace('_', '-')}"
+                raise InputError(f"{option} names a column, but there is no table: --labels")
+        return None
+
+    def read(self, images: PathLike | Sequence[PathLike] | ImageIds) -> Dataset:
+        """Take the images that the table lists; see `from_table`."""
+        options = {one.name: getattr(self, one.name) for one in fields(self)}
+        return from_table(options.pop("table"), images=images, **options)
+
+    def written(self) -> dict[str, Any]:
+        """Write what was asked for, without what was left out, and the digest of the table."""
+        asked = {
+            one.name: getattr(self, one.name)
+            for one in fields(self)
+            if one.name != "table" and getattr(self, one.name) not in (None, (), [], "error")
+        }
+        return {"table": Path(self.table).as_posix(), "sha256": self.digest(), **asked}
+
+    def digest(self) -> str:
+        """Return the sha256 of the file's bytes, 64 hexadecimal digits.
+
+        Raises
+        ------
+        InputError
+            No such file.
+        """
+        try:
+            return sha256(Path(self.table).read_bytes()).hexdigest()
+        except OSError as error:
+            raise InputError(f"'{self.table}' cannot be read: {error.strerror}") from error
+
+
 def from_table(
     table: PathLike,
     *,
-    images: PathLike | Sequence[PathLike],
+    images: PathLike | Sequence[PathLike] | ImageIds,
     path_column: str | None = None,
     label_column: str | Sequence[str] | None = None,
     group_column: str | None = None,
@@ -59,8 +122,8 @@ def from_table(
         CSV, TSV or Parquet: one of the collections in ``docs/labels.md``, or any table with one
         row per image.
     images
-        The folder(s), or addresses, that the paths are relative to; `joining.locate` says what
-        else is tried.
+        The folder(s), or addresses, that the paths are relative to, or images that are known
+        already; `joining.locate` says what else is tried.
     path_column
         The column with the path, recognised by name where not given.
     label_column
@@ -95,7 +158,11 @@ def from_table(
     check_uncertain(uncertain)
     check_repeated_rows(repeated_rows)
     every_row = read_table(table)
-    roots = [root_of(root) for root in several(images)]
+    roots: list[Root]
+    if known_already := isinstance(images, ImageIds):
+        roots = [images]
+    else:
+        roots = [root_of(root) for root in several(images)]
     known = recognise_format(every_row)
     rows, notes = _chosen_rows(every_row, known, where)
     columns = taken(every_row, rows)
@@ -108,7 +175,7 @@ def from_table(
 
     located = locate(understood.paths, roots)
     if not located.ids:
-        raise _none_found(table, understood, located)
+        raise _none_found(table, understood, located, known_already)
     order = sorted(range(len(located.ids)), key=located.ids.__getitem__)
     chosen = [located.rows[i] for i in order]
     numbers = [row + 2 for row in rows]  # as a spreadsheet counts: the header is row 1
@@ -122,6 +189,9 @@ def from_table(
         chosen = [chosen[first] for first in repeats.firsts]
     data = _rows(understood, chosen)
     classes, labels, kind = label_matrix(data, uncertain)
+    if known is not None and labels is not None and label_column is None:
+        held = [name for name, column in zip(classes, labels.T, strict=True) if (column == 1).any()]
+        notes += nowhere(known, held)
     meta = {name: [same_form(cell) for cell in cells] for name, cells in data.meta.items()}
     if repeated_rows == "join":
         meta = repeats.joined_columns(meta)
@@ -143,11 +213,16 @@ def from_table(
     )
 
 
-def _none_found(table: PathLike, understood: Understood, located: Located) -> InputError:
+def _none_found(
+    table: PathLike, understood: Understood, located: Located, known_already: bool
+) -> InputError:
     first = next(iter([*located.missing, *understood.rows_without_image]), "no row at all")
+    mend = "name the folder that its paths begin in"
+    if known_already:
+        mend = "name the column of ids, or of their file names without a folder (--path-column)"
     return InputError(
         f"no image that '{table}' ({understood.format}) lists was found (first: '{first}'): "
-        + "; ".join([*located.notes, "name the folder that its paths begin in"])
+        + "; ".join([*located.notes, mend])
     )
 
 

@@ -5,6 +5,6 @@ share, and by commands. To read: `file` (what is saved, and loaded again), `arch
 may be made of), `bounds` (what its numbers may be).
 """
 
-from cxrfeat.model.file import Model, installed_versions, load, save
+from cxrfeat.model.file import Model, installed_versions, load, save, why_unsavable
 
-__all__ = ["Model", "installed_versions", "load", "save"]
+__all__ = ["Model", "installed_versions", "load", "save", "why_unsavable"]

@@ -38,6 +38,7 @@ TRUSTED = (
     "cxrfeat.estimators.GaussianLandmarks",
     "cxrfeat.estimators.NearestVotes",
     "cxrfeat.estimators.PerLabel",
+    "cxrfeat.estimators.PrincipalComponents",
     "cxrfeat.estimators.RowByRow",
     "cxrfeat.estimators.TrainingRows",
     "sklearn.tree._tree.Tree",
@@ -160,9 +161,9 @@ def save(path: PathLike, model: Model) -> None:
         "probe": None if model.probe is None else dict(model.probe),
     }
     content = _skops().dumps(document)
-    if strange := set(_skops().get_untrusted_types(data=content)) - set(TRUSTED):
+    if strange := _untrusted(content):
         raise InputError(
-            f"head '{model.head}' holds {', '.join(sorted(strange))}, which a model file must"
+            f"head '{model.head}' holds {', '.join(strange)}, which a model file must"
             " not hold; use a scikit-learn classifier"
         )
     try:
@@ -198,6 +199,19 @@ _ABOUT = {
 """What the plain part of a model file holds, and of which type."""
 
 
+def why_unsavable(estimator: Any) -> str:
+    """Say why an unfitted classifier could not be saved once it is fitted, "" where it could."""
+    try:
+        strange = _untrusted(_skops().dumps(estimator))
+    except Exception as error:  # whatever skops trips over: a lambda, a lock, a handle
+        return str(error).splitlines()[0] if str(error) else type(error).__name__
+    return f"it holds {', '.join(strange)}, which a model file must not hold" if strange else ""
+
+
+def _untrusted(content: bytes) -> list[str]:
+    return sorted(set(_skops().get_untrusted_types(data=content)) - set(TRUSTED))
+
+
 def load(path: PathLike) -> Model:
     """Read a model without executing anything it holds.
 
@@ -210,7 +224,7 @@ def load(path: PathLike) -> Model:
     Raises
     ------
     InputError
-        No such file.
+        No such file; where its run could not save it, the message says why.
     FileFormatError
         Not a model of cxrfeat, a damaged or changed one, one that holds types that are not
         trusted, or one that the installed packages cannot read or read differently.
@@ -219,6 +233,12 @@ def load(path: PathLike) -> Model:
     try:
         content = path.read_bytes()
     except OSError as error:
+        if path.is_dir():
+            raise InputError(f"{path} is a folder: give the model in it, model.skops") from error
+        if reason := _not_saved(path):
+            raise InputError(
+                f"{path} is not there, because {reason}: fit again with heads that can be saved"
+            ) from error
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
     made_with: dict[str, str] = {}
     try:
@@ -247,6 +267,15 @@ def load(path: PathLike) -> Model:
             f"{path} is not a model file of cxrfeat, or is damaged ({reason}): make one with"
             f" cxrfeat fit{_made_with(made_with)}"
         ) from error
+
+
+def _not_saved(path: Path) -> str:
+    """Return why the run that a model file would lie in has none, "" where it does not say."""
+    try:
+        results = json.loads((path.parent / "results.json").read_text(encoding="utf-8"))
+        return str(results["winner"].get("not_saved", ""))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return ""
 
 
 def _about(path: Path, schema: dict[str, Any]) -> dict[str, Any]:
@@ -278,9 +307,9 @@ def _about(path: Path, schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _refuse_untrusted(path: Path, content: bytes) -> None:
-    if strange := set(_skops().get_untrusted_types(data=content)) - set(TRUSTED):
+    if strange := _untrusted(content):
         raise FileFormatError(
-            f"{path} holds {', '.join(sorted(strange)[:3])}, which is not trusted: it was not"
+            f"{path} holds {', '.join(strange[:3])}, which is not trusted: it was not"
             " loaded; make models with cxrfeat fit"
         )
 

@@ -86,6 +86,20 @@ def class_panels(
     }
 
 
+_LOWEST = {"mcc": -1.0}
+_UNBOUNDED = frozenset(("log_loss", "brier"))
+
+
+def score_axis(metric: str, values: Sequence[float | None]) -> Spec:
+    """Scale an axis to scores with some room, and never beyond what the metric can be."""
+    known = [value for value in values if value is not None]
+    low, high = min(known, default=0.0), max(known, default=1.0)
+    room = 0.06 * (high - low) or 0.05
+    low = max(low - room, _LOWEST.get(metric, 0.0))
+    high = high + room if metric in _UNBOUNDED else min(high + room, 1.0)
+    return {"domain": [round(low, 4), round(high, 4)], "nice": False, "zero": False}
+
+
 def colour_of(results: Mapping[str, Any]) -> dict[str, str]:
     """Give each extractor its colour, in the order of the ranking."""
     names = [report["extractor"] for report in results["reports"]]

@@ -33,7 +33,7 @@ SECTIONS = {
     "differences": "Paired differences",
     "curves": "ROC and precision-recall",
     "classes": "Class by class",
-    "learning": "Would more patients help?",
+    "learning": "Would more {unit} help?",
     "images": "The images",
     "data": "Data flow",
     "findings": "Findings",
@@ -99,7 +99,8 @@ def _sections(results: Mapping[str, Any]) -> list[tuple[str, str]]:
         "differences": not results["comparisons"],
         "learning": not results["curves"],
     }
-    return [(id_, name) for id_, name in SECTIONS.items() if not absent.get(id_)]
+    unit = drawn_unit(results)
+    return [(id_, name.format(unit=unit)) for id_, name in SECTIONS.items() if not absent.get(id_)]
 
 
 def _tables(content: Content, checklist: Sequence[ChecklistItem]) -> dict[str, Any]:

@@ -93,7 +93,8 @@ def answer(results: Mapping[str, Any]) -> list[str]:
     head = f"{shown(best)} with {results['winner']['head']}"
     choice = len({score["head"] for score in results["ranking"]} - {FLOOR}) > 1
     if len(of) > 1:
-        first = f"Of {len(of)} extractors, {head} comes first by {title}."
+        others = f"Of {len(of)} extractors, {head} comes first"
+        first = f"{others}{_but_for_controls(results)} by {title}."
     elif choice:
         first = f"One extractor was scored: {head} comes first among its heads by {title}."
     else:
@@ -106,6 +107,13 @@ def answer(results: Mapping[str, Any]) -> list[str]:
         f" {whom}; {results['folds']}.",
     ]
     return sentences + _against_the_others(results, winner, of) + _how_far(results)
+
+
+def _but_for_controls(results: Mapping[str, Any]) -> str:
+    leader = results["extractors"][0]
+    if not leader["control"] or leader["extractor"] == results["winner"]["extractor"]:
+        return ""
+    return " of those with pretrained weights"
 
 
 def _against_the_others(

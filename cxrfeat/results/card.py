@@ -61,6 +61,7 @@ def _details(about: Mapping[str, Any]) -> Lines:
     rows = {
         "classifier": about["head"],
         "settings": written(about.get("training", {}).get("settings"), "not recorded"),
+        "why this one": written(about.get("training", {}).get("why"), "not recorded"),
         "features": f"{about['extractor']}, {about['dimension']} numbers an image, frozen",
         "network": written(spec.get("backbone"), "see the spec"),
         "weights": _weights(spec),

@@ -268,6 +268,34 @@ class EmbeddingFile:
 
 
 @dataclass(frozen=True)
+class JoinedTable:
+    """A table that a run took labels from, joined by id (``--labels``, ``--test-labels``).
+
+    Attributes
+    ----------
+    path : str
+    sha256 : str
+        Of the file.
+    outside : bool
+        Whether it is that of the outside test set.
+    images : int
+        Images that have a row.
+    images_without_row, rows_without_image : int
+    first_images, first_rows : list of str
+        The first thousand of either.
+    """
+
+    path: str
+    sha256: str
+    outside: bool
+    images: int
+    images_without_row: int
+    rows_without_image: int
+    first_images: list[str]
+    first_rows: list[str]
+
+
+@dataclass(frozen=True)
 class Finding:
     """Something that a reader of the scores has to know.
 
@@ -297,7 +325,7 @@ class FitResult:
     ranking : list of Score
         By the primary metric, the best first.
     reports : list of HeadReport
-        The best head of each extractor, in the order of the ranking.
+        The best head of each extractor by held-out training images, in the order of `extractors`.
     extractors : list of ExtractorScore
         With heads chosen inside the folds, the best first.
     comparisons : list of Comparison
@@ -308,7 +336,8 @@ class FitResult:
     curves : list of LearningCurve
     winner : dict
         ``extractor``, ``head``, ``settings`` (one, or one per label), ``thresholds`` (per class)
-        of the saved model, and in words what it was ``fitted_on``.
+        of the saved model, and in words what it was ``fitted_on`` and ``why`` it is called best:
+        its extractor leads `extractors`, its head is the one that training images chose.
     notes : list of str
         What was taken for what and what was left out, in sentences.
     embeddings : list of EmbeddingFile
@@ -318,6 +347,8 @@ class FitResult:
     intervals : str
         What the 95 % intervals of scores are over, in words: `OVER_BOTH`, or `OVER_TESTED`; for
         images where patients are not known.
+    tables : list of JoinedTable
+        That labels came from, where they are not those of the embedding files.
     """
 
     run: Path
@@ -343,6 +374,7 @@ class FitResult:
     embeddings: list[EmbeddingFile] = field(default_factory=list)
     decisions: str = ""
     intervals: str = OVER_TESTED
+    tables: list[JoinedTable] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
         """Plain data for ``results.json`` and ``--json``; what is undefined is null."""

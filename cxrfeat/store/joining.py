@@ -29,6 +29,7 @@ def join(parts: list[Embeddings], header: Header) -> JoinedFiles:
         They disagree, or their patients were hashed with different keys.
     """
     key, notes = _common_patient_key(parts)
+    notes += _other_classes(parts)
     owner, row = _choose(parts)
     ids = list(owner)
     table = _join_tables(parts, ids)
@@ -79,6 +80,24 @@ def _common_patient_key(parts: list[Embeddings]) -> tuple[PatientKey | None, lis
     return None, [
         f"the patients of '{hashed[0].path}' were hashed with a key, those of '{strange.path}' were"
         " not, or it does not say: a patient of both has two groups, which may come into two folds"
+    ]
+
+
+def _other_classes(parts: list[Embeddings]) -> list[str]:
+    """Say where files have other classes than the first, and what becomes of them."""
+    labelled = [part for part in parts if part.labels is not None]
+    other = next((one for one in labelled if set(one.classes) != set(labelled[0].classes)), None)
+    if other is None:
+        return []
+    (first, *_), every = labelled, dict.fromkeys(name for one in labelled for name in one.classes)
+    became = (
+        "an image is none of the classes that its file lacks"
+        if first.kind == "multiclass"
+        else "a label that its file lacks is unknown of an image"
+    )
+    return [
+        f"the files have other classes ('{first.path}': {', '.join(first.classes)}; '{other.path}':"
+        f" {', '.join(other.classes)}), together {', '.join(every)}: {became}"
     ]
 
 

@@ -15,6 +15,7 @@ from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittle
 from typer.testing import CliRunner
 
 import cxrfeat
+from cxrfeat import display
 from cxrfeat.cli import app
 from cxrfeat.images.drawing.phantom import write_phantoms
 from cxrfeat.tables import read_table, write_table
@@ -248,3 +249,19 @@ def test_a_sheet_that_cannot_be_written_is_one_line(phantoms: Path, tmp_path: Pa
         result = CliRunner().invoke(app, ["inspect", str(phantoms), "--out", str(tmp_path / name)])
         assert result.exit_code == 2
         assert "cannot be written" in result.stderr
+
+
+def test_dataset_says_how_many_dicom_files_extract_refuses_by_modality(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number, modality in enumerate(["DX", "CR", "CT", "CT", "MR", ""]):
+        write_dicom(tmp_path / f"{number}.dcm", Modality=modality)
+    summary = cxrfeat.dataset(tmp_path)
+    assert (summary.images, summary.refused) == (6, {"CT": 2, "MR": 1, "": 1})
+    display.dataset_summary(summary)
+    assert (
+        "extract takes 2 of them at most: 4 are of another DICOM modality (CT 2, MR 1, not stated"
+        " 1); --modality names those that are read"
+    ) in " ".join(capsys.readouterr().out.split())
+    assert cxrfeat.dataset(tmp_path, modality=["any"]).refused == {}
+    assert cxrfeat.dataset(tmp_path, modality=["ct"]).refused == {"DX": 1, "CR": 1, "MR": 1, "": 1}

@@ -61,7 +61,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
             "cxrfeat.evaluation.outcome.compared_study.winner",
-            lambda ranked: next(s for s in ranked if "+" in s.extractor),
+            lambda _, heads: next(one for one in heads.items() if "+" in one[0]),
         )
         both = [f"{one.stem}+{other.stem}"]
         cxrfeat.fit([one, other], head=["logreg"], cv=3, combine=both, out=place / "both")

@@ -253,3 +253,9 @@ def test_a_long_table_is_joined_in_one_walk(folder: Path, monkeypatch: pytest.Mo
     dataset = listed(folder, *(f"files/{name}" for name in names), "files/none.png")
     assert len(dataset) == 300
     assert len(walks) == 1
+
+
+def test_a_drive_is_the_same_in_either_case(folder: Path) -> None:
+    put(folder, "a.png", "b.png")
+    dataset = listed(folder, "D:\\study\\a.png", "d:\\study\\b.png")
+    assert dataset.ids == ["a.png", "b.png"]

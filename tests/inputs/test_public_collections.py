@@ -358,3 +358,25 @@ def test_formats_do_not_shadow_each_other(folder: Path) -> None:
         columns = {column: ["x"] for column in entry.header}
         assert recognise_format(columns) == name
     assert recognise_format(read_table(write(folder, "path,label\na,b\n"))) is None
+
+
+def test_a_finding_of_the_collection_that_no_image_has_is_said(folder: Path) -> None:
+    put(folder, "1.png", "2.png")
+    rows = "1.png,Cardiomegaly|Mass,0,1\n2.png,No Finding,0,2\n3.png,Hernia,0,3\n"
+    table = write(folder, "Image Index,Finding Labels,Follow-up #,Patient ID\n" + rows)
+    (said,) = (note for note in find(folder, table).notes if "no image has" in note)
+    assert said.startswith("of the findings of this collection no image has: Atelectasis, Effusion")
+    assert said.endswith("Hernia")
+    assert "Mass" not in said
+    chosen = find(folder, table, label_column="Finding Labels")
+    assert not any("no image has" in note for note in chosen.notes)
+
+
+def test_a_known_table_of_windows_paths_keeps_patients_and_splits(folder: Path) -> None:
+    put(folder, *CHEXPERT_IDS)
+    head, *rows = CHEXPERT.strip().splitlines()
+    windows = ["D:\\data\\" + row.replace("/", "\\") for row in rows]
+    dataset = find(folder, write(folder, "\n".join([head, *windows])), uncertain="ones")
+    assert dataset.ids == CHEXPERT_IDS
+    assert dataset.meta["group"].tolist() == ["patient00001", "patient00002", "patient64541"]
+    assert dataset.meta["split"].tolist() == ["train", "train", "valid"]

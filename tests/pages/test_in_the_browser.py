@@ -239,6 +239,40 @@ def test_on_a_telephone_nothing_is_wider_than_the_screen(browser: Any, page_path
     page.tab.close()
 
 
+LONG = "efficientnet_v2_s-imagenet1k_v1-multi (control)"
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+def test_tables_show_every_score_without_sideways_scroll_whatever_names_are(
+    browser: Any, page_path: Path, width: int
+) -> None:
+    """On a telephone rows are cards: the extractor over the head over each score by its name."""
+    page = Opened(browser, page_path, width=width)
+    page.tab.evaluate(
+        """name => {
+            for (const cell of document.querySelectorAll("tbody th")) cell.textContent = name;
+            for (const closed of document.querySelectorAll("details")) closed.open = true;
+        }""",
+        LONG,
+    )
+    beyond = page.tab.evaluate(
+        """[...document.querySelectorAll(".wide")]
+            .filter(part => part.scrollWidth > part.clientWidth)
+            .map(part => part.querySelector("table").id)"""
+    )
+    assert beyond == []
+    sides = page.tab.evaluate(
+        """[...document.querySelectorAll("#table-ranking td.number")].map(cell => {
+            const {left, right} = cell.getBoundingClientRect(); return [left, right]; })"""
+    )
+    assert len(sides) > 30
+    assert all(0 <= left < right <= width for left, right in sides)
+    names = page.tab.locator("#table-ranking tbody tr").first.locator("td.number")
+    shown = names.first.evaluate("cell => getComputedStyle(cell, '::before').content")
+    assert (shown == '"95 % interval"') == (width == 390)
+    page.tab.close()
+
+
 def test_without_scripts_the_charts_are_there_too(browser: Any, page_path: Path) -> None:
     page = Opened(browser, page_path, scripts=False)
     drawn = page.tab.locator("[data-chart] > svg.marks")

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cxrfeat import pages
-from cxrfeat.pages import Content, Curve, Picture, Plane
+from cxrfeat.pages import Content, Curve, Picture, Plane, look
 from cxrfeat.pages.charts import DRAWINGS
 from cxrfeat.pages.drawings import curves
 from cxrfeat.results import ChecklistItem, FitResult
@@ -315,6 +315,11 @@ def test_intervals_draw_images_where_no_patients_are_known(results: dict[str, An
     assert "the draws of images." in unknown
     assert "Would more patients help?" in known
     assert "Would more images help?" in unknown
+    assert "Would more patients" not in unknown
+    ends = [0.0, 1.0]
+    curve = Curve("pixels", "lda", False, "clear", 0.8, 0.1, ends, ends, ends, ends)
+    _, said = curves.roc(replace(small(of_before, patients=None), roc=[curve])) or ({}, "")
+    assert "95 % bands over test images" in said
     for words in ("drawing patients", "draws of patients", "with fewer patients", "Share of pat"):
         assert words not in unknown
     rows = Tables(unknown).found["table-extractors"]
@@ -413,3 +418,18 @@ def test_every_figure_is_there_as_svg_and_png(run_with_pictures: FitResult) -> N
         assert data.startswith(b"<svg" if path.suffix == ".svg" else b"\x89PNG")
         assert len(data) > 2_000
         assert str(Path("figures") / path.name) in run_with_pictures.files
+
+
+@pytest.mark.parametrize(
+    ("metric", "values", "domain"),
+    [
+        ("auroc", [0.9, 1.0, 0.99], [0.894, 1.0]),
+        ("auroc", [0.02, 0.5], [0.0, 0.5288]),
+        ("mcc", [-0.99, 0.2, None], [-1.0, 0.2714]),
+        ("log_loss", [0.9, 1.1], [0.888, 1.112]),
+    ],
+)
+def test_axes_of_scores_end_where_scores_do(
+    metric: str, values: list[float | None], domain: list[float]
+) -> None:
+    assert look.score_axis(metric, values) == {"domain": domain, "nice": False, "zero": False}

@@ -6,6 +6,7 @@ import h5py
 import numpy as np
 import pytest
 
+import cxrfeat
 from cxrfeat.errors import FileFormatError, InputError, SpecMismatchError
 from cxrfeat.store import joined_files, load, merge, merge_shards, verify
 from tests.store.conftest import SPEC, dataset_of, fill, sha_of, vector_of, writer_for
@@ -42,6 +43,41 @@ def test_shards_become_one_file(tmp_path: Path) -> None:
         assert e.groups.tolist() == ["p", "p", "q"]
         assert [origin["name"] for origin in e.environment["merged_from"]] == ["a", "b"]
         assert e.environment["merged_from"][1]["environment"] == {"torch": "2"}
+
+
+@pytest.mark.parametrize("kind", ["multiclass", "multilabel"])
+def test_other_classes_are_said_with_what_becomes_of_the_labels(tmp_path: Path, kind: str) -> None:
+    unknown = 0 if kind == "multiclass" else np.nan
+    files = [
+        shard(
+            tmp_path / f"{name}.h5",
+            ids,
+            dataset=dataset_of(ids, classes=classes, labels=np.eye(2, dtype=np.float32), kind=kind),
+        )
+        for name, ids, classes in (("a", ["1", "2"], ["A", "B"]), ("b", ["3", "4"], ["A", "C"]))
+    ]
+    merged = merge(files, tmp_path / "all.h5")
+    (note,) = merged.notes
+    assert "a.h5': A, B; " in note
+    assert "b.h5': A, C), together A, B, C: " in note
+    assert ("is none of the classes" if kind == "multiclass" else "is unknown of") in note
+    with load(tmp_path / "all.h5") as e:
+        assert (e.classes, e.kind) == (["A", "B", "C"], kind)
+        np.testing.assert_array_equal(
+            e.labels, [[1, 0, unknown], [0, 1, unknown], [1, unknown, 0], [0, unknown, 1]]
+        )
+    assert not merge([files[0], files[0]], tmp_path / "same.h5").notes
+
+
+def test_folders_of_files_are_merged_as_fit_takes_them(tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        shard(tmp_path / name / "net.h5", [name], dataset=labelled([name], "x", "p"))
+    merged = cxrfeat.merge([tmp_path / "a", tmp_path / "b"], out=tmp_path / "all.h5")
+    assert merged.rows == 2
+    (tmp_path / "none").mkdir()
+    with pytest.raises(InputError, match="no embedding file"):
+        cxrfeat.merge(tmp_path / "none", out=tmp_path / "other.h5")
 
 
 def test_a_row_that_is_done_is_taken_before_one_that_is_pending(tmp_path: Path) -> None:

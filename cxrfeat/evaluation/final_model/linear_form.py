@@ -31,7 +31,7 @@ from sklearn.svm import LinearSVC
 
 from cxrfeat.arrays import Matrix
 from cxrfeat.errors import InputError
-from cxrfeat.estimators import BlockScaler, Calibrated, PerLabel, RowByRow
+from cxrfeat.estimators import BlockScaler, Calibrated, PerLabel, PrincipalComponents, RowByRow
 
 LINEAR = (
     LogisticRegression, LogisticRegressionCV, LinearSVC, LinearDiscriminantAnalysis,
@@ -42,6 +42,7 @@ LINEAR = (
 AFFINE = (
     StandardScaler, BlockScaler, RobustScaler, MinMaxScaler, MaxAbsScaler, PCA, IncrementalPCA,
     TruncatedSVD, FactorAnalysis, SelectKBest, SelectPercentile, VarianceThreshold,
+    PrincipalComponents,
 )  # fmt: skip
 """Steps that are affine functions of what they are given."""
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from types import FunctionType
 from typing import Any, Literal
 
 import numpy as np
@@ -74,6 +75,17 @@ class _Imported:
         return results
 
 
+def _made_by(function: Callable[[], Any], path: str) -> Any:
+    """Call a function of the user's that makes a classifier."""
+    try:
+        return function()
+    except Exception as error:  # whatever the user's own code makes of it
+        raise InputError(
+            f"head '{path}' is not a scikit-learn classifier, but a function that fails without"
+            f" arguments ({error}): give one that returns an unfitted classifier"
+        ) from error
+
+
 def imported(path: str) -> Head:
     """Make a head of a scikit-learn classifier by its import path, with its setting.
 
@@ -81,7 +93,7 @@ def imported(path: str) -> Head:
     ----------
     path
         ``module:Class`` for a class with its default setting, or ``module:name`` for an unfitted
-        classifier, such as a pipeline with a PCA.
+        classifier, such as a pipeline with a PCA, or for a function that makes one.
 
     Raises
     ------
@@ -96,6 +108,8 @@ def imported(path: str) -> Head:
             f"head '{path}' cannot be imported ({error}): give module:Class, e.g."
             " sklearn.ensemble:ExtraTreesClassifier; a module of your own has to be on PYTHONPATH"
         ) from error
+    if isinstance(kind, FunctionType):
+        kind = _made_by(kind, path)
     if not all(hasattr(kind, m) for m in ("fit", "get_params")):
         raise InputError(f"head '{path}' is not a scikit-learn classifier: it has no fit")
     try:

@@ -33,6 +33,7 @@ from cxrfeat.evaluation.heads.linear_estimators import (
     linear_svm,
     logistic_regression,
 )
+from cxrfeat.evaluation.heads.principal import on_components, split_name, stated
 from cxrfeat.evaluation.heads.standardised_fold import SharedFold
 from cxrfeat.evaluation.heads.task import Pairs, Setting, label_by_label
 
@@ -162,7 +163,7 @@ HEADS: dict[str, Head] = {
 
 
 def find_heads(names: Sequence[str] | None) -> list[Head]:
-    """Look heads up by name or import path (``module:Class``).
+    """Look heads up by name or import path (``module:Class``), either also behind ``pca+``.
 
     For None all named ones, but for the approximation of another: see `for_size`.
 
@@ -238,25 +239,34 @@ def for_size(heads: Sequence[Head], n_train: int) -> tuple[list[Head], list[str]
     notes : list of str
         What was approximated.
     """
-    if n_train <= EXACT or not any(head.name == "svm_rbf" for head in heads):
-        return list(heads), []
+    components = stated(heads, n_train)
+    if n_train <= EXACT or not any(split_name(head.name)[1] == "svm_rbf" for head in heads):
+        return list(heads), components
     fitting: dict[str, Head] = {}
     for head in heads:
-        if head.name == "svm_rbf":
-            (head,), _ = weighted([HEADS[APPROXIMATE]], weight_of(head.grid[0]))
+        if split_name(head.name)[1] == "svm_rbf":
+            name = head.name.removesuffix("svm_rbf") + APPROXIMATE
+            (head,), _ = weighted([_find(name)], weight_of(head.grid[0]))
         fitting.setdefault(head.name, head)
     note = (
         f"svm_rbf: {n_train:,} training images are more than {EXACT:,}; it is approximated on"
         f" {GaussianLandmarks().n_landmarks:,} of them, drawn at random ({APPROXIMATE})"
     )
-    return list(fitting.values()), [note]
+    return list(fitting.values()), [*components, note]
 
 
 def _find(name: str) -> Head:
     if name in HEADS:
         return HEADS[name]
+    n_components, base = split_name(name)
+    if n_components and base != FLOOR:
+        return on_components(_find(base), n_components, name)
     if ":" in name:
         return imported(name)
     raise UnknownNameError(
-        "head", name, HEADS, "Any classifier of scikit-learn goes by module:Class."
+        "head",
+        name,
+        HEADS,
+        "Any classifier of scikit-learn goes by module:Class, and pca+NAME is NAME on principal"
+        " components.",
     )

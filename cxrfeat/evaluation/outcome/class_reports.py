@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from cxrfeat.arrays import Matrix
 from cxrfeat.evaluation.heads.registry import FLOOR
-from cxrfeat.evaluation.outcome.fold_scores import best_of_each, where_called
+from cxrfeat.evaluation.outcome.fold_scores import where_called
 from cxrfeat.evaluation.outcome.out_of_fold import OutOfFold, RetrainedFolds
 from cxrfeat.evaluation.outcome.score_intervals import (
     area_intervals,
@@ -69,19 +69,25 @@ class _Decisions:
 
 
 def report_heads(
-    found: OutOfFold, ranked: Sequence[Score], prevalence: float | None, run: Run | None = None
+    found: OutOfFold,
+    ranked: Sequence[Score],
+    heads: Mapping[str, str],
+    prevalence: float | None,
+    run: Run | None = None,
 ) -> list[HeadReport]:
-    """Report the best head of each extractor, class by class.
+    """Report the chosen head of each extractor, class by class.
 
     Parameters
     ----------
+    heads
+        From `extractor_scores.chosen_heads`.
     prevalence : float or None
         For PPV and NPV in another population.
     run : Run or None
         Where they are reported on; in threads, one per core, when left out.
     """
-    best = best_of_each(ranked)
-    tasks = [(score, prevalence) for score in ranked if best[score.extractor] is score]
+    scores = {(score.extractor, score.head): score for score in ranked}
+    tasks = [(scores[one], prevalence) for one in heads.items()]
     return in_order(run, partial(_report, found), tasks)
 
 

@@ -10,12 +10,16 @@ import numpy as np
 
 from cxrfeat.evaluation.outcome import findings
 from cxrfeat.evaluation.outcome.class_reports import report_heads, without_slope
+from cxrfeat.evaluation.outcome.copies import Copies, look_for_copies
 from cxrfeat.evaluation.outcome.extractor_scores import (
+    chosen_heads,
     compare_extractors,
     nested_means,
     score_extractors,
+    why_winner,
+    winner,
 )
-from cxrfeat.evaluation.outcome.fold_scores import best_of_each, rank, winner
+from cxrfeat.evaluation.outcome.fold_scores import rank
 from cxrfeat.evaluation.outcome.out_of_fold import OutOfFold
 from cxrfeat.evaluation.outcome.predictions_table import predictions_csv, predictions_name
 from cxrfeat.evaluation.outcome.score_intervals import intervals_over
@@ -57,6 +61,8 @@ class ComparedStudy:
         Where scores and reports are worked on.
     fitting : Run or None
         Where heads are fitted again, for learning curves.
+    copies : Copies or None
+        Copies of images among all of them, where they have been looked for.
     """
 
     study: Study
@@ -67,6 +73,7 @@ class ComparedStudy:
     prevalence: float | None = None
     run: Run | None = None
     fitting: Run | None = None
+    copies: Copies | None = None
 
     @cached_property
     def out_of_fold(self) -> OutOfFold:
@@ -88,9 +95,20 @@ class ComparedStudy:
         return rank(self.out_of_fold, self.run)
 
     @cached_property
+    def heads(self) -> dict[str, str]:
+        """Of each extractor the head that its training rows chose, the best extractor first."""
+        return chosen_heads(self.out_of_fold)
+
+    @cached_property
     def winner(self) -> Score:
-        """The best that is neither the floor nor a control."""
-        return winner(self.ranking)
+        """What is called best, by the one rule of `extractor_scores.winner`."""
+        best = winner(self.out_of_fold, self.heads)
+        return next(score for score in self.ranking if (score.extractor, score.head) == best)
+
+    @cached_property
+    def why_winner(self) -> str:
+        """Why that one, in words."""
+        return why_winner(self.out_of_fold, self.heads)
 
     @cached_property
     def winner_nested(self) -> dict[str, float]:
@@ -99,8 +117,8 @@ class ComparedStudy:
 
     @cached_property
     def reports(self) -> list[HeadReport]:
-        """The best head of each extractor, class by class."""
-        return report_heads(self.out_of_fold, self.ranking, self.prevalence, self.run)
+        """The chosen head of each extractor, class by class; extractors as in `extractors`."""
+        return report_heads(self.out_of_fold, self.ranking, self.heads, self.prevalence, self.run)
 
     @property
     def extractors(self) -> list[ExtractorScore]:
@@ -129,18 +147,25 @@ class ComparedStudy:
 
     @cached_property
     def learning_curves(self) -> list[LearningCurve]:
-        """The best head of each extractor trained on fewer patients; as long as the folds take."""
+        """The chosen head of each extractor on fewer patients; as long as the folds take."""
         by_name = {head.name: head for head in self.plan.heads}
-        best = {name: by_name[one.head] for name, one in best_of_each(self.ranking).items()}
+        best = {name: by_name[head] for name, head in self.heads.items()}
         return learning_curves(
             self.study, self.design.groups, self.design.folds, best, self.plan, self.fitting
         )
 
     @cached_property
     def _near_copies(self) -> tuple[list[Finding], list[str]]:
-        design = self.design
+        study, design = self.study, self.design
+        copies = self.copies
+        if copies is None:
+            used = np.concatenate(
+                [rows for fold in design.folds for rows in (fold.train, fold.test)]
+            )
+            copies = look_for_copies(study, np.unique(used), design.patients, self.plan.seed)
+        among = design.groups if design.patients is None else design.patients
         return findings.near_duplicates_across_folds(
-            self.study, design.folds, design.patients, self.plan.seed
+            study, design.folds, copies, design.patients, among
         )
 
     @cached_property
@@ -152,12 +177,15 @@ class ComparedStudy:
             *self._near_copies[0],
             *findings.patients_across_folds(design.folds, design.patients),
             *findings.duplicates_across_folds(study, design.folds),
-            *findings.small_classes(study, design.folds, design.groups),
+            *findings.small_classes(study, design.folds, design.groups, design.unit),
             *findings.not_learned(study, design.folds),
             *findings.shuffled_labels_predicted(self.validated.permuted),
             *findings.control_not_beaten(self.extractors, self.comparisons, metric),
             *findings.no_better_than_dummy(self.ranking, design.folds, metric),
             *findings.winner_flattered(self.ranking, self.winner, self.extractors, metric),
+            *findings.winner_useless(
+                self.winner, self.ranking, self.extractors, self.out_of_fold, metric
+            ),
         ]
 
     @property

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
 import numpy as np
 
-from cxrfeat.arrays import Groups
+from cxrfeat.arrays import Groups, Matrix
 from cxrfeat.evaluation.heads.registry import FLOOR
 from cxrfeat.evaluation.outcome.fold_scores import fold_metrics, metric_names
 from cxrfeat.evaluation.outcome.out_of_fold import OutOfFold
@@ -45,6 +45,83 @@ def chosen(found: OutOfFold, extractor: str) -> tuple[list[str], list[Outcome]]:
     return heads, outcomes
 
 
+def chosen_heads(found: OutOfFold) -> dict[str, str]:
+    """Give the head of each extractor; the best extractor by heads chosen inside the folds first.
+
+    Reports, learning curves and the saved model are of these heads.
+    """
+    names = [extractor.name for extractor in found.study.extractors]
+    mean = {name: mean_of_known(_values(found, chosen(found, name)[1])) for name in names}
+    return {name: head_of(found, name) for name in sorted(names, key=_place(found, mean))}
+
+
+def _place(found: OutOfFold, mean: Mapping[str, float]) -> Callable[[str], float]:
+    return lambda name: -found.sign * np.nan_to_num(mean[name], nan=-found.sign * np.inf)
+
+
+def mean_gains(found: OutOfFold, extractor: str) -> dict[str, float]:
+    """Mean over the folds of what each head gains on held-out training rows; the floor has none.
+
+    NaN where no rows could be held out.
+    """
+    names = [head for name, head in found.outcomes if name == extractor and head != FLOOR]
+    of_folds = found.gained[extractor]
+    return {
+        head: mean_of_known(np.array([of_heads.get(head, np.nan) for of_heads in of_folds]))
+        for head in names
+    }
+
+
+def head_of(found: OutOfFold, extractor: str) -> str:
+    """Choose the head that is reported on and saved: by training rows, as inside each fold.
+
+    The one with the largest mean gain, the first among equals; the floor where there is no other.
+    """
+    gained = mean_gains(found, extractor) or {FLOOR: 0.0}
+    return max(gained, key=lambda head: np.nan_to_num(gained[head], nan=-np.inf))
+
+
+def winner(found: OutOfFold, heads: Mapping[str, str]) -> tuple[str, str]:
+    """Say which extractor with which head is called best, everywhere.
+
+    The extractor that leads with heads chosen inside the folds and is no control, of controls
+    where all are; its head is that of `head_of`. No score of a head on the test rows takes part:
+    the best of many scores on the same folds is flattered.
+
+    Parameters
+    ----------
+    heads
+        From `chosen_heads`.
+    """
+    best = next((name for name in heads if not found.control(name)), next(iter(heads)))
+    return best, heads[best]
+
+
+def why_winner(found: OutOfFold, heads: Mapping[str, str]) -> str:
+    """Say in words why the winner is called best."""
+    extractor, head = winner(found, heads)
+    value = nested_means(found, extractor)[found.metric.name]
+    leads = [f"{extractor} leads the extractors", f"{found.metric.title} {value:.3f}"]
+    if len(heads) == 1:
+        leads[0] = f"{extractor} is the only extractor"
+    elif next(iter(heads)) != extractor:
+        leads[0] += " with pretrained weights"
+    gained = {name: found.sign * gain for name, gain in mean_gains(found, extractor).items()}
+    said = f"{leads[0]} ({leads[1]}, heads chosen inside the folds)"
+    if len(gained) < 2:
+        return f"{said}; {head} is its only head"
+    if not np.isfinite(gained[head]):
+        return f"{said}; {head} is the first of its heads, no training images could be held out"
+    second = max(
+        (name for name in gained if name != head),
+        key=lambda name: np.nan_to_num(found.sign * gained[name], nan=-np.inf),
+    )
+    return (
+        f"{said}; of its heads {head} does best on held-out training images"
+        f" ({gained[head]:.3f}, next {second} {gained[second]:.3f})"
+    )
+
+
 def nested_means(found: OutOfFold, extractor: str) -> dict[str, float]:
     """Mean of every metric over the folds, with the head chosen inside each fold.
 
@@ -72,21 +149,16 @@ def score_extractors(
     names = [extractor.name for extractor in found.study.extractors]
     done = in_order(run, partial(_score, found), [(name,) for name in names])
     evidence = {score.extractor: of_patients for score, of_patients in done}
-    scores = [score for score, _ in done]
-    scores.sort(key=lambda score: -found.sign * np.nan_to_num(score.mean, nan=-np.inf))
-    return scores, evidence
+    mean = {score.extractor: score.mean for score, _ in done}
+    place = _place(found, mean)
+    return sorted((score for score, _ in done), key=lambda one: place(one.extractor)), evidence
 
 
 def _score(found: OutOfFold, extractor: str) -> tuple[ExtractorScore, Evidence]:
     metric = found.metric
     heads, outcomes = chosen(found, extractor)
     p, cuts = [one.probability for one in outcomes], [one.cuts for one in outcomes]
-    values = np.array(
-        [
-            metric(found.truth[fold.test], of_fold, found.exclusive, above)
-            for fold, of_fold, above in zip(found.folds, p, cuts, strict=True)
-        ]
-    )
+    values = _values(found, outcomes)
     drawn = found.resamples.scores(metric, found.truth, found.folds, p, found.exclusive, cuts)
     again = retrained_of(found, extractor, heads)
     score = ExtractorScore(
@@ -99,6 +171,16 @@ def _score(found: OutOfFold, extractor: str) -> tuple[ExtractorScore, Evidence]:
         values.tolist(),
     )
     return score, Evidence(drawn, contributions(found, metric, outcomes))
+
+
+def _values(found: OutOfFold, outcomes: Sequence[Outcome]) -> Matrix:
+    """Score each fold in the primary metric, shape (folds,)."""
+    return np.array(
+        [
+            found.metric(found.truth[fold.test], one.probability, found.exclusive, one.cuts)
+            for fold, one in zip(found.folds, outcomes, strict=True)
+        ]
+    )
 
 
 def compare_extractors(

@@ -6,12 +6,11 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from cxrfeat.arrays import Groups, Matrix
 from cxrfeat.evaluation.heads.registry import FLOOR
-from cxrfeat.evaluation.outcome.near_copies import LEVEL as NEAR_LEVEL
-from cxrfeat.evaluation.outcome.near_copies import WORK, NearCopies, near_copies
+from cxrfeat.evaluation.outcome.copies import Copies
+from cxrfeat.evaluation.outcome.out_of_fold import OutOfFold
 from cxrfeat.evaluation.statistics.metrics import Metric
 from cxrfeat.evaluation.statistics.paired_tests import corrected_t, size_ratio
 from cxrfeat.evaluation.study.folds import Fold
@@ -29,12 +28,19 @@ NOT_BETTER = "no-better-than-dummy"
 PERMUTED = "shuffled-labels-predicted"
 FLATTERED = "winner-chosen-on-its-scores"
 CONTROL_WINS = "control-not-beaten"
+USELESS = "winner-useless"
 
 LEVEL = 0.05
 """Of the one-sided tests: against guessing and against random weights."""
 
 CHANCE_MARGIN = 0.03
 """How far above 0.5 the AUROC on shuffled labels may lie."""
+
+CHANCE = 0.5
+"""The AUROC of guessing."""
+
+NOTHING = 0.0005
+"""An F1 below this is 0.000 in every table."""
 
 LISTED = 1000
 """Images and their copies that a finding names; it counts all of them."""
@@ -101,18 +107,23 @@ def _duplicates(code: str, where: str, copies: Sequence[Sequence[int]], study: S
     return Finding(
         code,
         f"{len(copies)} images stand, byte for byte the same, on {where}, e.g."
-        f" {' = '.join(sorted(names)[0])}",
+        f" {' = '.join(sorted(names)[0])}: this flatters the scores; keep copies on one side"
+        " (--keep-copies-together) or leave all but one of each out",
         {"images": len(copies), "copies": sorted(names)[:LISTED]},
     )
 
 
 def near_duplicates_across_folds(
-    study: Study, folds: Sequence[Fold], patients: Groups, seed: int
+    study: Study, folds: Sequence[Fold], copies: Copies, patients: Groups, among: Groups
 ) -> tuple[list[Finding], list[str]]:
     """Find near copies of one image on both sides of a fold, in the embeddings alone.
 
-    Looked at are the extractors with pretrained weights, or all where there is none. Byte-identical
-    images count as one: `duplicates_across_folds` tells of them.
+    Byte-identical images count as one: `duplicates_across_folds` tells of them.
+
+    Parameters
+    ----------
+    among : ndarray of str, shape (N,), or None
+        Among whom labels were shuffled.
 
     Returns
     -------
@@ -121,34 +132,20 @@ def near_duplicates_across_folds(
     notes : list of str
         That this stands where labels cannot be shuffled among patients, and what it left out.
     """
-    copies: dict[str, list[int]] = defaultdict(list)
-    used = np.zeros(len(study), dtype=bool)
-    for fold in folds:
-        used[fold.train] = used[fold.test] = True
-    for row in np.flatnonzero(used).tolist():
-        copies[study.sha256[row] or f"row {row}"].append(row)
-    of_one = list(copies.values())
-    first = np.array([rows[0] for rows in of_one])
-    found = _near_copies(study, first, patients, seed)
-    names = ", ".join(found)
-    searched = min(of.searched for of in found.values())
+    names, of_one, alike = ", ".join(copies.near), copies.of_one, copies.alike
+    first = [rows[0] for rows in of_one]
     notes = []
-    if not can_be_shuffled(patients):
+    if not can_be_shuffled(among):
         notes.append(
             "labels shuffled among patients cannot be tested, as no patient is known to have"
             " several images; instead near copies across folds were looked for in the embeddings"
             f" ({names})"
         )
-    if searched < len(first):
+    if copies.searched < len(first):
         notes.append(
-            f"near copies were looked for around {searched} of {len(first)} images, drawn at"
+            f"near copies were looked for around {copies.searched} of {len(first)} images, drawn at"
             f" random: all would take too long ({names})"
         )
-    alike = {
-        (int(a), int(b)): float(cosine)
-        for of in found.values()
-        for (a, b), cosine in zip(of.pairs, of.cosine, strict=True)
-    }
     crossing, share = _crossing(alike, of_one, folds)
     if not crossing:
         return [], notes
@@ -158,10 +155,11 @@ def near_duplicates_across_folds(
     ]
     images = {row for pair in crossing for row in pair}
     mend = (
-        "look at them; copies of one image have to go, and images of one patient to stay together"
-        " (--group-column of cxrfeat extract)"
+        "look at them; images of one patient have to stay together (--group-column), copies of one"
+        " image, too (--keep-copies-together), or to go"
         if patients is None
-        else "look at them; a copy has to go, or both images belong to one patient"
+        else "look at them; both images may belong to one patient; copies have to stay together"
+        " (--keep-copies-together) or to go"
     )
     message = (
         f"{len(images)} images have a near copy on the other side of a fold ({len(crossing)} pairs,"
@@ -173,31 +171,11 @@ def near_duplicates_across_folds(
         "pairs": len(crossing),
         "share_of_tested": share,
         "examples": [{"images": ids, "cosine": round(cosine, 4)} for ids, cosine in examples],
-        "extractors": {name: len(of.pairs) for name, of in found.items()},
-        "searched": searched,
+        "extractors": {name: len(of.pairs) for name, of in copies.near.items()},
+        "searched": copies.searched,
         "of": len(first),
     }
     return [Finding(NEAR_DUPLICATES_ACROSS, message, detail)], notes
-
-
-def _near_copies(
-    study: Study, rows: npt.NDArray[np.intp], patients: Groups, seed: int
-) -> dict[str, NearCopies]:
-    """Search the embeddings of each extractor once, sharing out the work and the error rate."""
-    alone = [extractor for extractor in study.extractors if not extractor.widths]
-    looked = [extractor for extractor in alone if not extractor.control] or alone
-    classes = study.y if study.kind == "multiclass" else np.zeros(len(study), dtype=np.intp)
-    return {
-        extractor.name: near_copies(
-            extractor.X if len(rows) == len(study) else extractor.X[rows],
-            classes[rows],
-            None if patients is None else patients[rows],
-            seed=seed,
-            level=NEAR_LEVEL / len(looked),
-            work=WORK / len(looked),
-        )
-        for extractor in looked
-    }
 
 
 def _crossing(
@@ -223,12 +201,13 @@ def _crossing(
     return list(dict.fromkeys(spread[k][0] for k in np.flatnonzero(apart))), hit / tested
 
 
-def small_classes(study: Study, folds: Sequence[Fold], patients: Groups) -> list[Finding]:
+def small_classes(
+    study: Study, folds: Sequence[Fold], patients: Groups, unit: str
+) -> list[Finding]:
     """Find classes with fewer images or patients than folds, so that some test none."""
     per_repeat = max(np.bincount([fold.repeat for fold in folds]))
     if per_repeat < 2:
         return []
-    unit = "images" if patients is None else "patients"
     found = []
     for k, name in enumerate(study.classes):
         rows = study.labels[:, k] == 1
@@ -238,8 +217,9 @@ def small_classes(study: Study, folds: Sequence[Fold], patients: Groups) -> list
                 Finding(
                     SMALL_CLASS,
                     f"class '{name}' has {members} {unit}, fewer than the {per_repeat} folds:"
-                    " folds without it say nothing about it",
-                    {"class": name, unit: members, "folds": int(per_repeat)},
+                    " folds without it say nothing about it; merge or drop it (--map), or take"
+                    " fewer folds (--cv)",
+                    {"class": name, unit.replace(" ", "_"): members, "folds": int(per_repeat)},
                 )
             )
     return found
@@ -274,6 +254,7 @@ def not_learned(study: Study, folds: Sequence[Fold]) -> list[Finding]:
                 f" ({where}), where training images are not both positive and negative: its scores"
                 " are those of the others"
             )
+        said += "; merge or drop it (--map), or take fewer folds (--cv)"
         names = [fold.name for fold in lacking]
         found.append(Finding(NOT_LEARNED, said, {"label": name, "folds": names}))
     return found
@@ -284,38 +265,41 @@ def no_better_than_dummy(
 ) -> list[Finding]:
     """Find heads whose advantage over the floor may be chance (corrected test, one-sided 5 %)."""
     floors = {score.extractor: score for score in ranked if score.head == FLOOR}
-    sign = 1.0 if metric.larger_is_better else -1.0
-    ratio = size_ratio([len(fold.train) for fold in folds], [len(fold.test) for fold in folds])
     found = []
     for score in ranked:
         floor = floors.get(score.extractor)
         if floor is None or score is floor:
             continue
-        gaps = sign * np.array(
-            [
-                one["metrics"][metric.name] - least["metrics"][metric.name]
-                for one, least in zip(score.folds, floor.folds, strict=True)
-            ]
-        )
-        gaps = gaps[np.isfinite(gaps)]
-        if len(gaps) > 1:
-            test = corrected_t(gaps, ratio)
-            poor = test.difference <= 0 or test.p / 2 > LEVEL
-        else:
-            low, high = score.interval
-            least = floor.mean[metric.name]
-            poor = bool(low <= least if metric.larger_is_better else high >= least)
-        if poor:
+        if _poor(score, floor, folds, metric):
             found.append(
                 Finding(
                     NOT_BETTER,
                     f"{score.extractor} with {score.head} is not shown to be better than guessing:"
                     f" {metric.title} {score.mean[metric.name]:.3f}, the floor"
-                    f" {floor.mean[metric.name]:.3f}",
+                    f" {floor.mean[metric.name]:.3f}; more images may show it",
                     {"extractor": score.extractor, "head": score.head},
                 )
             )
     return found
+
+
+def _poor(score: Score, floor: Score, folds: Sequence[Fold], metric: Metric) -> bool:
+    """Whether the advantage over the floor may be chance."""
+    sign = 1.0 if metric.larger_is_better else -1.0
+    gaps = sign * np.array(
+        [
+            one["metrics"][metric.name] - least["metrics"][metric.name]
+            for one, least in zip(score.folds, floor.folds, strict=True)
+        ]
+    )
+    gaps = gaps[np.isfinite(gaps)]
+    if len(gaps) > 1:
+        ratio = size_ratio([len(fold.train) for fold in folds], [len(fold.test) for fold in folds])
+        test = corrected_t(gaps, ratio)
+        return test.difference <= 0 or test.p / 2 > LEVEL
+    low, high = score.interval
+    least = floor.mean[metric.name]
+    return bool(low <= least if metric.larger_is_better else high >= least)
 
 
 def shuffled_labels_predicted(permuted: Mapping[str, Matrix]) -> list[Finding]:
@@ -330,7 +314,8 @@ def shuffled_labels_predicted(permuted: Mapping[str, Matrix]) -> list[Finding]:
                     PERMUTED,
                     f"{extractor} predicts labels that were shuffled among patients (AUROC"
                     f" {mean:.3f}, chance is 0.5): training and test images are not independent,"
-                    " no score of this run can be trusted",
+                    " no score of this run can be trusted; look for patients that the table does"
+                    " not name (--group-column) and for copies (--keep-copies-together)",
                     {"extractor": extractor, "auroc": mean},
                 )
             )
@@ -340,24 +325,85 @@ def shuffled_labels_predicted(permuted: Mapping[str, Matrix]) -> list[Finding]:
 def winner_flattered(
     ranked: Sequence[Score], best: Score, extractors: Sequence[ExtractorScore], metric: Metric
 ) -> list[Finding]:
-    """Say that the best of many on the same folds looks better than it is, and by how much."""
-    rivals = sum(score.head != FLOOR for score in ranked)
-    if rivals < 2:
+    """Say that the best of many on the same folds looks better than it is, and by how much.
+
+    Parameters
+    ----------
+    best
+        What is called best, which need not be the first of `ranked`: test rows do not choose it.
+    """
+    learned = [score for score in ranked if score.head != FLOOR]
+    if len(learned) < 2:
         return []
-    honest = next(score for score in extractors if score.extractor == best.extractor)
+    first = next((score for score in learned if not score.control), learned[0])
+    honest = next(score for score in extractors if score.extractor == first.extractor)
+    said = (
+        f"{first.extractor} with {first.head} is the best of {len(learned)} on these same folds, so"
+        f" its {metric.title} of {first.mean[metric.name]:.3f} is flattered;"
+        f" with the head chosen inside the folds {first.extractor} has {honest.mean:.3f}: report"
+        " that"
+    )
+    if (first.extractor, first.head) != (best.extractor, best.head):
+        said += f"; so {best.extractor} with {best.head} is called best, by training images alone"
     return [
         Finding(
             FLATTERED,
-            f"{best.extractor} with {best.head} is the best of {rivals} on these same folds, so"
-            f" its {metric.title} of {best.mean[metric.name]:.3f} is flattered;"
-            f" with the head chosen inside the folds {best.extractor} has {honest.mean:.3f}",
+            said,
             {
-                "rivals": rivals,
-                "flattered": best.mean[metric.name],
+                "rivals": len(learned),
+                "flattered": first.mean[metric.name],
                 "chosen_inside": honest.mean,
             },
         )
     ]
+
+
+def winner_useless(
+    best: Score,
+    ranked: Sequence[Score],
+    extractors: Sequence[ExtractorScore],
+    found: OutOfFold,
+    metric: Metric,
+) -> list[Finding]:
+    """Find that what is called best is of no use: not above chance, or it answers nothing.
+
+    Against the floor where that was scored, else an AUROC against a half.
+    """
+    reasons = []
+    floor = next((s for s in ranked if s.head == FLOOR and s.extractor == best.extractor), None)
+    own = next(score for score in extractors if score.extractor == best.extractor)
+    if floor is not None and floor is not best:
+        if _poor(best, floor, found.folds, metric):
+            reasons.append("it is not shown to be better than guessing")
+    elif metric.name == "auroc" and own.interval[0] <= CHANCE:
+        reasons.append(f"its AUROC may be chance (95 % interval from {own.interval[0]:.3f})")
+    if best.mean["f1"] < NOTHING:
+        reasons.append(f"no decision of it is right (macro F1 {best.mean['f1']:.3f})")
+    said = _always_said(found, best)
+    if said is not None:
+        reasons.append(f"it says '{said}' of every image")
+    if not reasons:
+        return []
+    return [
+        Finding(
+            USELESS,
+            f"the best, {best.extractor} with {best.head}, is of no use as it is:"
+            f" {', and '.join(reasons)}; do not use the saved model: give more images of the rarer"
+            " classes, merge classes (--map), weigh them (--class-weight balanced) or call at"
+            " another threshold (--threshold)",
+            {"extractor": best.extractor, "head": best.head, "reasons": reasons},
+        )
+    ]
+
+
+def _always_said(found: OutOfFold, best: Score) -> str | None:
+    """Return the class, or "nothing", that is called of every image; None where it varies."""
+    outcomes = found.outcomes[best.extractor, best.head]
+    if found.exclusive:
+        called = {int(k) for one in outcomes for k in one.probability.argmax(axis=1)}
+        return found.study.classes[called.pop()] if len(called) == 1 else None
+    any_called = any((one.probability > one.cuts).any() for one in outcomes)
+    return None if any_called else "nothing"
 
 
 def control_not_beaten(
@@ -389,7 +435,8 @@ def control_not_beaten(
         Finding(
             CONTROL_WINS,
             f"{said}: {control.extractor} has {metric.title} {control.mean:.3f},"
-            f" {best.extractor} {best.mean:.3f} (one-sided p {chance:.2f})",
+            f" {best.extractor} {best.mean:.3f} (one-sided p {chance:.2f}); do not claim that"
+            " pretraining helps, or add images",
             {"control": control.extractor, "extractor": best.extractor, "p": chance},
         )
     ]

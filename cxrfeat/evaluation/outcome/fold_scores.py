@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from cxrfeat.arrays import Matrix
-from cxrfeat.evaluation.heads.registry import FLOOR
 from cxrfeat.evaluation.outcome.out_of_fold import OutOfFold
 from cxrfeat.evaluation.outcome.score_intervals import retrained_of, score_interval
 from cxrfeat.evaluation.statistics.metrics import METRICS, Weights, all_scores
@@ -65,20 +63,6 @@ def _score(found: OutOfFold, extractor: str, head: str) -> Score:
         interval=score_interval(found, found.metric, table[found.metric.name], of_folds, again),
         folds=rows,
     )
-
-
-def winner(ranked: Sequence[Score]) -> Score:
-    """Choose the best that is neither the floor nor a control; of what there is, where all are."""
-    learned = [score for score in ranked if score.head != FLOOR]
-    return next(iter([s for s in learned if not s.control] or learned or ranked))
-
-
-def best_of_each(ranked: Sequence[Score]) -> dict[str, Score]:
-    """Find the best head of each extractor; the floor only where there is no other."""
-    best: dict[str, Score] = {}
-    for score in sorted(ranked, key=lambda score: score.head == FLOOR):
-        best.setdefault(score.extractor, score)
-    return best
 
 
 def fold_metrics(found: OutOfFold, fold: Fold, outcome: Outcome) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,7 +14,8 @@ from cxrfeat.arrays import Matrix32, RowNumbers
 from cxrfeat.errors import InputError
 from cxrfeat.evaluation.study.mapping import blocks, matrix_of_blocks
 from cxrfeat.evaluation.study.study import Extractor, Study, is_control
-from cxrfeat.inputs import LabelKind
+from cxrfeat.inputs import ImageIds, LabelKind, LabelTable
+from cxrfeat.results import JoinedTable
 
 DONE = 1
 """The value of ``status`` of a row that holds an embedding (format 1)."""
@@ -53,8 +55,29 @@ class _EmbeddingFile(Protocol):
     def numpy(self, ids: Sequence[str] | None = None) -> Matrix32: ...
 
 
+LISTED = 1000
+"""Images and rows that are named where a table does not fit; all of them are counted."""
+
+
+@dataclass(frozen=True)
+class _Said:
+    """What is said of the images that all files have, shape (n, ...) each."""
+
+    where: str
+    classes: list[str]
+    kind: LabelKind
+    labels: Matrix32
+    meta: dict[str, npt.NDArray[np.str_]]
+    notes: list[str] = field(default_factory=list)
+    tables: list[JoinedTable] = field(default_factory=list)
+
+
 def align(
-    files: Sequence[_EmbeddingFile], *, include_gone: bool = False, mapped: Path | None = None
+    files: Sequence[_EmbeddingFile],
+    *,
+    include_gone: bool = False,
+    mapped: Path | None = None,
+    labels: LabelTable | None = None,
 ) -> Study:
     """Join embedding files by image id.
 
@@ -62,6 +85,8 @@ def align(
     order of the first file. The others are counted in the notes. `include_gone` keeps those as
     well that were not among the images of the last extract. `mapped` is a folder to keep the
     embeddings in where they do not fit into the memory, see `cxrfeat.evaluation.study.mapping`.
+    `labels` is a table whose labels are taken in place of those of the files, and its columns in
+    place of those of the same name; its rows are joined to ids as those of `extract` to images.
 
     Raises
     ------
@@ -73,10 +98,10 @@ def align(
     _refuse_equal_names(files)
     _refuse_other_patient_keys(files)
     first = files[0]
-    labelled = next((file for file in files if file.labels is not None), None)
-    if labelled is None:
+    if labels is None and all(file.labels is None for file in files):
         raise InputError(
-            f"{first.path} has no labels: extract with class folders or with --labels TABLE"
+            f"{first.path} has no labels: give --labels TABLE here, or extract with class folders"
+            " or with --labels TABLE"
         )
     taken = [_taken(file, include_gone) for file in files]
     rows = _common_rows(files, taken)
@@ -89,32 +114,67 @@ def align(
         )
     notes = _notes_on_missing(files, taken, len(rows[0]), include_gone)
     _refuse_other_images(files, rows)
-    _refuse_other_labels(labelled, files, rows)
-
-    labels = _labels(labelled, rows[files.index(labelled)])
-    known: npt.NDArray[np.bool_] = np.asarray(np.isfinite(labels).any(axis=1))
+    said = _said_by_files(files, rows) if labels is None else _said_by(labels, first.ids, rows[0])
+    known: npt.NDArray[np.bool_] = np.asarray(np.isfinite(said.labels).any(axis=1))
     if not known.any():
         raise InputError(
-            f"all labels are missing in {labelled.path}: extract with --labels TABLE"
-            " or class folders"
+            f"all labels are missing in {said.where}: extract with --labels TABLE or class folders"
         )
     if not known.all():
         notes.append(f"{int((~known).sum())} images without a label were left out")
         rows = [of_file[known] for of_file in rows]
-        labels = labels[known]
     where = rows[0].tolist()
     ids = [first.ids[row] for row in where]
+    meta = {name: column[known] for name, column in said.meta.items()}
+    keys = [file.patient_key for file in files if file.patient_key and "group" not in meta]
     return Study(
         ids=ids,
-        classes=list(labelled.classes),
-        kind=labelled.kind,
-        labels=labels,
+        classes=said.classes,
+        kind=said.kind,
+        labels=said.labels[known],
         sha256=[first.sha256[row] for row in where],
-        meta=_joined_meta(files, rows),
+        meta={**_joined_meta(files, rows), **meta},
         extractors=[_extractor(file, ids, mapped) for file in files],
-        notes=notes,
-        patient_key=next((file.patient_key for file in files if file.patient_key), ""),
+        notes=[*said.notes, *notes],
+        patient_key=next(iter(keys), ""),
+        tables=said.tables,
     )
+
+
+def _said_by_files(files: Sequence[_EmbeddingFile], rows: Sequence[RowNumbers]) -> _Said:
+    labelled = next(file for file in files if file.labels is not None)
+    _refuse_other_labels(labelled, files, rows)
+    labels = _labels(labelled, rows[files.index(labelled)])
+    return _Said(str(labelled.path), list(labelled.classes), labelled.kind, labels, {})
+
+
+def _said_by(table: LabelTable, ids: Sequence[str], rows: RowNumbers) -> _Said:
+    """Join a table to the ids of a file; what is said of its given rows."""
+    found = table.read(ImageIds(tuple(ids)))
+    if found.labels is None:
+        raise InputError(f"'{table.table}' has no column of labels: give --label-column")
+    row_of = {id_: row for row, id_ in enumerate(found.ids)}
+    at = np.array([row_of.get(ids[row], -1) for row in rows.tolist()], dtype=np.intp)
+    listed = at >= 0
+    labels = np.where(listed[:, None], found.labels[at], np.float32(np.nan))
+    meta = {name: np.where(listed, column[at], "") for name, column in found.meta.items()}
+    without = [ids[row] for row in rows[~listed].tolist()]
+    strange = [*found.missing, *found.rows_without_image]
+    joined = JoinedTable(
+        path=Path(table.table).as_posix(),
+        sha256=table.digest(),
+        outside=False,
+        images=int(listed.sum()),
+        images_without_row=len(without),
+        rows_without_image=len(strange),
+        first_images=without[:LISTED],
+        first_rows=strange[:LISTED],
+    )
+    said = f"labels from '{joined.path}', joined by id: {joined.images} of {len(at)} images"
+    if without:
+        said += f", not of {', '.join(without[:3])}{', ...' if len(without) > 3 else ''}"
+    notes = [said, *found.notes]
+    return _Said(joined.path, found.classes, found.kind, labels, meta, notes, [joined])
 
 
 def _names(files: Sequence[_EmbeddingFile]) -> str:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 
 from cxrfeat.arrays import Groups
 from cxrfeat.errors import InputError, UnknownNameError
@@ -40,7 +42,7 @@ class Design:
     ----------
     folds : list of Fold
     groups : ndarray of str, shape (N,), or None
-        Patients whom folds and tuning keep together.
+        Patients, or copies of images, that folds and tuning keep together.
     patients : ndarray of str, shape (N,), or None
         Patients as far as they are known, also where ``groups="none"``: intervals and controls
         go by them.
@@ -58,11 +60,27 @@ class Design:
     notes: list[str]
     findings: list[Finding] = field(default_factory=list)
 
+    @property
+    def unit(self) -> str:
+        """What folds keep together, in words."""
+        if self.groups is None:
+            return "images"
+        return "groups of copies" if self.patients is None else "patients"
+
+
+Copied = npt.NDArray[np.intp] | None
+"""Which images are copies of each other: one number for each group, shape (N,)."""
+
 
 def plan_comparison(
-    study: Study, asked: Asked, outside_from: int | None = None
+    study: Study, asked: Asked, outside_from: int | None = None, copied: Copied = None
 ) -> tuple[Study, Design]:
     """Make the folds, or take them from elsewhere, of the labels that can be learned and scored.
+
+    Parameters
+    ----------
+    copied
+        Images that no fold may divide, beside those of one patient.
 
     Returns
     -------
@@ -78,22 +96,27 @@ def plan_comparison(
     """
     if study.kind == "multiclass":
         study = scorable_labels.without_empty_classes(study)
-        return study, make_folds(study, asked, outside_from)
+        return study, make_folds(study, asked, outside_from, copied)
     given = asked.split or asked.splits or asked.leave_out or outside_from is not None
-    together, _, _ = patients_of(study, asked.groups)
+    together = _together(patients_of(study, asked.groups)[0], copied)
     study, rare = scorable_labels.without_rare_labels(study, 1 if given else asked.cv, together)
-    design = make_folds(study, asked, outside_from)
+    design = make_folds(study, asked, outside_from, copied)
     study, unlearned = scorable_labels.without_unlearned_labels(study, design.folds)
     return study, replace(design, findings=[*rare, *unlearned])
 
 
-def make_folds(study: Study, asked: Asked, outside_from: int | None = None) -> Design:
+def make_folds(
+    study: Study, asked: Asked, outside_from: int | None = None, copied: Copied = None
+) -> Design:
     """Make the folds, or take them from the data, a file or an outside set.
 
     Parameters
     ----------
     outside_from
         Where the images of an outside test set begin, if there is one.
+    copied
+        Images that are to be on one side of every fold: folds are drawn so; where the division is
+        given, those on the training side are not used.
 
     Raises
     ------
@@ -115,13 +138,51 @@ def make_folds(study: Study, asked: Asked, outside_from: int | None = None) -> D
         both = " and ".join(name for name, is_given in given.items() if is_given)
         raise InputError(f"{both} cannot both decide the folds: give one")
     groups, patients, notes = patients_of(study, asked.groups)
-    folds, sentence = _folds(study, asked, groups, outside_from)
+    together = _together(groups, copied)
+    if any(given.values()):
+        folds, sentence = _given_folds(study, asked, groups, outside_from)
+        if copied is not None:
+            folds, unused = _without_copies(folds, copied)
+            if unused:
+                sentence += f"; {unused} training images that are copies of tested ones not used"
+    else:
+        unit = Design([], together, patients, "", []).unit
+        folds = _drawn_folds(study, asked, together, unit)
+        sentence = _drawn(asked, groups, copied)
     if asked.groups != "none":
         _refuse_patients_on_both_sides(folds, groups)
-    return Design(folds, groups, patients, sentence, notes)
+    return Design(folds, together, patients, sentence, notes)
 
 
-def _folds(
+def _together(groups: Groups, copied: Copied) -> Groups:
+    """Join patients who share copies of an image, and images without patients that are copies."""
+    if copied is None:
+        return groups
+    if groups is None:
+        return copied.astype(np.str_)
+    names, patient = np.unique(groups, return_inverse=True)
+    first = len(names)  # of the groups of copies, behind the patients
+    ends, size = (patient, first + copied), first + int(copied.max()) + 1
+    linked = coo_matrix((np.ones(len(patient)), ends), shape=(size, size))
+    joined = connected_components(linked, directed=False)[1][patient]
+    return joined.astype(np.str_)
+
+
+def _without_copies(folds: Sequence[Fold], copied: npt.NDArray[np.intp]) -> tuple[list[Fold], int]:
+    """Leave copies of tested images out of the training side; how many these are in all."""
+    found, unused = [], 0
+    for fold in folds:
+        apart = ~np.isin(copied[fold.train], copied[fold.test])
+        if not apart.any():
+            raise InputError(
+                f"all training images of '{fold.name}' are copies of tested ones: give other folds"
+            )
+        unused += int((~apart).sum())
+        found.append(replace(fold, train=fold.train[apart]))
+    return found, unused
+
+
+def _given_folds(
     study: Study, asked: Asked, groups: Groups, outside_from: int | None
 ) -> tuple[list[Fold], str]:
     if outside_from is not None:
@@ -139,13 +200,16 @@ def _folds(
                 " table with a split column"
             )
         return folding.fixed_split(study.meta["split"])
-    if asked.leave_out is not None:
-        if asked.leave_out not in study.meta:
-            raise UnknownNameError("column", asked.leave_out, study.meta)
-        return folding.leave_one_out(study.meta[asked.leave_out], asked.leave_out, groups)
+    assert asked.leave_out is not None
+    if asked.leave_out not in study.meta:
+        raise UnknownNameError("column", asked.leave_out, study.meta)
+    return folding.leave_one_out(study.meta[asked.leave_out], asked.leave_out, groups)
+
+
+def _drawn_folds(study: Study, asked: Asked, groups: Groups, unit: str) -> list[Fold]:
     exclusive = study.kind == "multiclass"
     strata = study.y if exclusive else folding.label_strata(study.labels, groups, asked.cv)
-    folds = folding.cross_validation(
+    return folding.cross_validation(
         strata,
         groups,
         cv=asked.cv,
@@ -153,12 +217,17 @@ def _folds(
         seed=asked.seed,
         classes=study.classes,
         exclusive=exclusive,
+        unit=unit,
     )
+
+
+def _drawn(asked: Asked, groups: Groups, copied: Copied) -> str:
     sentence = f"{asked.cv}-fold cross-validation, stratified"
-    sentence += ", patients kept together" if groups is not None else ", by image"
+    kept = ["patients"] * (groups is not None) + ["copies"] * (copied is not None)
+    sentence += f", {' and '.join(kept)} kept together" if kept else ", by image"
     if asked.repeats > 1:
         sentence += f", {asked.repeats} times"
-    return folds, sentence
+    return sentence
 
 
 def patients_of(study: Study, groups: str) -> tuple[Groups, Groups, list[str]]:

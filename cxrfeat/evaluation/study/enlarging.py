@@ -126,6 +126,7 @@ def with_outside(study: Study, outside: Study, mapped: Path | None = None) -> tu
         extractors=joined,
         notes=[*study.notes, *(f"outside: {note}" for note in outside.notes), *strangers],
         patient_key=study.patient_key,
+        tables=[*study.tables, *(replace(one, outside=True) for one in outside.tables)],
     )
     return both, len(study)
 

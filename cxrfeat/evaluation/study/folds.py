@@ -45,6 +45,7 @@ def cross_validation(
     seed: int,
     classes: Sequence[str],
     exclusive: bool = True,
+    unit: str = "",
 ) -> list[Fold]:
     """Repeated stratified folds in which a patient is only ever on one side.
 
@@ -58,6 +59,8 @@ def cross_validation(
         Names of the strata, for messages.
     exclusive
         Whether the strata are classes, of which each needs enough images.
+    unit
+        What the groups are, for messages; patients when left out.
 
     Raises
     ------
@@ -79,8 +82,10 @@ def cross_validation(
         raise InputError(
             f"all images are of one patient ('{groups[0]}'): patients cannot be kept apart;"
             " check the group column"
+            if unit in ("", "patients")
+            else "all images are copies of each other: they cannot be kept together"
         )
-    unit = "images" if groups is None else "patients"
+    unit = unit or ("images" if groups is None else "patients")
     for k in present if exclusive else ():
         members = int(np.sum(y == k)) if groups is None else len(np.unique(groups[y == k]))
         if members < cv:

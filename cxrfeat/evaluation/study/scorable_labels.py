@@ -20,6 +20,8 @@ TOO_RARE = "label-too-rare"
 NOT_LEARNED = "label-not-learned"
 
 
+MEND = "merge it with another or drop it (--map), take fewer folds (--cv), or add images"
+
 PER_FOLD = 2
 """Positives and negatives that a label needs per fold to be scored at all."""
 
@@ -72,7 +74,9 @@ def without_rare_labels(
                 f"{patients[0]} patients with positive and {patients[1]} with negative images,"
                 f" {folds} of each are needed for {folds} folds"
             )
-        findings.append(Finding(TOO_RARE, f"label '{name}' is not scored: {reason}", detail))
+        findings.append(
+            Finding(TOO_RARE, f"label '{name}' is not scored: {reason}; {MEND}", detail)
+        )
     if not kept:
         raise InputError(
             f"no label has {least} positive and {least} negative images"
@@ -104,7 +108,7 @@ def without_unlearned_labels(study: Study, folds: Sequence[Fold]) -> tuple[Study
         Finding(
             NOT_LEARNED,
             f"label '{name}' is not scored: in no fold the training images have it both positive"
-            " and negative, and test images known",
+            f" and negative, and test images known; {MEND}",
             {"label": name, "folds": [fold.name for fold in folds]},
         )
         for name, kept in zip(study.classes, anywhere, strict=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from cxrfeat.arrays import Matrix32
 from cxrfeat.inputs import LabelKind
+from cxrfeat.results import JoinedTable
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,8 @@ class Study:
         How many images were left out, and why.
     patient_key : str
         Which key the patients were hashed with; "" where they were not.
+    tables : list of JoinedTable
+        That labels came from, where they are not those of the files.
     """
 
     ids: list[str]
@@ -65,6 +68,7 @@ class Study:
     extractors: list[Extractor]
     notes: list[str]
     patient_key: str = ""
+    tables: list[JoinedTable] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.ids)

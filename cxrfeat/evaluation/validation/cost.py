@@ -7,11 +7,12 @@ while the work goes on (`Clock`). The constants are of one core of a common serv
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cxrfeat.cores import available_cores
 from cxrfeat.errors import InputError
 from cxrfeat.evaluation.heads.head import Head
+from cxrfeat.evaluation.heads.principal import split_name
 from cxrfeat.evaluation.heads.registry import APPROXIMATE, FLOOR
 from cxrfeat.evaluation.study.folds import Fold
 from cxrfeat.evaluation.study.study import Extractor
@@ -133,6 +134,11 @@ def _shuffled(s: Size) -> float:
     return 0.02 + products / GIGA + 1e-7 * s.rows * columns
 
 
+def _components(s: Size) -> float:
+    fewer, more = sorted((s.train, s.dimensions))
+    return 0.03 * (more * fewer**2 + 10.0 * fewer**3) * s.scans / GIGA
+
+
 def _elsewhere(s: Size) -> float:
     return _floor(s) + 0.1 + 10.0 * s.train * s.dimensions * s.labels * s.fits / GIGA
 
@@ -166,7 +172,11 @@ COPIES: Mapping[str, float] = {
 
 def seconds(head: str, size: Size) -> float:
     """Estimate the seconds of one core for a piece."""
-    return SECONDS.get(head, _elsewhere)(size)
+    n_components, base = split_name(head)
+    if not n_components:
+        return SECONDS.get(head, _elsewhere)(size)
+    fewer = replace(size, dimensions=min(n_components, size.dimensions))
+    return _components(size) + seconds(base, fewer)
 
 
 def memory(heads: Sequence[str], size: Size) -> float:

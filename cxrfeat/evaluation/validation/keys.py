@@ -17,6 +17,7 @@ from threadpoolctl import threadpool_info
 
 from cxrfeat.arrays import Groups, Matrix
 from cxrfeat.evaluation.heads.head import Head
+from cxrfeat.evaluation.heads.principal import split_name
 from cxrfeat.evaluation.study.folds import Fold
 from cxrfeat.evaluation.study.study import Extractor
 from cxrfeat.evaluation.validation.pieces import SHUFFLED, Piece
@@ -139,7 +140,7 @@ def _head(head: Head) -> dict[str, Any]:
 
 def module_of(head: Head) -> str:
     """Name the module of a head that is from elsewhere; "" for ours."""
-    module, _, elsewhere = head.name.partition(":")
+    module, _, elsewhere = split_name(head.name)[1].partition(":")
     return module if elsewhere else ""
 
 

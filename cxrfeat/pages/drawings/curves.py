@@ -17,7 +17,7 @@ from cxrfeat.pages.look import (
     colour_of,
     coloured,
 )
-from cxrfeat.pages.words import number, shown
+from cxrfeat.pages.words import drawn_unit, number, shown
 
 NEAR = 0.001
 """How far a drawn curve or band may be from the computed one: a third of a pixel."""
@@ -30,7 +30,7 @@ def roc(content: Content) -> tuple[Spec, str] | None:
     names = dict.fromkeys(curve.name for curve in content.roc)
     guess = [{"class": name, "x": at, "y": at} for name in names for at in (0, 1)]
     spec = _banded(content, content.roc, "false positive rate", "sensitivity", guess)
-    return spec, _areas("ROC curves", "AUROC", content.roc)
+    return spec, _areas(content, "ROC curves", "AUROC", content.roc)
 
 
 def precision_recall(content: Content) -> tuple[Spec, str] | None:
@@ -40,7 +40,8 @@ def precision_recall(content: Content) -> tuple[Spec, str] | None:
     floors = {curve.name: curve.floor for curve in content.precision_recall}
     guess = [{"class": name, "x": x, "y": y} for name, y in floors.items() for x in (0, 1)]
     spec = _banded(content, content.precision_recall, "recall", "precision", guess)
-    return spec, _areas("Precision-recall curves", "average precision", content.precision_recall)
+    of = "Precision-recall curves", "average precision"
+    return spec, _areas(content, *of, content.precision_recall)
 
 
 def _kept(curve: Curve) -> list[int]:
@@ -61,13 +62,14 @@ def _kept(curve: Curve) -> list[int]:
     return sorted(kept)
 
 
-def _areas(what: str, area: str, curves: Sequence[Curve]) -> str:
+def _areas(content: Content, what: str, area: str, curves: Sequence[Curve]) -> str:
     said = "; ".join(
         f"{curve.name}, {curve.extractor} with {curve.head}: {area} {number(curve.area)}"
         for curve in curves[:24]
     )
     return (
-        f"{what} with 95 % bands over test patients, a panel per class and a line per extractor,"
+        f"{what} with 95 % bands over test {drawn_unit(content.results)}, a panel per class and a"
+        " line per extractor,"
         f" drawn to within {NEAR:g}."
         f" {said}."
     )

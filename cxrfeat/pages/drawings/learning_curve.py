@@ -9,6 +9,7 @@ from cxrfeat.pages.look import (
     colour_of,
     coloured,
     panels,
+    score_axis,
 )
 from cxrfeat.pages.words import metric_title, shown_names
 
@@ -37,6 +38,12 @@ def learning_curve(content: Content) -> tuple[Spec, str] | None:
         for point in curve["points"]
         if point["mean"] is not None
     ]
+    shown = [row[name] for row in rows for name in ("mean", "low", "high")]
+    scale = score_axis(content.results["metric"], shown)
+    for row in rows:  # a spread may reach beyond what a score can be
+        if row["low"] is not None:
+            low, high = scale["domain"]
+            row["low"], row["high"] = max(row["low"], low), min(row["high"], high)
     spec = {
         "data": {"values": rows},
         "width": 520,
@@ -51,7 +58,7 @@ def learning_curve(content: Content) -> tuple[Spec, str] | None:
             },
             "color": color,
         },
-        "layer": _layers(title, color, shapes),
+        "layer": _layers(title, color, shapes, scale),
         "usermeta": panels(200, 680, 80),
     }
     said = " ".join(
@@ -61,7 +68,7 @@ def learning_curve(content: Content) -> tuple[Spec, str] | None:
     return spec, f"Learning curve, {title} against images trained on. {said}"
 
 
-def _layers(title: str, color: Spec, shapes: Spec) -> list[Spec]:
+def _layers(title: str, color: Spec, shapes: Spec, scale: Spec) -> list[Spec]:
     """Draw the spread over the folds, and a line with points for each extractor."""
     return [
         {
@@ -71,7 +78,7 @@ def _layers(title: str, color: Spec, shapes: Spec) -> list[Spec]:
                     "field": "low",
                     "type": "quantitative",
                     "title": title,
-                    "scale": {"zero": False},
+                    "scale": scale,
                 },
                 "y2": {"field": "high"},
             },

@@ -11,6 +11,7 @@ from cxrfeat.pages.look import (
     PALETTE,
     Spec,
     panels,
+    score_axis,
 )
 from cxrfeat.pages.words import FLOOR, metric_title, number, shown
 
@@ -30,7 +31,7 @@ def extractors(content: Content) -> tuple[Spec, str]:
         }
         for one in content.results["extractors"]
     ]
-    spec = _dots(rows, "extractor", title)
+    spec = _dots(rows, "extractor", title, content.results["metric"])
     return spec | {"usermeta": panels(120, 620, 175)}, _in_words(
         f"Dot plot of {title} with 95 % intervals, one row per extractor, the best on top",
         ((row["extractor"], row) for row in rows),
@@ -56,7 +57,7 @@ def ranking(content: Content) -> tuple[Spec, str] | None:
         for score in scored
     ]
     order = list(dict.fromkeys(row["extractor"] for row in rows))
-    inner = _dots(rows, "head", title)
+    inner = _dots(rows, "head", title, results["metric"])
     spec = {
         "data": inner.pop("data"),
         "facet": {
@@ -78,7 +79,7 @@ def ranking(content: Content) -> tuple[Spec, str] | None:
     )
 
 
-def _dots(rows: Sequence[Mapping[str, Any]], field: str, title: str) -> Spec:
+def _dots(rows: Sequence[Mapping[str, Any]], field: str, title: str, metric: str) -> Spec:
     """Draw dots with interval lines, in the order of the rows."""
     y = {
         "field": field,
@@ -111,7 +112,9 @@ def _dots(rows: Sequence[Mapping[str, Any]], field: str, title: str) -> Spec:
                         "field": "low",
                         "type": "quantitative",
                         "title": title,
-                        "scale": {"zero": False, "padding": 8},
+                        "scale": score_axis(
+                            metric, [row[name] for row in rows for name in ("mean", "low", "high")]
+                        ),
                         "axis": {"tickCount": 5},
                     },
                     "x2": {"field": "high"},

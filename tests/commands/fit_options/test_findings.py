@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cxrfeat import model
+from cxrfeat import display, model
 from cxrfeat.evaluation.outcome import findings
 from cxrfeat.evaluation.study import scorable_labels
+from cxrfeat.pages import words
 from tests.commands.fit_options.made import N, codes_of, fit, made
 from tests.evaluation.made import blobs, write_file
 
@@ -45,10 +46,61 @@ def test_the_model_records_what_choosing_its_head_scored_and_not_the_flattered_b
     training = model.load(result.run / "model.skops").training
     (honest,) = result.extractors
     assert training["scores"]["auroc"] == pytest.approx(honest.mean, abs=1e-6)
-    assert training["scores_as_ranked"]["auroc"] == pytest.approx(
-        result.ranking[0].mean["auroc"], abs=1e-6
-    )
-    assert training["scores"]["auroc"] < training["scores_as_ranked"]["auroc"]
+    own = next(score for score in result.ranking if score.head == result.winner["head"])
+    assert training["scores_as_ranked"]["auroc"] == pytest.approx(own.mean["auroc"], abs=1e-6)
+    assert training["scores"]["auroc"] < result.ranking[0].mean["auroc"]
+
+
+def test_the_end_line_the_saved_model_and_the_page_say_the_same_and_why(capsys) -> None:
+    """Though the ranking begins with another extractor."""
+    X, y = blobs(N, 12, distance=1, seed=4)
+    write_file(Path("whole.h5"), X, y)
+    write_file(Path("half.h5"), X[:, :9], y)
+    result = fit(["whole.h5", "half.h5"], head=["lda", "knn", "logreg"], cv=3)
+    best = result.extractors[0].extractor
+    assert result.ranking[0].extractor != best
+    saved = model.load(result.run / "model.skops")
+    name = f"{best} with {saved.head}"
+    display.comparison(result)
+    shown = " ".join(capsys.readouterr().out.split())
+    assert f"Best by auroc: {name};" in shown
+    assert " ".join(saved.training["why"].split()) in shown
+    assert saved.training["why"] == result.winner["why"]
+    assert f"{name} comes first" in words.answer(result.as_json())[0]
+    assert (saved.extractor, saved.head) == (best, result.reports[0].head)
+
+
+@pytest.mark.parametrize(
+    ("share", "heads", "reason"),
+    [
+        (0.5, ["lda", "dummy"], "it is not shown to be better than guessing"),
+        (0.5, ["lda"], "its AUROC may be chance"),
+        (0.08, ["logreg"], "it says 'clear' of every image"),
+    ],
+)
+def test_a_best_that_is_of_no_use_is_found_with_the_mend(
+    share: float, heads: list[str], reason: str
+) -> None:
+    random = np.random.default_rng(1)
+    X = random.normal(size=(N, 12)).astype(np.float32)
+    y = (np.arange(N) >= N * (1 - share)).astype(int)
+    path = write_file(Path("noise.h5"), X, y, classes=["clear", "opaque"])
+    result = fit(path, head=heads, cv=3)
+    (finding,) = (one for one in result.findings if one.code == findings.USELESS)
+    assert reason in finding.message
+    assert "--class-weight balanced" in finding.message
+
+
+def test_a_best_that_calls_no_label_is_of_no_use() -> None:
+    X, y = blobs(N, 12, distance=4)
+    labels = np.eye(3, dtype=np.float32)[y][:, :2]
+    path = write_file(Path("two.h5"), X, labels, classes=["a", "b"], kind="multilabel")
+    of_no_use = fit(path, head=["lda"], cv=3, threshold=0.9999999999)
+    assert of_no_use.reports[0].classes[0].f1 == 0
+    (finding,) = (one for one in of_no_use.findings if one.code == findings.USELESS)
+    assert "macro F1 0.000" in finding.message
+    assert "it says 'nothing' of every image" in finding.message
+    assert findings.USELESS not in codes_of(fit(path, head=["lda"], cv=3))
 
 
 def test_a_control_that_does_as_well_is_found() -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import cxrfeat
 from cxrfeat import model
+from cxrfeat.errors import InputError
 from cxrfeat.tables import read_table
 from tests.commands.fit_options.made import N, fit, made
 from tests.evaluation.made import blobs, write_file
@@ -101,3 +104,70 @@ def test_a_metric_where_less_is_better_ranks_and_compares_the_right_way_round() 
     pair = result.comparisons[0]
     assert (pair.first, pair.second) == ("good", "poor")
     assert pair.difference > 0
+
+
+def test_a_head_on_principal_components_is_scored_saved_and_predicts_again() -> None:
+    X, y = blobs(N, 12, distance=4)
+    result = fit(write_file(Path("good.h5"), X, y), head=["pca5+logreg", "dummy"], cv=3)
+    assert result.winner["head"] == "pca5+logreg"
+    assert result.winner["settings"][0]["n_components"] == 5
+    assert any("pca5+logreg: on the 5 largest principal components" in n for n in result.notes)
+    p = model.load(result.run / "model.skops").predict_proba(X)
+    assert np.mean(p.argmax(axis=1) == y) > 0.9
+
+
+HEADS_OF_MY_OWN = """
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+
+def with_pca():
+    return make_pipeline(PCA(3), LogisticRegression())
+
+def broken(n):
+    return None
+
+class Mine(ClassifierMixin, BaseEstimator):
+    def fit(self, X, y):
+        self.inner_ = LogisticRegression().fit(X, y)
+        self.classes_ = self.inner_.classes_
+        return self
+    def predict_proba(self, X):
+        return self.inner_.predict_proba(X)
+"""
+
+
+@pytest.fixture
+def my_heads(monkeypatch: pytest.MonkeyPatch) -> str:
+    Path("heads_of_my_own.py").write_text(HEADS_OF_MY_OWN)
+    monkeypatch.syspath_prepend(str(Path.cwd()))
+    monkeypatch.delitem(sys.modules, "heads_of_my_own", raising=False)
+    return "heads_of_my_own"
+
+
+def test_a_function_that_returns_a_pipeline_is_a_head(my_heads: str) -> None:
+    warned: list[str] = []
+    result = fit(made(), head=[f"{my_heads}:with_pca"], cv=3, warn=warned.append)
+    assert not warned
+    assert model.load(result.run / "model.skops").head == f"{my_heads}:with_pca"
+    with pytest.raises(InputError, match="a function that fails without"):
+        fit(made(), head=[f"{my_heads}:broken"])
+
+
+def test_what_cannot_be_saved_is_said_before_the_run_and_by_predict(my_heads: str) -> None:
+    warned: list[str] = []
+    begun: list[object] = []
+    result = fit(
+        made(), head=[f"{my_heads}:Mine"], cv=3, warn=warned.append,
+        planned=lambda work: begun.append(list(warned)),
+    )  # fmt: skip
+    (said,) = warned
+    assert f"head '{my_heads}:Mine' cannot be saved" in said
+    assert f"{my_heads}.Mine" in said
+    assert begun == [[said]]
+    assert said in result.notes
+    with pytest.raises(InputError, match=r"the winner was not saved: .* fit again with heads"):
+        cxrfeat.predict(result.run / "model.skops", "good.h5")
+    with pytest.raises(InputError, match="is a folder: give the model in it"):
+        cxrfeat.predict(result.run, "good.h5")

@@ -23,7 +23,9 @@ from cxrfeat.evaluation.validation.tuning import Outcome, Plan, gains, score_fol
 from cxrfeat.spec import fingerprint
 from tests.evaluation.made import blobs, first_rows
 
-every_head = pytest.mark.parametrize("head", HEADS.values(), ids=HEADS.keys())
+ON_COMPONENTS = ["pca+logreg", "pca10+lda", "pca10+svm_rbf", "pca+sklearn.svm:LinearSVC"]
+EVERY = [*HEADS.values(), *find_heads(ON_COMPONENTS)]
+every_head = pytest.mark.parametrize("head", EVERY, ids=[head.name for head in EVERY])
 
 
 def plan_of(head: Head, **options: Any) -> Plan:

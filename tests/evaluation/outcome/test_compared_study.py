@@ -18,13 +18,14 @@ from cxrfeat.evaluation.validation.tuning import Plan
 from tests.evaluation.made import CLASSES, blobs
 
 ANSWERS = (
-    "ranking", "winner", "winner_nested", "reports", "extractors", "comparisons", "permuted",
-    "findings", "search_notes", "report_notes", "intervals_over", "learning_curves",
+    "ranking", "heads", "winner", "why_winner", "winner_nested", "reports", "extractors",
+    "comparisons", "permuted", "findings", "search_notes", "report_notes", "intervals_over",
+    "learning_curves",
 )  # fmt: skip
 
 
-def made() -> ComparedStudy:
-    X, y = blobs(90, 12, distance=1)
+def made(seed: int = 0) -> ComparedStudy:
+    X, y = blobs(90, 12, distance=1, seed=seed)
     study = Study(
         ids=[str(i) for i in range(90)],
         classes=CLASSES,
@@ -56,7 +57,7 @@ def test_nothing_is_computed_before_it_is_asked_for() -> None:
     assert set(vars(one)) == given
     assert one.winner.head in ("lda", "knn")
     # The winner needs the ranking, and neither intervals of pairs nor models trained anew.
-    assert set(vars(one)) - given == {"out_of_fold", "ranking", "winner"}
+    assert set(vars(one)) - given == {"out_of_fold", "ranking", "heads", "winner"}
 
 
 def test_answers_do_not_depend_on_the_order_of_the_questions(compared: ComparedStudy) -> None:
@@ -100,3 +101,29 @@ def test_the_number_of_threads_changes_no_bit() -> None:
             )
             found[-1].append(repr([pair.bootstrap for pair in one.comparisons]))
         assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("seed", [0, 1, 4, 5])
+def test_what_is_called_best_leads_the_extractors_with_the_head_that_training_rows_chose(
+    seed: int,
+) -> None:
+    """Whatever stands first in the ranking, which is flattered; reports are of the same heads."""
+    one = made(seed)
+    leader = one.extractors[0].extractor
+    gained = {
+        head: np.mean([of_heads[head] for of_heads in one.out_of_fold.gained[leader]])
+        for head in ("lda", "knn")
+    }
+    best = (leader, max(gained, key=gained.__getitem__))
+    assert (one.winner.extractor, one.winner.head) == best
+    assert (one.reports[0].extractor, one.reports[0].head) == best
+    assert one.why_winner.startswith(f"{leader} leads the extractors (macro AUROC ")
+    assert f"of its heads {best[1]} does best on held-out training images" in one.why_winner
+
+
+def test_the_ranking_may_begin_with_another_extractor_than_what_is_called_best() -> None:
+    one = next(one for one in map(made, range(20)) if one.ranking[0] is not one.winner)
+    (flattered,) = (f for f in one.findings if f.code == "winner-chosen-on-its-scores")
+    first, best = one.ranking[0], one.winner
+    assert flattered.message.startswith(f"{first.extractor} with {first.head} is the best of 4")
+    assert f"so {best.extractor} with {best.head} is called best" in flattered.message
