@@ -109,11 +109,11 @@ IncludeGone = Annotated[
     ),
 ]
 
-PageImages = Annotated[
+RadiographFolders = Annotated[
     list[str] | None,
-    panels.output(
-        help="Folder of the radiographs, for thumbnails on the page.  [default: looked for here "
-        "and beside the embeddings]"
+    panels.images_and_labels(
+        help="Folder of the radiographs, in which their ids begin.  [default: looked for here and "
+        "beside the embeddings]"
     ),
 ]
 
@@ -125,6 +125,12 @@ BatchSize = Annotated[int, _batch_size]
 BatchSizeOrNone = Annotated[int | None, _batch_size]
 Workers = Annotated[
     int | None, panels.running(help="Threads that read images.  [default: one per core]")
+]
+Jobs = Annotated[
+    int | None, panels.running(help="Tasks worked on at a time.  [default: one per core]")
+]
+Full = Annotated[
+    bool, panels.output("--full", help="Print everything that was found, not only the best of it.")
 ]
 Seed = Annotated[
     int, panels.running(help="Of all that is drawn by chance: folds, heads, resamples.")

@@ -182,6 +182,10 @@ class Audit:
     versions : dict of str to str
     run : str
         The run whose folds and head were taken; "" without one.
+    folder : str
+        Where the audit lies.
+    files : dict of str to str
+        Its files by their names.
     """
 
     headline: str
@@ -199,6 +203,8 @@ class Audit:
     seconds: dict[str, float] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     run: str = ""
+    folder: str = ""
+    files: dict[str, str] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """Plain data for ``audit.json`` and ``--json``; what is undefined is null."""

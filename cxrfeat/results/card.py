@@ -18,7 +18,11 @@ BLANK = "**[to be filled in by the author: {}]**"
 Lines = list[str]
 
 
-def model_card(about: Mapping[str, Any], results: Mapping[str, Any] | None = None) -> str:
+def model_card(
+    about: Mapping[str, Any],
+    results: Mapping[str, Any] | None = None,
+    audit: Mapping[str, Any] | None = None,
+) -> str:
     """Write the card of a saved model.
 
     Parameters
@@ -29,6 +33,8 @@ def model_card(about: Mapping[str, Any], results: Mapping[str, Any] | None = Non
     results
         What ``results.json`` of its run holds. Intervals, classes one by one and findings are
         only known from there.
+    audit
+        What ``audit.json`` of the run holds, where it was audited.
 
     Returns
     -------
@@ -44,6 +50,7 @@ def model_card(about: Mapping[str, Any], results: Mapping[str, Any] | None = Non
         "Training data": _training(about),
         "Scores": _scores(about, results),
         "Findings": _findings(results),
+        **({} if audit is None else {"Does it come from the lungs?": _audit(audit)}),
         "Ethical considerations": _blank(
             "approval, consent, de-identification, risks and who bears them"
         ),
@@ -222,6 +229,19 @@ def _findings(results: Mapping[str, Any] | None) -> Lines:
     lines = [f"- `{one['code']}`: {one['message']}" for one in results["findings"]]
     lines += [f"- {note}" for note in results["notes"]]
     return lines or ["None of the checks of `cxrfeat fit` found anything."]
+
+
+def _audit(audit: Mapping[str, Any]) -> Lines:
+    found = [f"- `{one['code']}`: {one['answer']}" for one in audit["checks"] if _is_found(one)]
+    counts = ", ".join(
+        f"{sum(one['verdict'] == verdict for one in audit['checks'])} {verdict}"
+        for verdict in ("found", "not found", "could not be tested")
+    )
+    return [audit["headline"], "", f"Of {len(audit['checks'])} questions: {counts}.", "", *found]
+
+
+def _is_found(check: Mapping[str, Any]) -> bool:
+    return bool(check["verdict"] == "found")
 
 
 def _caveats(about: Mapping[str, Any], results: Mapping[str, Any] | None) -> Lines:
