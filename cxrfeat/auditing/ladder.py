@@ -45,7 +45,7 @@ from cxrfeat.evaluation.audit.controls import (
     climb,
 )
 from cxrfeat.evaluation.audit.controls import WHOLE as WHOLE_IMAGE
-from cxrfeat.evaluation.audit.subject import Subject, of_rows
+from cxrfeat.evaluation.audit.subject import Subject
 from cxrfeat.images.masking import CENTRE_MASKED, MARGINS, OUTER_FRAME, outside
 from cxrfeat.results.audit import Check
 
@@ -75,7 +75,7 @@ def ladders(subject: Subject, seen: Seen, extractors: Sequence[str]) -> list[Lad
     extractors
         Names of those of the study.
     """
-    here = of_rows(subject, seen.rows)
+    here = subject.of(seen.rows)
     return [climb(here, name, controls_of(seen, name)) for name in extractors]
 
 

@@ -242,7 +242,7 @@ def climb(
     controls : sequence of Control
         Of the subject's images, in its order.
     """
-    X = next(one.X for one in subject.study.extractors if one.name == extractor)
+    X = subject.extractor(extractor).X
     full, compared = _rung(subject, extractor, WHOLE, X, full_seconds)
     floor = replace(subject, head=HEADS[FLOOR])
     nothing = np.zeros((len(subject.study), 1), np.float32)

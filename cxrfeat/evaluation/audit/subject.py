@@ -7,12 +7,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from cxrfeat.arrays import Matrix32, RowNumbers
+from cxrfeat.arrays import Matrix32
 from cxrfeat.evaluation.heads.head import Head
 from cxrfeat.evaluation.outcome.compared_study import ComparedStudy
 from cxrfeat.evaluation.statistics.metrics import Metric
 from cxrfeat.evaluation.study.design import Design
-from cxrfeat.evaluation.study.folds import Fold
 from cxrfeat.evaluation.study.study import Extractor, Study
 from cxrfeat.evaluation.validation.cost import share_out
 from cxrfeat.evaluation.validation.cross_validation import cross_validate
@@ -86,40 +85,3 @@ def score(
         run=run, share=share, patients=np.array(asked.ids),
     )  # fmt: skip
     return ComparedStudy(asked, design, validated, plan, run=run)
-
-
-def of_rows(subject: Subject, rows: RowNumbers) -> Subject:
-    """Leave all but some images out, and out of every fold; folds that are then empty go.
-
-    Parameters
-    ----------
-    rows : ndarray of int
-        In rising order.
-    """
-    study, design = subject.study, subject.design
-    if len(rows) == len(study):
-        return subject
-    new = np.full(len(study), -1)
-    new[rows] = np.arange(len(rows))
-
-    def kept(old: RowNumbers) -> RowNumbers:
-        return new[old][new[old] >= 0]
-
-    folds = [Fold(f.name, f.repeat, kept(f.train), kept(f.test)) for f in design.folds]
-    return replace(
-        subject,
-        study=replace(
-            study,
-            ids=[study.ids[row] for row in rows],
-            labels=study.labels[rows],
-            sha256=[study.sha256[row] for row in rows],
-            meta={name: column[rows] for name, column in study.meta.items()},
-            extractors=[replace(one, X=one.X[rows]) for one in study.extractors],
-        ),
-        design=replace(
-            design,
-            folds=[fold for fold in folds if len(fold.train) and len(fold.test)],
-            groups=None if design.groups is None else design.groups[rows],
-            patients=None if design.patients is None else design.patients[rows],
-        ),
-    )
