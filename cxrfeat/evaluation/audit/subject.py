@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from cxrfeat.arrays import Matrix32
+from cxrfeat.arrays import Matrix32, RowNumbers
+from cxrfeat.defaults import THRESHOLD
+from cxrfeat.errors import UnknownNameError
 from cxrfeat.evaluation.heads.head import Head
 from cxrfeat.evaluation.outcome.compared_study import ComparedStudy
 from cxrfeat.evaluation.statistics.metrics import Metric
@@ -49,6 +51,60 @@ class Subject:
         """Whether exactly one class holds per image."""
         return self.study.kind == "multiclass"
 
+    @property
+    def plan(self) -> Plan:
+        """What is done on every fold alike."""
+        return Plan([self.head], self.metric, self.exclusive, self.seed, threshold=THRESHOLD)
+
+    def extractor(self, name: str) -> Extractor:
+        """One of the study's extractors.
+
+        Raises
+        ------
+        UnknownNameError
+        """
+        known = {one.name: one for one in self.study.extractors}
+        if name not in known:
+            raise UnknownNameError("extractor", name, known)
+        return known[name]
+
+    def of(self, rows: RowNumbers, extractors: Sequence[str] | None = None) -> Subject:
+        """Ask the same of some of the images, on what is left of the folds.
+
+        Parameters
+        ----------
+        rows : ndarray of int
+            In rising order.
+        extractors : list of str or None
+            The only ones that are kept; all when left out.
+        """
+        study, design = self.study, self.design
+        if len(rows) < len(study):
+            place = np.full(len(study), -1)
+            place[rows] = np.arange(len(rows))
+            folds = [
+                replace(fold, train=train[train >= 0], test=test[test >= 0])
+                for fold in design.folds
+                for train, test in [(place[fold.train], place[fold.test])]
+            ]
+            design = replace(
+                design,
+                folds=[fold for fold in folds if len(fold.train) and len(fold.test)],
+                groups=None if design.groups is None else design.groups[rows],
+                patients=None if design.patients is None else design.patients[rows],
+            )
+        some = len(rows) < len(study)
+        kept = [self.extractor(name) for name in extractors or [e.name for e in study.extractors]]
+        study = replace(
+            study,
+            ids=[study.ids[row] for row in rows],
+            labels=study.labels[rows],
+            sha256=[study.sha256[row] for row in rows],
+            meta={name: column[rows] for name, column in study.meta.items()},
+            extractors=[replace(one, X=one.X[rows]) if some else one for one in kept],
+        )
+        return replace(self, study=study, design=design)
+
 
 def score(
     subject: Subject, matrices: Mapping[str, Matrix32], study: Study | None = None
@@ -77,7 +133,7 @@ def score(
         ],
     )
     design = subject.design
-    plan = Plan([subject.head], subject.metric, asked.kind == "multiclass", subject.seed)
+    plan = replace(subject.plan, exclusive=asked.kind == "multiclass")
     share = share_out(asked.extractors, design.folds, len(asked.classes), plan, subject.jobs)
     run = in_threads(share.at_once, share.threads)
     validated = cross_validate(

@@ -1,0 +1,27 @@
+"""Some of the images, where all would take too long: whole patients, drawn at random."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cxrfeat.arrays import RowNumbers
+from cxrfeat.evaluation.audit.dealing import numbered
+from cxrfeat.evaluation.audit.subject import Subject
+
+
+def some_patients(subject: Subject, images: int) -> RowNumbers:
+    """Draw patients until they have so many images; all rows where there are no more.
+
+    Returns
+    -------
+    ndarray of int
+        In rising order.
+    """
+    n = len(subject.study)
+    if n <= images:
+        return np.arange(n)
+    patient = numbered(subject.design.patients, n)
+    size = np.bincount(patient)
+    order = np.random.default_rng(subject.seed).permutation(len(size))
+    last = max(1, int(np.searchsorted(np.cumsum(size[order]), images, side="right")))
+    return np.flatnonzero(np.isin(patient, order[:last]))
