@@ -1,14 +1,16 @@
 """Each source left out in turn, against the same images scored by models that know their source.
 
+Left out: learned from all other sources, and from no patient with an image of the tested one.
 Within: as the folds of the study say, so that each model has learned from other images of the same
-source, too. Left out: from all other sources, and from no patient with an image of the tested one.
+source, too; but from no more images than the other sources have, drawn by patient, because a fall
+for lack of images is another matter.
 Both are scored on the same test images, fold by fold, so that the difference is paired. Its
 interval is over test patients, with the models as they are. A source counts for as much as any
 other in the mean over the sources.
 
 What it can say: what this score would be at another hospital like these. A fall may come from what
-is special to a source beside the lungs, from other patients, or from fewer images to learn from:
-the table gives how many each had. Classes that no other source has cannot be learned without it;
+is special to a source beside the lungs, from other kinds of patients, or from another share of each
+class. Classes that no other source has cannot be learned without it;
 their images are left out on both sides.
 
 References
@@ -38,7 +40,7 @@ from cxrfeat.evaluation.audit.predictions import (
     part_score,
     predict,
 )
-from cxrfeat.evaluation.audit.sampling import some_patients
+from cxrfeat.evaluation.audit.sampling import some_patients, some_units
 from cxrfeat.evaluation.audit.subject import Subject
 from cxrfeat.evaluation.statistics.paired_tests import holm
 from cxrfeat.evaluation.study.folds import Fold
@@ -114,7 +116,8 @@ def source_checks(subject: Subject, source_column: str) -> list[Check]:
     tables = [class_table(subject.study, levels)]
     if not testable:
         each = "; ".join(f"{source.name}: {source.why}" for source in sources)
-        return [_untested(name, source_column, each, tables) for name in names]
+        why = f"no {source_column} can be tested: {each}"
+        return [_untested(name, source_column, why, tables) for name in names]
     scored = {name: _score(subject, name, testable) for name in names}
     means = {name: _mean([one.fall for one in of.values()]) for name, of in scored.items()}
     adjusted = dict(zip(names, holm([means[name].p_above for name in names]), strict=True))
@@ -190,6 +193,9 @@ def _score(subject: Subject, extractor: str, sources: list[_Source]) -> dict[str
     found = {}
     for number, source in enumerate(sources):
         here = within.among(source.rows)
+        fewer = [_fewer(subject, fold, len(source.train)) for fold in here.folds]
+        if any(len(a.train) < len(b.train) for a, b in zip(fewer, here.folds, strict=True)):
+            here = predict(replace(subject, design=replace(subject.design, folds=fewer)), X)
         there = _on_folds(
             here, folds[number].test, left_out.probability[number], left_out.cuts[number]
         )
@@ -201,6 +207,14 @@ def _score(subject: Subject, extractor: str, sources: list[_Source]) -> dict[str
         first, second = scored(here), scored(there)
         found[source.name] = _Scored(first, second, paired(first, second, subject.metric))
     return found
+
+
+def _fewer(subject: Subject, fold: Fold, images: int) -> Fold:
+    """Learn from no more than so many images, whole patients, drawn at random."""
+    if len(fold.train) <= images:
+        return fold
+    patient = numbered(subject.design.patients, len(subject.study))[fold.train]
+    return replace(fold, train=fold.train[some_units(patient, images, subject.seed)])
 
 
 def _on_folds(like: Predicted, rows: RowNumbers, p: Matrix, cuts: Matrix) -> Predicted:
