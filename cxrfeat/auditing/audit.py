@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from cxrfeat import model
 from cxrfeat.auditing.opening import Audited
+from cxrfeat.auditing.questions import Questions
 from cxrfeat.auditing.steps import AuditProgress, Step, run_steps
-from cxrfeat.results.audit import Audit, Check, Section, Verdict
+from cxrfeat.results.audit import Audit, Section
 from cxrfeat.version import __version__
 
-NO_HEADLINE = "Whether something other than the lungs could explain the score was not tested."
 
-
-def steps_of(audited: Audited) -> list[Step]:
-    """List the steps of an audit, in order."""
-    return []
+def steps_of(questions: Questions) -> list[Step]:
+    """List the steps of an audit, in order: later ones use what earlier ones saw of pictures."""
+    return [
+        Step("pictures", Section.CONTROLS, questions.look_at_pictures),
+        Step("controls", Section.CONTROLS, questions.controls),
+        Step("corner mark", Section.CONTROLS, questions.corner_mark),
+        Step("duplicates", Section.DUPLICATES, questions.duplicates),
+        Step("attributes", Section.ATTRIBUTES, questions.attributes),
+        Step("sources", Section.SOURCES, questions.sources),
+        Step("labels", Section.LABELS, questions.labels),
+        Step("outliers", Section.OUTLIERS, questions.outliers),
+        Step("subgroups", Section.SUBGROUPS, questions.subgroups),
+        Step("pretraining", Section.PRETRAINING, questions.pretraining),
+    ]
 
 
 def audit_study(
@@ -39,11 +49,12 @@ def audit_study(
     progress
         Called at the beginning of each step, and while it counts images.
     """
-    checks, seconds = run_steps(steps_of(audited), progress)
+    questions = Questions(audited)
+    checks, seconds = run_steps(steps_of(questions), progress)
     subject = audited.subject
     patients = subject.design.patients
     return Audit(
-        headline=headline(checks),
+        headline=questions.headline,
         checks=checks,
         metric=subject.metric.name,
         head=subject.head.name,
@@ -54,15 +65,8 @@ def audit_study(
         kind=subject.study.kind,
         folds=audited.folds,
         options=options,
-        notes=audited.notes,
+        notes=[*audited.notes, *questions.notes],
         seconds=seconds,
         versions={**model.installed_versions(), "cxrfeat": __version__},
         run=run,
     )
-
-
-def headline(checks: Sequence[Check]) -> str:
-    """Say what the controls say in one sentence: the answer of the first that was tested."""
-    controls = [check for check in checks if check.section is Section.CONTROLS]
-    tested = [check for check in controls if check.verdict is not Verdict.UNTESTED]
-    return tested[0].answer if tested else NO_HEADLINE

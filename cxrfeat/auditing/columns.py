@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
+
+from cxrfeat.auditing.pictures import FileFacts
 
 LEVELS = 10
 """Distinct values up to which a column of numbers is one of categories, such as 0 and 1."""
@@ -26,9 +28,42 @@ def attributes_of(
     found: dict[str, Attribute] = {}
     for name in names:
         column = meta[name]
-        if len(set(column.tolist()) - {""}) > 1:
+        if _varies(column):
             found[name] = _numbers(column) if _are_numbers(column) else column
     return found
+
+
+def of_files(files: Sequence[FileFacts | None], known: Collection[str]) -> dict[str, Attribute]:
+    """Give what files say of themselves as attributes; what says the same of every image is left out.
+
+    Parameters
+    ----------
+    files
+        None where an image was not looked at.
+    known
+        Columns of the study: what a file declares under the same name is asked about once.
+    """
+    told = [FileFacts({}, {}) if one is None else one for one in files]
+
+    def number(of: Callable[[Mapping[str, float]], float]) -> npt.NDArray[np.float64]:
+        return np.array([of(one.numbers) if one.numbers else np.nan for one in told])
+
+    found: dict[str, Attribute] = {
+        "bytes per pixel": number(lambda n: n["bytes"] / (n["height"] * n["width"])),
+        "pixels": number(lambda n: n["height"] * n["width"]),
+        "aspect": number(lambda n: n["width"] / n["height"]),
+        "bits": np.array([f"{one.numbers['bits']:.0f}" if one.numbers else "" for one in told]),
+    }
+    for name in dict.fromkeys(name for one in told for name in one.words):
+        if name not in known and name != "read":
+            found[name] = np.array([one.words.get(name, "") for one in told])
+    return {name: column for name, column in found.items() if _varies(column)}
+
+
+def _varies(column: Attribute) -> bool:
+    if column.dtype.kind == "f":
+        return len(np.unique(column[np.isfinite(column)])) > 1
+    return len(set(column.tolist()) - {""}) > 1
 
 
 def _are_numbers(column: npt.NDArray[np.str_]) -> bool:

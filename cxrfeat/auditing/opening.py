@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cxrfeat import defaults, store
+from cxrfeat.auditing.pictures import find_sources
 from cxrfeat.comparison.loaded_study import load_study, need_mapping
 from cxrfeat.errors import InputError, UnknownNameError
 from cxrfeat.evaluation.audit.subject import Subject
@@ -20,8 +21,9 @@ from cxrfeat.evaluation.study.design import Asked, plan_comparison
 from cxrfeat.evaluation.study.enlarging import combined
 from cxrfeat.evaluation.study.relabelling import Relabelling
 from cxrfeat.evaluation.study.study import Study
+from cxrfeat.extraction.sources import ImageSource
 from cxrfeat.paths import PathLike, several
-from cxrfeat.reporting.thumbnails import find_folders, places_of
+from cxrfeat.reporting.thumbnails import find_folders
 
 
 @dataclass(frozen=True)
@@ -34,8 +36,12 @@ class Audited:
         The extractor that images are extracted with anew comes first in its study.
     files : list of Path
         Of the embeddings.
-    folders : list of Path
-        In which image ids begin.
+    images : list of str
+        Where they are, as it was given or found.
+    sources : mapping of str to ImageSource
+        Their images, by id.
+    collections : list of str
+        Public collections that the images are said to be of.
     source : str or None
         The column of sources, if there is one.
     attributes : list of str
@@ -52,7 +58,9 @@ class Audited:
 
     subject: Subject
     files: list[Path]
-    folders: list[Path]
+    images: list[str]
+    sources: Mapping[str, ImageSource]
+    collections: list[str]
     source: str | None
     attributes: list[str]
     weights: Sequence[str]
@@ -60,6 +68,11 @@ class Audited:
     quick: bool
     folds: str
     notes: list[str]
+
+    @property
+    def folders(self) -> list[Path]:
+        """The folders among the places of images, in which ids begin."""
+        return [path for path in map(Path, self.images) if path.is_dir()]
 
     @property
     def extractor(self) -> str:
@@ -78,6 +91,7 @@ def open_audited(
     run: Path | None = None,
     source: str | None = None,
     attributes: Sequence[str] = (),
+    collections: Sequence[str] = (),
     head: str | None = None,
     metric: str | None = None,
     seed: int = 0,
@@ -131,11 +145,14 @@ def open_audited(
         )
     chosen, notes = _head(head, results, max(len(fold.train) for fold in design.folds))
     named = metric or (defaults.METRIC if results is None else results["metric"])
+    places, sources = _pictures(images, study, files)
     subject = Subject(study, design, chosen, metrics.primary(named), seed, jobs)
     return Audited(
         subject=subject,
         files=files,
-        folders=_folders(images, study.ids, files),
+        images=places,
+        sources=sources,
+        collections=list(collections),
         source=_source(study, source),
         attributes=_attributes(study, attributes),
         weights=list(weights),
@@ -211,26 +228,16 @@ def _attributes(study: Study, asked: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(asked)) or [name for name in study.meta if name not in NO_ATTRIBUTES]
 
 
-def _folders(
-    images: PathLike | Sequence[PathLike] | None, ids: Sequence[str], files: Sequence[Path]
-) -> list[Path]:
-    """Give the folders that ids begin in, and refuse those that hold none of the images."""
-    if images is None or not several(images):
-        if folders := find_folders(ids, files):
-            return folders
-        raise InputError(
-            "the radiographs were not found here, nor beside the embeddings: --images FOLDER says"
-            " where their ids begin"
-        )
-    folders = [Path(path) for path in several(images)]
-    for folder in folders:
-        if not folder.is_dir():
-            raise InputError(
-                f"no such folder '{folder}': give --images the folder that ids begin in"
-            )
-    if not any(places_of(folder, id_) for folder in folders for id_ in ids):
-        raise InputError(
-            f"none of the {len(ids)} images is below {', '.join(map(str, folders))}, e.g."
-            f" '{ids[0]}': give --images the folder that ids begin in"
-        )
-    return folders
+def _pictures(
+    images: PathLike | Sequence[PathLike] | None, study: Study, files: Sequence[Path]
+) -> tuple[list[str], Mapping[str, ImageSource]]:
+    """Find the images, where they are said to be, or else here and beside the embeddings."""
+    if images is not None and several(images):
+        places = [str(path) for path in several(images)]
+        return places, find_sources(study, places)
+    for folder in find_folders(study.ids, files):
+        return [str(folder)], find_sources(study, folder)
+    raise InputError(
+        "the radiographs were not found here, nor beside the embeddings: --images FOLDER says where"
+        " their ids begin"
+    )

@@ -180,6 +180,13 @@ def audit(
             "all but patient and split]"
         ),
     ] = None,
+    collection: Annotated[
+        list[str] | None,
+        panels.images_and_labels(
+            help="A public collection that the images are of, e.g. CheXpert: were the weights "
+            "trained on it? Several times for several."
+        ),
+    ] = None,
     run: Annotated[
         str | None,
         panels.embeddings(
@@ -223,6 +230,7 @@ def audit(
             run=run,
             source=source,
             attribute=attribute,
+            collection=collection,
             head=head,
             metric=metric,
             quick=quick,

@@ -26,6 +26,7 @@ def audit(
     run: PathLike | None = None,
     source: str | None = None,
     attribute: Sequence[str] | None = None,
+    collection: Sequence[str] | None = None,
     head: str | None = None,
     metric: str | None = None,
     quick: bool = False,
@@ -47,14 +48,19 @@ def audit(
     embeddings
         Embedding files, or folders of them; those of `run`, or ``embeddings``, when left out.
     images
-        Folders of the radiographs; looked for when left out.
+        Folders of the radiographs, archives, or a table, as for `extract`; looked for when left
+        out.
     run
         The folder of a run: its folds, head, metric, labels and winner are taken, and its page,
         checklist and model card mention the audit.
     source
         The column of sources; ``source`` when left out, where there is one.
     attribute
-        Columns to ask about; all but patient and split when left out.
+        Columns to ask about; all but patient and split when left out. What files say of
+        themselves, such as their size, is asked about in any case.
+    collection
+        Public collections that the images are of, e.g. ``"NIH ChestX-ray14"``: weights that were
+        trained on them are a leak.
     head
         By which everything is scored; that of `run`, or ``logreg``, when left out.
     metric
@@ -106,14 +112,15 @@ def audit(
     try:
         audited = open_audited(
             embeddings, images, run=audited_run, source=source, attributes=attribute or [],
+            collections=collection or [],
             head=head, metric=metric, seed=seed, jobs=jobs, weights=weights, device=device,
             quick=quick, mapped=folder.mapped,
         )  # fmt: skip
         options = as_written(
             embeddings=[file.as_posix() for file in audited.files],
-            images=[path.as_posix() for path in audited.folders],
+            images=audited.images,
             run=audited_run, source=audited.source,
-            attribute=audited.attributes if attribute else [],
+            attribute=audited.attributes if attribute else [], collection=audited.collections,
             head=audited.subject.head.name, metric=audited.subject.metric.name, quick=quick,
             weights=several(weights), device=device, seed=seed,
         )  # fmt: skip

@@ -24,7 +24,7 @@ def audit(result: Audit, *, full: bool = False) -> None:
     full
         Also figures, what could have been seen, proofs, and the first candidates.
     """
-    from cxrfeat.results.audit import Verdict
+    from cxrfeat.results.audit import Section, Verdict
 
     screen = console()
     screen.print(result.headline)
@@ -35,7 +35,7 @@ def audit(result: Audit, *, full: bool = False) -> None:
     if full:
         for check in result.checks:
             _whole(check, screen)
-    found = Counter(check.verdict for check in result.checks)
+    found = Counter(c.verdict for c in result.checks if c.section is not Section.PROOFS)
     screen.print(", ".join(f"{found[verdict]} {verdict}" for verdict in Verdict))
     for note in result.notes:
         screen.print(note)

@@ -31,6 +31,7 @@ HEADINGS = {
     Section.OUTLIERS: "Outliers",
     Section.SUBGROUPS: "Subgroups",
     Section.PRETRAINING: "What the weights were trained on",
+    Section.PROOFS: "Would it have been found?",
 }
 
 LIMITS = (("low", "high"), ("95 % low", "95 % high"), ("from", "to"))
@@ -94,7 +95,7 @@ def audit_page(content: AuditContent) -> str:
         sorting=Markup(text_of("sorting.js")),
         title=content.title,
         facts=_facts(audit),
-        headline=audit["headline"],
+        headline=_sentences(audit["headline"]),
         counts=_counts(audit["checks"]),
         leading=_leading(checks),
         checks=checks,
@@ -116,16 +117,17 @@ def verdict_lines(audit: Mapping[str, Any]) -> list[dict[str, str]]:
     return [
         {
             **{key: str(check[key]) for key in ("code", "question", "verdict", "answer")},
-            "style": _style(check["verdict"]),
+            "style": _style(check),
         }
         for check in audit["checks"]
     ]
 
 
-def _style(verdict: str) -> str:
-    return {Verdict.FOUND: "found", Verdict.NOT_FOUND: "not-found"}.get(
-        Verdict(verdict), "untested"
-    )
+def _style(check: Mapping[str, Any]) -> str:
+    if check["section"] == Section.PROOFS.value:
+        return "proof"  # to find what was planted is no alarm
+    styles = {Verdict.FOUND: "found", Verdict.NOT_FOUND: "not-found"}
+    return styles.get(Verdict(check["verdict"]), "untested")
 
 
 def _facts(audit: Mapping[str, Any]) -> str:
@@ -141,10 +143,17 @@ def _facts(audit: Mapping[str, Any]) -> str:
     return "; ".join(facts) + "."
 
 
+def _sentences(headline: str) -> list[str]:
+    """Part the first sentence, which is set large, from the rest."""
+    first, stop, rest = headline.partition(". ")
+    return [first + stop.strip(), rest] if rest else [headline]
+
+
 def _counts(checks: Sequence[Mapping[str, Any]]) -> str:
-    found = Counter(check["verdict"] for check in checks)
+    asked = [check for check in checks if check["section"] != Section.PROOFS.value]
+    found = Counter(check["verdict"] for check in asked)
     said = [f"{found[verdict.value]} {verdict.value}" for verdict in Verdict]
-    many = "1 question" if len(checks) == 1 else f"{len(checks)} questions"
+    many = "1 question" if len(asked) == 1 else f"{len(asked)} questions"
     return f"{many}: {', '.join(said)}."
 
 
@@ -161,19 +170,20 @@ def _leading(checks: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
 
 def _check(check: Mapping[str, Any], jpegs: Mapping[str, bytes]) -> dict[str, Any]:
     outliers = check["section"] == Section.OUTLIERS.value
+    scores = {candidate["score"] for candidate in check["candidates"]}
     most = SHEET if outliers else SHOWN
     place = re.sub(r"[^\w-]+", "-", check["code"])
     return {
         **{key: check[key] for key in ("code", "section", "question", "verdict", "answer")},
         "id": f"check-{place}",
-        "style": _style(check["verdict"]),
+        "style": _style(check),
         "figures": [_figure(figure) for figure in check["figures"]],
         "seen": check["seen"],
         "detectable": _detectable(check),
         "proofs": _proofs(check, place),
         "tables": [_table(table, f"{place}-{n}") for n, table in enumerate(check["tables"])],
         "candidates": [
-            _candidate(candidate, rank, jpegs)
+            _candidate(candidate, rank, jpegs, ranked=len(scores) > 1)
             for rank, candidate in enumerate(check["candidates"][:most], 1)
         ],
         "pairs": any(len(candidate["ids"]) > 1 for candidate in check["candidates"]),
@@ -186,9 +196,12 @@ def _check(check: Mapping[str, Any], jpegs: Mapping[str, bytes]) -> dict[str, An
 def _figure(figure: Mapping[str, Any]) -> dict[str, str]:
     limits = figure["interval"]
     known = limits[0] is not None and limits[1] is not None
+    value = figure["value"]
+    if not known and value is not None and value == int(value):
+        value = int(value)  # a count
     return {
         "name": figure["name"],
-        "value": _number(figure["value"]),
+        "value": _number(value),
         "interval": f"95 % interval {interval(limits)}" if known else "",
     }
 
@@ -319,7 +332,7 @@ def _ticks(low: float, high: float) -> list[float]:
 
 
 def _candidate(
-    candidate: Mapping[str, Any], rank: int, jpegs: Mapping[str, bytes]
+    candidate: Mapping[str, Any], rank: int, jpegs: Mapping[str, bytes], *, ranked: bool
 ) -> dict[str, Any]:
     return {
         "rank": rank,
@@ -330,7 +343,7 @@ def _candidate(
             }
             for id_ in candidate["ids"]
         ],
-        "score": _number(candidate["score"]),
+        "score": _number(candidate["score"]) if ranked else "",
         "note": candidate["note"],
         "facts": list(candidate["facts"].items()),
     }

@@ -40,10 +40,10 @@ def find_folders(ids: Sequence[str], embeddings: Sequence[Path]) -> list[Path]:
     seen: dict[Path, None] = {}
     for place in near:
         seen.update(dict.fromkeys([place.resolve(), *_folders_in(place)]))
-    return [place for place in seen if any(places_of(place, id_) for id_ in first)]
+    return [place for place in seen if any(_places(place, id_) for id_ in first)]
 
 
-def places_of(folder: Path, id_: str) -> list[Path]:
+def _places(folder: Path, id_: str) -> list[Path]:
     """Return the file of an id, whose accents the disk may write as two characters."""
     names = dict.fromkeys((id_, normalize("NFD", id_)))
     return [path for path in (folder / name for name in names) if path.is_file()]
@@ -146,7 +146,7 @@ def thumbnails(
     def small(row: int) -> _Small:
         name = ids[row].removeprefix(OUTSIDE)
         changed = False
-        for path in (path for folder in folders for path in places_of(folder, name)):
+        for path in (path for folder in folders for path in _places(folder, name)):
             try:
                 radiograph = images.read_image(path, options=options)
             except ImageError:

@@ -30,6 +30,8 @@ class Section(StrEnum):
     OUTLIERS = "outliers"
     SUBGROUPS = "subgroups"
     PRETRAINING = "pretraining"
+    PROOFS = "proofs"
+    """Of the audit itself: what it makes of what was planted, and of what means nothing."""
 
 
 @dataclass(frozen=True)

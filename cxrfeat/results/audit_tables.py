@@ -32,7 +32,7 @@ def audit_tables(checks: Sequence[Check]) -> dict[str, str]:
         CANDIDATES: csv_text(
             ("check", "rank", "score", "image", "other", "note", "facts"),
             [
-                (check.code, rank, _cell(candidate.score), candidate.ids[0],
+                (check.code, rank, _cell(candidate.score), "".join(candidate.ids[:1]),
                  " | ".join(candidate.ids[1:]), candidate.note,
                  "; ".join(f"{name}: {value}" for name, value in candidate.facts.items()))
                 for check in checks

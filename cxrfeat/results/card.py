@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from cxrfeat.results.audit import Section, Verdict
 from cxrfeat.results.checklist_rules import written
 from cxrfeat.results.data import intervals_over
 
@@ -232,16 +233,12 @@ def _findings(results: Mapping[str, Any] | None) -> Lines:
 
 
 def _audit(audit: Mapping[str, Any]) -> Lines:
-    found = [f"- `{one['code']}`: {one['answer']}" for one in audit["checks"] if _is_found(one)]
+    asked = [check for check in audit["checks"] if check["section"] != Section.PROOFS]
     counts = ", ".join(
-        f"{sum(one['verdict'] == verdict for one in audit['checks'])} {verdict}"
-        for verdict in ("found", "not found", "could not be tested")
+        f"{sum(check['verdict'] == verdict for check in asked)} {verdict}" for verdict in Verdict
     )
-    return [audit["headline"], "", f"Of {len(audit['checks'])} questions: {counts}.", "", *found]
-
-
-def _is_found(check: Mapping[str, Any]) -> bool:
-    return bool(check["verdict"] == "found")
+    found = [f"- `{c['code']}`: {c['answer']}" for c in asked if c["verdict"] == Verdict.FOUND]
+    return [audit["headline"], "", f"Of {len(asked)} questions: {counts}.", "", *found]
 
 
 def _caveats(about: Mapping[str, Any], results: Mapping[str, Any] | None) -> Lines:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from cxrfeat.auditing.questions import Questions
+from cxrfeat.auditing.steps import Step
 from cxrfeat.results.audit import (
     Candidate,
     Check,
@@ -14,7 +16,7 @@ from cxrfeat.results.audit import (
     Verdict,
 )
 
-NAN = float("nan")
+HEADLINE = "Without seeing the lungs, the outer frame reaches 84 % of the score above chance."
 
 
 def some_checks(ids: Sequence[str]) -> list[Check]:
@@ -89,4 +91,19 @@ def some_checks(ids: Sequence[str]) -> list[Check]:
             verdict=Verdict.UNTESTED,
             answer="The sidecar does not say what the weights were trained on.",
         ),
+        Check(
+            code="planted-mark",
+            section=Section.PROOFS,
+            question="Would a corner mark have been found?",
+            verdict=Verdict.FOUND,
+            answer="It is named down to a rate of 20 %.",
+            proofs=[Proof("a corner mark in 80 % of a class", 0.8, 120, 1.0)],
+        ),
     ]
+
+
+def made_up_steps(questions: Questions) -> list[Step]:
+    """Answer everything with what is made up."""
+    questions.headline = HEADLINE
+    checks = some_checks(questions.audited.subject.study.ids)
+    return [Step("everything", Section.CONTROLS, lambda told: checks)]

@@ -10,19 +10,12 @@ from typing import Any
 import pytest
 
 from cxrfeat.auditing import audit as auditing
-from cxrfeat.auditing.opening import Audited
-from cxrfeat.auditing.steps import Step
 from cxrfeat.commands.audit import audit
 from cxrfeat.pages.audit_page import AuditContent, audit_page
 from cxrfeat.results import FitResult
-from cxrfeat.results.audit import Audit, Section
-from tests.auditing.made import some_checks
+from cxrfeat.results.audit import Audit
+from tests.auditing.made import made_up_steps, some_checks
 from tests.pages.test_page import Tables
-
-
-def made_up_steps(audited: Audited) -> list[Step]:
-    checks = some_checks(audited.subject.study.ids)
-    return [Step("everything", Section.CONTROLS, lambda told: checks)]
 
 
 @pytest.fixture(scope="module")
