@@ -25,6 +25,7 @@ Spisak T. GigaScience 2022;11:giac082. Chaibub Neto E et al. KDD 2019:54-64. Hol
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -45,7 +46,7 @@ from cxrfeat.evaluation.audit.partial_confounder import (
     confounder_tests,
     within_class,
 )
-from cxrfeat.evaluation.audit.predictions import predict
+from cxrfeat.evaluation.audit.predictions import Predicted, predict
 from cxrfeat.evaluation.audit.sampling import some_patients
 from cxrfeat.evaluation.audit.subject import Subject
 from cxrfeat.evaluation.statistics.paired_tests import holm
@@ -57,7 +58,11 @@ SAMPLE = 4000
 
 
 def attribute_checks(
-    subject: Subject, extractor: str, attributes: Mapping[str, Attribute]
+    subject: Subject,
+    extractor: str,
+    attributes: Mapping[str, Attribute],
+    *,
+    control: bool = True,
 ) -> list[Check]:
     """Ask of each attribute whether the score comes from it.
 
@@ -67,58 +72,96 @@ def attribute_checks(
         Whose embeddings are asked about.
     attributes : mapping of str to ndarray, shape (N,)
         Text is categories, "" where unknown; floats are numbers, NaN where unknown, and are cut at
-        their quartiles. Of an attribute that is another one by name only, both are found.
+        their quartiles.
+    control : bool
+        Whether attributes that mean nothing and planted ones are tested as well.
 
     Returns
     -------
     list of Check
-        ``attribute:NAME`` for each, and ``random-attribute``: what the test makes of attributes
-        that mean nothing, and of planted ones. Nothing without attributes.
+        ``attribute:NAME`` for each, and ``random-attribute`` for the control. Nothing without
+        attributes.
 
     Raises
     ------
     UnknownNameError
         No such extractor.
     """
-    if not attributes:
-        return []
     rows = some_patients(subject, SAMPLE)
     asked = subject.of(rows, [extractor])
-    X = asked.study.extractors[0].X
+    if not attributes:
+        return []
     patients = asked.design.patients
     levels = {name: levels_of(name, of[rows], patients) for name, of in attributes.items()}
-    predicted = predict(asked, X)
-    residuals = within_class(predicted, asked.study.labels.astype(np.float64), asked.exclusive)
-    why = {name: _untestable(asked.study, of) for name, of in levels.items()}
-    tests = {
-        name: confounder_tests(asked, residuals, of.code, _permutations(len(levels)), asked.seed)
-        for name, of in levels.items()
-        if not why[name]
-    }
-    for name, found in tests.items():
-        if not np.isfinite(found.p):
-            why[name] = _no_spread(name)
-    testable = [name for name in levels if not why[name]]
-    adjusted = dict(zip(testable, holm([tests[name].p for name in testable]), strict=True))
+    predicted = predict(asked, asked.study.extractors[0].X)
+    tests, why = _tests(asked, predicted, levels)
+    testable = {name: levels[name] for name in tests}
+    adjusted = dict(zip(tests, holm([found.p for found in tests.values()]), strict=True))
     drawn = "" if len(rows) == len(subject.study) else (
         f"asked of {len(rows)} of {len(subject.study)} images, all of patients drawn at random"
     )  # fmt: skip
-    level = LEVEL / max(1, len(testable))
-    control, proved = control_check(
-        asked, extractor, predicted, {name: levels[name] for name in testable}, drawn
-    )
+    controls, proved = [], ""
+    if control:
+        check, proved = control_check(asked, extractor, predicted, testable, drawn)
+        controls = [check]
     checks = []
     for name, of in levels.items():
-        if why[name]:
-            checks.append(_untested(asked.study, of, why[name]))
+        figures = None
+        if len(of.names) > 1:
+            known = of.rows
+            whole = predicted if len(known) == len(rows) else None
+            figures = beside(asked.of(known), of.code[known], whole)
+        if figures is None or name in why:
+            checks.append(_untested(asked, extractor, of, why[name], figures))
             continue
-        known = of.rows
-        whole = predicted if len(known) == len(rows) else None
-        figures = beside(asked.of(known), of.code[known], whole)
-        checks.append(
-            _check(asked, extractor, of, tests[name], adjusted[name], figures, level, proved, drawn)
+        answered = _Answered(tests[name], adjusted[name], LEVEL / len(tests), figures)
+        checks.append(_check(asked, extractor, of, answered, proved, drawn))
+    return [*checks, *controls]
+
+
+@dataclass(frozen=True)
+class _Answered:
+    """What the verdict on one attribute goes by, and what stands beside it.
+
+    Attributes
+    ----------
+    tests : ConfounderTests
+    adjusted : float
+        The larger p-value, over all attributes.
+    level : float
+        Of the strictest of the tests on all attributes.
+    beside : Beside
+    """
+
+    tests: ConfounderTests
+    adjusted: float
+    level: float
+    beside: Beside
+
+
+def _tests(
+    subject: Subject, predicted: Predicted, levels: Mapping[str, Levels]
+) -> tuple[dict[str, ConfounderTests], dict[str, str]]:
+    """Test every attribute that can be tested, and say why the others cannot."""
+    labels = subject.study.labels.astype(np.float64)
+    residuals = within_class(predicted, labels, subject.exclusive)
+    tests, why = {}, {}
+    for name, of in levels.items():
+        if reason := _untestable(subject.study, of):
+            why[name] = reason
+            continue
+        found = confounder_tests(
+            subject, residuals, of.code, _permutations(len(levels)), subject.seed
         )
-    return [*checks, control]
+        if np.isfinite(found.p):
+            tests[name] = found
+        else:
+            why[name] = (
+                "the folds leave nothing to compare: within every class the tested images are of"
+                f" one level of {name}, or all predicted alike, or only one class has a known level;"
+                " folds that test several levels of each class would be needed"
+            )
+    return tests, why
 
 
 def _permutations(attributes: int) -> int:
@@ -131,7 +174,7 @@ def _untestable(study: Study, levels: Levels) -> str:
     if len(levels.names) < 2:
         known = len(levels.code) - levels.unknown
         return (
-            f"{levels.name} has {len(levels.names)} level{'s' * (len(levels.names) != 1)} with"
+            f"the column has {len(levels.names)} level{'s' * (len(levels.names) != 1)} with"
             f" enough patients, of {known} images with a value: two with {FEWEST} each are needed"
         )
     alone = single(study, levels)
@@ -147,22 +190,18 @@ def _untestable(study: Study, levels: Levels) -> str:
     return ""
 
 
-def _no_spread(name: str) -> str:
-    return (
-        f"the folds leave nothing to compare: within every class the tested images are of one"
-        f" {name}, or all predicted alike; folds that test several levels would be needed"
-    )
-
-
-def _untested(study: Study, levels: Levels, why: str) -> Check:
-    tables = [class_table(study, levels)] if len(levels.names) > 1 else []
+def _untested(
+    subject: Subject, extractor: str, levels: Levels, why: str, figures: Beside | None
+) -> Check:
+    name = levels.name
     return Check(
-        code=f"attribute:{levels.name}",
+        code=f"attribute:{name}",
         section=Section.ATTRIBUTES,
-        question=_question(levels.name),
+        question=_question(name),
         verdict=Verdict.UNTESTED,
-        answer=why[0].upper() + why[1:] + ".",
-        tables=tables,
+        answer=f"{why[0].upper()}{why[1:]}.",
+        figures=[] if figures is None else figures.figures(subject.metric.title, extractor, name),
+        tables=[] if figures is None else [class_table(subject.study, levels)],
     )
 
 
@@ -171,20 +210,12 @@ def _question(name: str) -> str:
 
 
 def _check(
-    subject: Subject,
-    extractor: str,
-    levels: Levels,
-    tests: ConfounderTests,
-    adjusted: float,
-    figures: Beside,
-    level: float,
-    proved: str,
-    drawn: str,
+    subject: Subject, extractor: str, levels: Levels, of: _Answered, proved: str, drawn: str
 ) -> Check:
     name, metric = levels.name, subject.metric.title
-    found = adjusted <= LEVEL
+    tests, figures, found = of.tests, of.beside, of.adjusted <= LEVEL
     share, low, high = tests.given.share, *tests.given.interval
-    detectable = tests.given.detectable(level)
+    detectable = tests.given.detectable(of.level)
     alone = single(subject.study, levels)
     parts = [_said(name, tests, found, share, low, high)]
     parts.append(
@@ -219,7 +250,7 @@ def _check(
             ),
             Figure("p that predictions do not go with it, given the class", tests.given.p),
             Figure("p that labels do not go with it", tests.of_class.p),
-            Figure("larger p, adjusted over the attributes (Holm)", adjusted),
+            Figure("larger p, adjusted over the attributes (Holm)", of.adjusted),
             *figures.figures(metric, extractor, name),
         ],
         seen=(

@@ -125,6 +125,7 @@ def predict(subject: Subject, matrix: Matrix32 | MatrixOf, study: Study | None =
     """Tune and fit the head of a subject on each fold, and predict its test rows.
 
     Unlike `score` nothing is fitted again without another fold, so that it takes half the time.
+    Folds whose training rows teach nothing are left out.
 
     Parameters
     ----------
@@ -137,9 +138,15 @@ def predict(subject: Subject, matrix: Matrix32 | MatrixOf, study: Study | None =
     labels = asked.labels.astype(np.float64)
     plan = replace(subject.plan, exclusive=asked.kind == "multiclass")
     work = partial(_predict_fold, matrix, labels, subject.design.groups, plan)
-    tasks = [(fold,) for fold in subject.design.folds]
-    found = in_order(in_threads(subject.jobs), work, tasks)
-    return Predicted(subject.design.folds, [p for p, _ in found], [cuts for _, cuts in found])
+    folds = [fold for fold in subject.design.folds if teaches(labels[fold.train], plan.exclusive)]
+    found = in_order(in_threads(subject.jobs), work, [(fold,) for fold in folds])
+    return Predicted(folds, [p for p, _ in found], [cuts for _, cuts in found])
+
+
+def teaches(labels: Matrix | Matrix32, exclusive: bool) -> bool:
+    """Whether training rows have two classes, or both values of some label."""
+    held = (labels == 1).any(axis=0)
+    return int(held.sum()) > 1 if exclusive else bool((held & (labels == 0).any(axis=0)).any())
 
 
 def _predict_fold(
@@ -163,9 +170,8 @@ def part_score(
     truth : ndarray, shape (N, K)
         NaN where unknown.
     """
-    nothing = PartScore(
-        float("nan"), (float("nan"), float("nan")), Variance(float("nan"), 1.0), np.zeros(0)
-    )
+    nan = float("nan")
+    nothing = PartScore(nan, (nan, nan), Variance(nan, 1.0), np.zeros(0))
     if not predicted.folds:
         return nothing
     values = np.array(
@@ -185,7 +191,8 @@ def part_score(
     variance = over_patients(contributions)
     value = mean_of_known(values)
     rarer = min((of for of in map(tested.of_rarer_side, truth.T) if of), default=0)
-    return PartScore(value, limits(value, variance, metric.name, rarer), variance, contributions)
+    found = limits(value, variance, metric.name, rarer)
+    return PartScore(value, found, variance, contributions)
 
 
 def paired(first: PartScore, second: PartScore, metric: Metric) -> Difference:

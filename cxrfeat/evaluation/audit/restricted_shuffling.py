@@ -71,7 +71,9 @@ def shuffled_within(subject: Subject, X: Matrix32, code: RowNumbers) -> Left:
     code : ndarray of int, shape (N,)
         Levels, from 0.
     """
-    labels = subject.study.labels
+    labels, nan = subject.study.labels, float("nan")
+    if not subject.design.folds:
+        return Left(nan, nan, (nan, nan), nan)
     patient = numbered(subject.design.patients, len(labels))
     # A patient with images of several levels is dealt labels in each of them.
     block = patient * (int(code.max()) + 1) + code

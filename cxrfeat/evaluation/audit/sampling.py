@@ -20,8 +20,22 @@ def some_patients(subject: Subject, images: int) -> RowNumbers:
     n = len(subject.study)
     if n <= images:
         return np.arange(n)
-    patient = numbered(subject.design.patients, n)
-    size = np.bincount(patient)
-    order = np.random.default_rng(subject.seed).permutation(len(size))
+    return some_units(numbered(subject.design.patients, n), images, subject.seed)
+
+
+def some_units(patient: RowNumbers, images: int, seed: int) -> RowNumbers:
+    """Draw whole patients, one at least, with so many images at most.
+
+    Parameters
+    ----------
+    patient : ndarray of int, shape (n,)
+
+    Returns
+    -------
+    ndarray of int
+        Places among the n, in rising order.
+    """
+    _, unit, size = np.unique(patient, return_inverse=True, return_counts=True)
+    order = np.random.default_rng(seed).permutation(len(size))
     last = max(1, int(np.searchsorted(np.cumsum(size[order]), images, side="right")))
-    return np.flatnonzero(np.isin(patient, order[:last]))
+    return np.flatnonzero(np.isin(unit, order[:last]))

@@ -1,14 +1,16 @@
 """Each source left out in turn, against the same images scored by models that know their source.
 
-Within: as the folds of the study say, so that each model has learned from other images of the same
-source, too. Left out: from all other sources, and from no patient with an image of the tested one.
-Both are scored on the same test images, fold by fold, so that the difference is paired. Its
-interval is over test patients, with the models as they are. A source counts for as much as any
+Both are scored on the same test images of a source, fold by fold of the study. Left out: learned
+from the training images of the other sources, and of no patient with an image of the tested one.
+Within: learned from as many of all training images, those of the same source among them; they are
+drawn by patient, because a fall for lack of images is another matter. The differences of the folds
+are judged by the corrected resampled t-test, as pairs of extractors are, so that what a model owes
+to the images that it happened to learn from is in the interval. A source counts for as much as any
 other in the mean over the sources.
 
 What it can say: what this score would be at another hospital like these. A fall may come from what
-is special to a source beside the lungs, from other patients, or from fewer images to learn from:
-the table gives how many each had. Classes that no other source has cannot be learned without it;
+is special to a source beside the lungs, from other kinds of patients, or from another share of each
+class. Classes that no other source has cannot be learned without it;
 their images are left out on both sides.
 
 References
@@ -16,33 +18,30 @@ References
 Zech JR, Badgeley MA, Liu M, et al. Variable generalization performance of a deep learning model to
 detect pneumonia in chest radiographs. PLoS Med 2018;15:e1002683. Justice AC, Covinsky KE, Berlin
 JA. Assessing the generalizability of prognostic information. Ann Intern Med 1999;130:515-524.
+Nadeau C, Bengio Y. Inference for the generalization error. Machine Learning 2003;52:239-281.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import stats
 
-from cxrfeat.arrays import Groups, Matrix, RowNumbers
+from cxrfeat.arrays import Matrix, Matrix32, RowNumbers, Vector
 from cxrfeat.errors import UnknownNameError
 from cxrfeat.evaluation.audit.dealing import numbered
 from cxrfeat.evaluation.audit.levels import FEWEST, Levels, class_table, levels_of
 from cxrfeat.evaluation.audit.partial_confounder import LEVEL, POWER
-from cxrfeat.evaluation.audit.predictions import (
-    Difference,
-    PartScore,
-    Predicted,
-    paired,
-    part_score,
-    predict,
-)
-from cxrfeat.evaluation.audit.sampling import some_patients
+from cxrfeat.evaluation.audit.predictions import predict, teaches
+from cxrfeat.evaluation.audit.sampling import some_patients, some_units
 from cxrfeat.evaluation.audit.subject import Subject
-from cxrfeat.evaluation.statistics.paired_tests import holm
-from cxrfeat.evaluation.study.folds import Fold
+from cxrfeat.evaluation.statistics.metrics import Metric
+from cxrfeat.evaluation.statistics.metrics.undefined import mean_of_known
+from cxrfeat.evaluation.statistics.paired_tests import corrected_t, holm
 from cxrfeat.results.audit import Check, Figure, Section, Table, Verdict
+from cxrfeat.results.data import Interval
 
 SAMPLE = 10_000
 """Images that are asked about, all of some patients: of more, so many are drawn."""
@@ -74,9 +73,51 @@ class _Source:
 
 @dataclass(frozen=True)
 class _Scored:
-    within: PartScore
-    left_out: PartScore
-    fall: Difference
+    """Scores of the folds on the test images of one source.
+
+    Attributes
+    ----------
+    within, left_out : ndarray, shape (F,)
+        NaN for folds that cannot say.
+    ratio : ndarray, shape (F,)
+        Tested images by those learned from.
+    learned : float
+        Images learned from, on average.
+    """
+
+    within: Vector
+    left_out: Vector
+    ratio: Vector
+    learned: float
+
+
+@dataclass(frozen=True)
+class _Fall:
+    """By how much a score falls, 95 % interval, one-sided p, standard error, degrees of freedom."""
+
+    value: float
+    interval: Interval
+    p: float
+    error: float
+    degrees: float
+
+    @classmethod
+    def of(cls, scored: Sequence[_Scored], metric: Metric) -> _Fall:
+        """Mean over sources, fold by fold."""
+        sign = 1.0 if metric.larger_is_better else -1.0
+        gaps = np.array([sign * (one.within - one.left_out) for one in scored])
+        known = np.isfinite(gaps)
+        folds = known.any(axis=0)
+        mean = np.where(known, gaps, 0.0).sum(axis=0)[folds] / known.sum(axis=0)[folds]
+        nan = float("nan")
+        if len(mean) < 2:
+            return cls(float(mean.mean()) if len(mean) else nan, (nan, nan), nan, nan, 1.0)
+        ratio = float(np.array([one.ratio for one in scored])[known].mean())
+        test = corrected_t(mean, ratio)
+        p = test.p / 2 if test.difference > 0 else 1 - test.p / 2
+        return cls(
+            test.difference, (test.low, test.high), p, test.standard_error, float(test.degrees)
+        )
 
 
 def source_checks(subject: Subject, source_column: str) -> list[Check]:
@@ -114,16 +155,27 @@ def source_checks(subject: Subject, source_column: str) -> list[Check]:
     tables = [class_table(subject.study, levels)]
     if not testable:
         each = "; ".join(f"{source.name}: {source.why}" for source in sources)
-        return [_untested(name, source_column, each, tables) for name in names]
-    scored = {name: _score(subject, name, testable) for name in names}
-    means = {name: _mean([one.fall for one in of.values()]) for name, of in scored.items()}
-    adjusted = dict(zip(names, holm([means[name].p_above for name in names]), strict=True))
+        why = f"no {source_column} can be tested: {each}"
+        return [_untested(name, source_column, why, tables) for name in names]
+    scored = {
+        name: {
+            source.name: _score(subject, subject.extractor(name).X, source) for source in testable
+        }
+        for name in names
+    }
+    falls = {name: _Fall.of(list(of.values()), subject.metric) for name, of in scored.items()}
+    adjusted = dict(zip(names, holm([falls[name].p for name in names]), strict=True))
     drawn = "" if len(subject.study) == whole else (
         f" Asked of {len(subject.study)} of {whole} images, all of patients drawn at random."
     )  # fmt: skip
     return [
-        _check(
-            subject, source_column, name, sources, scored[name], means[name], adjusted[name],
+        _untested(
+            name, source_column, f"fewer than two folds test a {source_column} and learn from"
+            " others: two at least are needed to judge a difference", tables,
+        )
+        if np.isnan(adjusted[name])
+        else _check(
+            subject, source_column, name, sources, scored[name], falls[name], adjusted[name],
             len(names), drawn, tables,
         )
         for name in names
@@ -160,66 +212,51 @@ def _source(subject: Subject, levels: Levels, number: int) -> _Source:
         why = f"no class that others teach has {FEWEST} tested patients with and without it here"
         if lacks:
             why += f"; the others lack {', '.join(lacks)}"
-    elif not _defined(subject, truth, rows):
-        why = f"no fold has test images on which {subject.metric.title} is defined"
-    elif _constant(levels.code, inside, subject.design.folds):
-        why = "the folds learn from no image of it, so that there is nothing to compare with"
     return _Source(levels.names[number], truth, rows, np.flatnonzero(outside), why)
 
 
-def _constant(code: RowNumbers, inside: RowNumbers, folds: list[Fold]) -> bool:
-    """Whether no fold that tests a source learns from it."""
-    return not any(inside[fold.test].any() and inside[fold.train].any() for fold in folds)
+def _score(subject: Subject, X: Matrix32, source: _Source) -> _Scored:
+    """Score the test images of a source by models that know it, and by models that do not."""
+    folds = subject.design.folds
+    outside = np.zeros(len(subject.study), dtype=bool)
+    outside[source.train] = True
+    tested, apart, within = [], [], []
+    for number, fold in enumerate(folds):
+        test = fold.test[source.rows[fold.test]]
+        train = fold.train[outside[fold.train]]
+        fewer = _fewer(subject, fold.train, len(train), number)
+        labels, exclusive = subject.study.labels, subject.exclusive
+        if len(test) and all(teaches(labels[rows], exclusive) for rows in (train, fewer)):
+            tested.append(number)
+            apart.append(replace(fold, train=train, test=test))
+            within.append(replace(fold, train=fewer, test=test))
+    values = np.full((3, len(folds)), np.nan)
+    for place, some in enumerate((within, apart)):
+        asked = replace(subject, design=replace(subject.design, folds=some))
+        for number, value in zip(tested, _values(asked, X, source.truth), strict=True):
+            values[place, number] = value
+    for number, fold in zip(tested, apart, strict=True):
+        values[2, number] = len(fold.test) / len(fold.train)
+    learned = float(np.mean([len(fold.train) for fold in apart])) if apart else 0.0
+    return _Scored(values[0], values[1], values[2], learned)
 
 
-def _defined(subject: Subject, truth: Matrix, rows: RowNumbers) -> bool:
-    """Whether any fold has the metric on some of its test rows, whatever is predicted."""
-    for fold in subject.design.folds:
-        of = truth[fold.test[rows[fold.test]]]
-        if len(of) and np.isfinite(subject.metric(of, np.full(of.shape, 0.75), subject.exclusive)):
-            return True
-    return False
-
-
-def _score(subject: Subject, extractor: str, sources: list[_Source]) -> dict[str, _Scored]:
-    X, exclusive = subject.extractor(extractor).X, subject.exclusive
-    within = predict(subject, X)
-    folds = [Fold(one.name, 0, one.train, np.flatnonzero(one.rows)) for one in sources]
-    apart = replace(subject, design=replace(subject.design, folds=folds))
-    left_out = predict(apart, X)
-    found = {}
-    for number, source in enumerate(sources):
-        here = within.among(source.rows)
-        there = _on_folds(
-            here, folds[number].test, left_out.probability[number], left_out.cuts[number]
+def _values(subject: Subject, X: Matrix32, truth: Matrix) -> list[float]:
+    predicted = predict(subject, X)
+    return [
+        subject.metric(truth[fold.test], p, subject.exclusive, cuts)
+        for fold, p, cuts in zip(
+            predicted.folds, predicted.probability, predicted.cuts, strict=True
         )
-
-        def scored(predicted: Predicted, truth: Matrix = source.truth) -> PartScore:
-            patients: Groups = subject.design.patients
-            return part_score(predicted, truth, patients, subject.metric, exclusive)
-
-        first, second = scored(here), scored(there)
-        found[source.name] = _Scored(first, second, paired(first, second, subject.metric))
-    return found
+    ]
 
 
-def _on_folds(like: Predicted, rows: RowNumbers, p: Matrix, cuts: Matrix) -> Predicted:
-    """Divide the predictions of one model among the test rows of several folds."""
-    place = np.full(int(rows.max()) + 1, -1)
-    place[rows] = np.arange(len(rows))
-    return Predicted(
-        like.folds, [p[place[fold.test]] for fold in like.folds], [cuts] * len(like.folds)
-    )
-
-
-def _mean(falls: list[Difference]) -> Difference:
-    """Mean over sources, whose patients are others."""
-    value = float(np.mean([one.value for one in falls]))
-    squares = np.array([one.error**2 for one in falls])
-    variance = float(squares.sum()) / len(falls) ** 2
-    below = float(np.sum(squares**2 / np.array([one.degrees for one in falls])))
-    degrees = float(squares.sum()) ** 2 / below if below > 0 else 1.0
-    return Difference.of(value, variance, degrees)
+def _fewer(subject: Subject, train: RowNumbers, images: int, number: int) -> RowNumbers:
+    """Draw so many training images at most, whole patients, for the fold of a number."""
+    if len(train) <= images:
+        return train
+    patient = numbered(subject.design.patients, len(subject.study))[train]
+    return train[some_units(patient, images, subject.seed + number)]
 
 
 def _check(
@@ -228,23 +265,23 @@ def _check(
     extractor: str,
     sources: list[_Source],
     scored: dict[str, _Scored],
-    mean: Difference,
+    fall: _Fall,
     adjusted: float,
     tests: int,
     drawn: str,
     tables: list[Table],
 ) -> Check:
     title, found = subject.metric.title, adjusted <= LEVEL
-    within = float(np.mean([one.within.value for one in scored.values()]))
-    left_out = float(np.mean([one.left_out.value for one in scored.values()]))
-    reach = stats.t.isf(LEVEL / tests, mean.degrees) + stats.t.ppf(POWER, mean.degrees)
-    detectable = float(reach * mean.error)
+    within = mean_of_known(np.concatenate([one.within for one in scored.values()]))
+    left_out = mean_of_known(np.concatenate([one.left_out for one in scored.values()]))
+    reach = stats.t.isf(LEVEL / tests, fall.degrees) + stats.t.ppf(POWER, fall.degrees)
+    detectable = float(reach * fall.error)
     lost = [source for source in sources if source.why]
-    low, high = mean.interval
+    low, high = fall.interval
     verb = "falls" if found else "does not fall by more than chance makes"
     answer = (
         f"On a {column} that was not learned from, {extractor} {verb}: {title} {left_out:.3f}"
-        f" against {within:.3f} within, a fall of {mean.value:.3f} (95 % interval {low:.3f} to"
+        f" against {within:.3f} within, a fall of {fall.value:.3f} (95 % interval {low:.3f} to"
         f" {high:.3f}), over {len(scored)} of {len(sources)}."
     )
     if lost:
@@ -257,14 +294,14 @@ def _check(
         verdict=Verdict.FOUND if found else Verdict.NOT_FOUND,
         answer=answer + drawn,
         figures=[
-            Figure(f"fall of {title} where the {column} is left out", mean.value, mean.interval),
+            Figure(f"fall of {title} where the {column} is left out", fall.value, fall.interval),
             Figure(f"{title} within", within),
             Figure(f"{title} left out", left_out),
             Figure("p, one-sided, adjusted over the extractors (Holm)", adjusted),
         ],
         seen=f"A fall of {detectable:.3f} or more would have been found with 80 % probability.",
         detectable=detectable,
-        tables=[_table(column, extractor, title, sources, scored), *tables],
+        tables=[_table(column, extractor, subject.metric, sources, scored), *tables],
         remedy=(
             f"Report the score with each {column} left out (fit --leave-out {column}) beside the"
             " other, and expect it elsewhere."
@@ -281,26 +318,27 @@ def _question(extractor: str, column: str) -> str:
 def _table(
     column: str,
     extractor: str,
-    title: str,
+    metric: Metric,
     sources: list[_Source],
     scored: dict[str, _Scored],
 ) -> Table:
     rows: list[list[str | float | int | None]] = []
     for source in sources:
-        row: list[str | float | int | None] = [
-            source.name, int(np.sum(source.rows)), len(source.train),
-        ]  # fmt: skip
+        tested = int(np.sum(source.rows))
         if source.why:
-            rows.append([*row, None, None, None, None, None, source.why])
+            rows.append([source.name, tested, None, None, None, None, None, None, source.why])
             continue
         one = scored[source.name]
-        low, high = one.fall.interval
+        fall = _Fall.of([one], metric)
         rows.append(
-            [*row, one.within.value, one.left_out.value, one.fall.value, low, high, "tested"]
-        )
+            [
+                source.name, tested, round(one.learned), mean_of_known(one.within),
+                mean_of_known(one.left_out), fall.value, *fall.interval, "tested",
+            ]
+        )  # fmt: skip
     return Table(
         f"leave-source-out-{extractor}",
-        f"{title} of {extractor} with each {column} left out in turn",
+        f"{metric.title} of {extractor} with each {column} left out in turn",
         [column, "images", "learned from", "within", "left out", "fall", "low", "high", ""],
         rows,
     )

@@ -189,7 +189,8 @@ def _rarer(truth: Matrix, patient: RowNumbers) -> int:
 def _needed(subject: Subject, predicted: Predicted) -> float:
     """Patients with each class that an interval of plus or minus `REACH` takes, about.
 
-    The variance of a score goes down as the patients of the rarest class go up.
+    The variance of a score goes down as the patients of the rarest class go up. What it takes to
+    judge a level at all is the least, since a score near its end shows hardly any spread.
     """
     truth, patients = _truth(subject), subject.design.patients
     whole = part_score(predicted, truth, patients, subject.metric, subject.exclusive)
@@ -201,7 +202,7 @@ def _needed(subject: Subject, predicted: Predicted) -> float:
     ]
     rarest = min((count for count in held if count), default=0)
     z = float(stats.norm.ppf(0.975))
-    return float(np.ceil(rarest * whole.variance.value * z**2 / REACH**2))
+    return float(max(FEWEST, np.ceil(rarest * whole.variance.value * z**2 / REACH**2)))
 
 
 def _adjusted(found: Sequence[_Level] | Sequence[_Missed]) -> dict[tuple[str, str], float]:
@@ -272,7 +273,9 @@ def _score_check(
         verdict=verdict,
         answer=answer,
         figures=[
-            Figure(f"{title} below all others at {worst.name}", worst.gap.value, worst.gap.interval),
+            Figure(
+                f"{title} below all others at {worst.name}", worst.gap.value, worst.gap.interval
+            ),
             Figure("smallest p, adjusted over all levels (Holm)", p),
             Figure(f"{unit} of each class for an interval of ±{REACH:g}", needed),
             *(
