@@ -9,8 +9,8 @@ from cxrfeat import features
 from cxrfeat.errors import InputError
 from cxrfeat.evaluation.study.study import Extractor
 from cxrfeat.images import ReadingOptions
-from cxrfeat.prediction.reopened_extractor import reading_options
 from cxrfeat.prediction.embedded import reopen_all
+from cxrfeat.prediction.reopened_extractor import reading_options
 
 ANY = ("any",)
 """What was extracted was read; its modality is not asked again."""
@@ -84,7 +84,9 @@ def how_read(extractors: Sequence[Extractor]) -> ReadingOptions:
         Not all in the same way.
     """
     ways = {
-        reading_options(one.spec, ANY) for one in extractors if isinstance(one.spec.get("image"), dict)
+        reading_options(one.spec, ANY)
+        for one in extractors
+        if isinstance(one.spec.get("image"), dict)
     }
     if len(ways) > 1:
         raise InputError(

@@ -66,7 +66,9 @@ def _cut(top: float, left: float) -> Callable[[Pictures], Pictures]:
     def cut(small: Pictures) -> Pictures:
         side = small.shape[1]
         at = (np.arange(side) + 0.5) / side * CROPPED_TO
-        rows, columns = (np.minimum(((at + start) * side).astype(int), side - 1) for start in (top, left))
+        rows, columns = (
+            np.minimum(((at + start) * side).astype(int), side - 1) for start in (top, left)
+        )
         return small[:, rows][:, :, columns]
 
     return cut
@@ -96,7 +98,9 @@ _COMPARED = {
         "more like a part of the average, blown up, than like the whole",
         cropped_against_the_rest,
         {
-            f"pictures cut to the middle {CROPPED_TO:.0%} of their side": _cut(_ROOM / 2, _ROOM / 2),
+            f"pictures cut to the middle {CROPPED_TO:.0%} of their side": _cut(
+                _ROOM / 2, _ROOM / 2
+            ),
             f"pictures cut to a corner of {CROPPED_TO:.0%} of their side": _cut(0.0, _ROOM),
         },
         "Look at them: what was cut away may be what the label is about.",
@@ -151,9 +155,7 @@ def picture_checks(study: Study, seen: Seen, seed: int = 0) -> list[Check]:
             study, name, marks[name], looked_at, kind.question, kind.note, kind.remedy
         )
         proofs, seen_words = _tried(small, kind, marks[name][seen.rows], seed)
-        checks.append(
-            Check(**{**vars(check), "proofs": proofs, "seen": seen_words})
-        )
+        checks.append(Check(**{**vars(check), "proofs": proofs, "seen": seen_words}))
     checks.append(_lateral(study, seen, marks[LATERAL]))
     return checks
 
@@ -183,9 +185,7 @@ def _candidates(study: Study, rows: RowNumbers, note: str) -> list[Candidate]:
     return [Candidate([study.ids[row]], 1.0, note) for row in rows[:MOST_SHOWN]]
 
 
-def _tried(
-    small: Pictures, kind: _Kind, flagged: Flags, seed: int
-) -> tuple[list[Proof], str]:
+def _tried(small: Pictures, kind: _Kind, flagged: Flags, seed: int) -> tuple[list[Proof], str]:
     """Alter some unflagged pictures and say how many of them are found, and of the others."""
     sound = np.flatnonzero(~flagged)
     count = min(MOST_TRIED, max(1, round(TRIED_SHARE * len(sound))))
@@ -213,7 +213,8 @@ def _views(study: Study, seen: Seen) -> list[str]:
     if column is None:
         return [view.upper() for view in declared]
     return [
-        (of_table or of_file).upper() for of_table, of_file in zip(column.tolist(), declared, strict=True)
+        (of_table or of_file).upper()
+        for of_table, of_file in zip(column.tolist(), declared, strict=True)
     ]
 
 

@@ -27,7 +27,7 @@ from cxrfeat.extraction.reading_ahead import read_in_order
 from cxrfeat.extraction.sources import ImageSource, sources_of
 from cxrfeat.images import Radiograph, ReadingOptions
 from cxrfeat.images.checks import WIDE_BORDER, border_share, picture_warnings
-from cxrfeat.images.masking import MARGINS, masked, with_corner_mark
+from cxrfeat.images.masking import masked, with_corner_mark
 from cxrfeat.paths import PathLike
 
 SMALL, TINY = 32, 8
@@ -137,9 +137,7 @@ class Seen:
         return np.flatnonzero([not why for why in self.why_not])
 
 
-def find_sources(
-    study: Study, places: PathLike | Sequence[PathLike]
-) -> Mapping[str, ImageSource]:
+def find_sources(study: Study, places: PathLike | Sequence[PathLike]) -> Mapping[str, ImageSource]:
     """Find the images of a study by their ids, in folders, archives, stores or a table.
 
     Raises
@@ -314,9 +312,7 @@ class _Eye:
 
     def _embedded(self, row: int, pixels: Picture, what: str) -> Iterator[_Shown]:
         for name, extractor in self._asked.embedded.items():
-            yield _Shown(
-                row, (what, name), extractor, images.resize(pixels, extractor.image_size)
-            )
+            yield _Shown(row, (what, name), extractor, images.resize(pixels, extractor.image_size))
 
 
 def _facts(radiograph: Radiograph) -> FileFacts:

@@ -75,7 +75,11 @@ def collection_of(name: str) -> str:
     """Give a public collection the one name it goes by here; others keep theirs."""
     plain = plain_name(name)
     return next(
-        (known for known, others in ALIASES.items() if plain in others or plain == plain_name(known)),
+        (
+            known
+            for known, others in ALIASES.items()
+            if plain in others or plain == plain_name(known)
+        ),
         name,
     )
 

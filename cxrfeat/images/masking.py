@@ -63,9 +63,7 @@ def _outside(size: int, margin: float, before: int) -> npt.NDArray[np.bool_]:
     source = size / before
     reach = max(1.0, source) + 0.5 * source  # of the filter, and half a pixel of the picture
     middle = np.arange(size) + 0.5
-    return np.asarray(
-        (middle + reach <= margin * size) | (middle - reach >= (1 - margin) * size)
-    )
+    return np.asarray((middle + reach <= margin * size) | (middle - reach >= (1 - margin) * size))
 
 
 def masked(square: Picture, mask: str, shape: tuple[int, int] | None = None) -> Picture:

@@ -9,9 +9,9 @@ probability. Otherwise, and where the full image itself is not above chance, *co
 How much of the score it is stands in the figures; whether it can be told from the full image
 stands in the answer.
 
-Could the score be had without trained features? *Found*: the best control is better than the full
-image, or practically the same (within 0.01 with 95 % probability). *Not found*: the full image is
-better than every control (corrected t-test over the folds, Holm over the controls). Otherwise
+Could the score be had without trained features? *Found*: some control is better than the full
+image, or practically as good (not 0.01 behind, with 95 % probability). *Not found*: the full image
+is better than every control (corrected t-test over the folds, Holm over the controls). Otherwise
 *could not be tested*: more patients would have to decide it.
 """
 
@@ -53,9 +53,9 @@ def _reaches(ladder: Ladder, rung: Rung) -> str:
     title, full, control = ladder.metric.title, ladder.full.score.mean, rung.score.mean
     numbers = f"{title} {control:.3f} against {full:.3f}; chance {ladder.chance:.3f}"
     if math.isnan(share.value):
-        return f"{rung.name} scores {numbers}: {ladder.extractor} itself is not above chance"
+        return f"'{rung.name}' has {numbers}: {ladder.extractor} itself is not above chance"
     said = (
-        f"{rung.name} reaches {_percent(share)} of the score above chance of {ladder.extractor}"
+        f"'{rung.name}' reaches {_percent(share)} of the score above chance of {ladder.extractor}"
         f" ({numbers})"
     )
     if math.isnan(added.value):
@@ -74,7 +74,9 @@ def _percent(figure: Figure) -> str:
 def _blind(ladder: Ladder) -> Check:
     blind = ladder.blind
     code = f"{BLIND}:{ladder.extractor}"
-    question = f"Does anything that sees no lungs tell the classes apart as {ladder.extractor} does?"
+    question = (
+        f"Does anything that sees no lungs tell the classes apart as {ladder.extractor} does?"
+    )
     if not blind:
         return Check(
             code, Section.CONTROLS, question, Verdict.UNTESTED,
@@ -87,8 +89,8 @@ def _blind(ladder: Ladder) -> Check:
     sees = ladder.above_chance(ladder.full, 1)
     if found:
         verdict = Verdict.FOUND
-        names = " and ".join(rung.name for rung in found)
-        answer = f"yes, {names}; {_reaches(ladder, best)}{_told_apart(ladder, best)}"
+        names = ", ".join(f"'{rung.name}'" for rung in found)
+        answer = f"yes: {names}; {_reaches(ladder, best)}{_told_apart(ladder, best)}"
     elif not sees:
         verdict = Verdict.UNTESTED
         answer = f"{ladder.extractor} itself is not above chance: there is no score to explain"
@@ -148,16 +150,20 @@ def _untrained(ladder: Ladder) -> Check:
         if rung in ladder.informed
     ]
     of_best = ladder.against_full[ladder.rungs.index(best)]
-    if all(pair.p_holm < LEVEL and pair.difference > 0 for pair in pairs):
+    as_good = [
+        pair.second
+        for pair in pairs
+        if (pair.p_holm < LEVEL and pair.difference < 0) or pair.same + pair.worse >= SURE
+    ]
+    if as_good:
+        verdict = Verdict.FOUND
+        said = f"practically as good as the full image, or better: {', '.join(as_good)}"
+    elif all(pair.p_holm < LEVEL for pair in pairs):
         verdict, said = Verdict.NOT_FOUND, "the full image is better than every control"
-    elif of_best.difference < 0 and of_best.p_holm < LEVEL:
-        verdict, said = Verdict.FOUND, f"{best.name} is better than the full image"
-    elif of_best.same + of_best.worse >= SURE:
-        verdict, said = Verdict.FOUND, f"{best.name} is practically as good as the full image"
     else:
         verdict = Verdict.UNTESTED
         said = (
-            f"{best.name} and the full image cannot be told apart; a difference of"
+            f"'{best.name}' and the full image cannot be told apart; a difference of"
             f" {of_best.detectable:.3f} would have been found: more patients are needed"
         )
     low, high = of_best.interval
@@ -166,7 +172,7 @@ def _untrained(ladder: Ladder) -> Check:
     )
     return Check(
         code, Section.CONTROLS, question, verdict,
-        f"{said}: the full image is ahead by {difference}",
+        f"{said}; over '{best.name}' the full image is ahead by {difference}",
         figures=[
             Figure(f"full image ahead of {best.name}", of_best.difference, of_best.interval),
             *_figures(ladder, best, "the best control"),
@@ -188,7 +194,9 @@ def _figures(ladder: Ladder, best: Rung, whose: str) -> list[Figure]:
         Figure(f"share of the score above chance that {whose} reaches", *_of(share)),
         Figure(f"share of what {whose} leaves that the full image adds", *_of(added)),
         Figure(f"{title} of {best.name}", best.score.mean, best.score.interval),
-        Figure(f"{title} of {ladder.extractor}", ladder.full.score.mean, ladder.full.score.interval),
+        Figure(
+            f"{title} of {ladder.extractor}", ladder.full.score.mean, ladder.full.score.interval
+        ),
         Figure(f"{title} by chance", ladder.chance),
     ]
 

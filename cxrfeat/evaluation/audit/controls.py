@@ -55,7 +55,7 @@ from cxrfeat.evaluation.statistics.intervals import (
 from cxrfeat.evaluation.statistics.metrics import Metric
 from cxrfeat.evaluation.statistics.paired_tests import holm
 from cxrfeat.results import Comparison, ExtractorScore
-from cxrfeat.results.audit import Check, Figure, Section, Table, Verdict
+from cxrfeat.results.audit import Figure
 from cxrfeat.results.data import Interval
 
 NO_LUNGS, EDGES, WHOLE, NOTHING = "no lungs", "edges of the lungs", "the whole image", "nothing"
@@ -199,7 +199,7 @@ class Ladder:
         return low > self.chance if self.metric.larger_is_better else high < self.chance
 
     def share_reached(self, rung: Rung) -> Figure:
-        """Which share of the score above chance a control reaches."""
+        """Return which share of the score above chance a control reaches."""
         room = self.full.score.mean - self.chance
         if not self.sign * room > 0:
             return Figure("", float("nan"))
@@ -208,13 +208,14 @@ class Ladder:
         return Figure("", share, _around(share, variance, room))
 
     def added(self, rung: Rung) -> Figure:
-        """What the full image adds of what a control leaves to a perfect score."""
+        """Return what the full image adds of what a control leaves to a perfect score."""
         room = self.perfect - rung.score.mean
         if not self.sign * room > 0:
             return Figure("", float("nan"))
         added = (self.full.score.mean - rung.score.mean) / room
         variance = self.variance((1.0, self.full), (added - 1, rung))
-        return Figure("", added, _around(added, variance, room))
+        low, high = _around(added, variance, room)
+        return Figure("", added, (low, min(high, 1.0)))  # nothing scores more than perfect
 
     def detectable(self, rungs: Sequence[Rung]) -> float:
         """Share that the least certain of some controls would be found at, with 80 % power."""
@@ -259,9 +260,7 @@ def climb(
         chance=_chance(subject, compared, rungs[0].score.mean),
         metric=subject.metric,
         first_repeat=compared.out_of_fold.first_repeat,
-        against_full=[
-            replace(pair, p_holm=p) for pair, p in zip(against, adjusted, strict=True)
-        ],
+        against_full=[replace(pair, p_holm=p) for pair, p in zip(against, adjusted, strict=True)],
     )
 
 
