@@ -22,11 +22,25 @@ class Prints:
     hashes : ndarray of uint64, shape (N,)
         Perceptual hash of 64 bits.
     readable : ndarray of bool, shape (N,)
+    small : ndarray of uint8, shape (N, S, S), or None
+        The pictures, small: pairs that look alike are laid over each other. Without them copies
+        that were cut or turned are mostly missed.
     """
 
     pixels: npt.NDArray[np.str_]
     hashes: npt.NDArray[np.uint64]
     readable: npt.NDArray[np.bool_]
+    small: npt.NDArray[np.uint8] | None = None
+
+    def followed_by(self, more: Prints) -> Prints:
+        """Put the prints of other images after these."""
+        both = self.small is not None and more.small is not None
+        return Prints(
+            np.concatenate([self.pixels, more.pixels]),
+            np.concatenate([self.hashes, more.hashes]),
+            np.concatenate([self.readable, more.readable]),
+            np.concatenate([self.small, more.small]) if both else None,  # type: ignore[list-item]
+        )
 
 
 @dataclass(frozen=True)
