@@ -34,7 +34,7 @@ def attributes_of(
 
 
 def of_files(files: Sequence[FileFacts | None], known: Collection[str]) -> dict[str, Attribute]:
-    """Give what files say of themselves as attributes; what says the same of every image is left out.
+    """Give what files say of themselves as attributes, where it is not the same of every image.
 
     Parameters
     ----------

@@ -13,6 +13,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -60,7 +61,7 @@ class Asked:
     embedded : mapping of str to Extractor
         Networks that marked pictures and copies are shown to.
     fingerprint : callable, optional
-        What copies are found by.
+        What copies are found by; none are made without it.
     """
 
     shown: Mapping[str, Mapping[str, features.Extractor]] = field(default_factory=dict)
@@ -211,6 +212,14 @@ class _Shown:
     vector: Matrix32 | None = None
 
 
+class _Copy(NamedTuple):
+    """What an altered copy is compared by."""
+
+    digest: str
+    hash: int
+    small: Picture
+
+
 @dataclass
 class _Looked:
     """All that is kept of one image."""
@@ -225,7 +234,7 @@ class _Looked:
     shape: tuple[int, int] = (0, 0)
     warnings: tuple[str, ...] = ()
     prints: tuple[str, int] | None = None
-    copies: dict[str, tuple[str, int] | None] = field(default_factory=dict)
+    copies: dict[str, _Copy] = field(default_factory=dict)
     shown: list[_Shown] = field(default_factory=list)
 
 
@@ -306,8 +315,9 @@ class _Eye:
         for kind, (_, alter) in self._asked.copies.items():
             if row in self._copied[kind]:
                 copy = alter(pixels, row)
-                seen = self._asked.fingerprint
-                looked.copies[kind] = None if seen is None else seen(copy)
+                if self._asked.fingerprint is not None:
+                    small = images.resize(copy, SMALL)
+                    looked.copies[kind] = _Copy(*self._asked.fingerprint(copy), small)
                 yield from self._embedded(row, copy, kind)
 
     def _embedded(self, row: int, pixels: Picture, what: str) -> Iterator[_Shown]:
@@ -369,9 +379,7 @@ class _Gathered:
         self._warnings = {name: np.zeros(n, bool) for name in (BLANK, BORDER)}
         self._pixels: list[str] = [""] * n
         self._hashes = np.zeros(n, np.uint64)
-        self._copies: dict[str, dict[int, tuple[str, int] | None]] = {
-            kind: {} for kind in asked.copies
-        }
+        self._copies: dict[str, dict[int, _Copy]] = {kind: {} for kind in asked.copies}
         self._of_copies: dict[tuple[str, str], dict[int, Matrix32]] = defaultdict(dict)
         self._X = {
             (what, name): np.full((n, extractor.dimension), np.nan, np.float32)
@@ -396,8 +404,8 @@ class _Gathered:
             self._warnings[name][row] = True
         if one.prints is not None:
             self._pixels[row], self._hashes[row] = one.prints[0], np.uint64(one.prints[1])
-        for kind, prints in one.copies.items():
-            self._copies[kind][row] = prints
+        for kind, copy in one.copies.items():
+            self._copies[kind][row] = copy
 
     def keep(self, shown: Sequence[_Shown]) -> None:
         """Keep what networks gave."""
@@ -424,7 +432,7 @@ class _Gathered:
             X=self._X,
             prints=None
             if fingerprint is None
-            else Prints(np.array(self._pixels), self._hashes, readable),
+            else Prints(np.array(self._pixels), self._hashes, readable, _in_bytes(self._small)),
             copies=[self._planted(kind) for kind in self._asked.copies],
             warnings=self._warnings,
             seconds=seconds,
@@ -433,14 +441,15 @@ class _Gathered:
 
     def _planted(self, kind: str) -> PlantedCopies:
         rows = sorted(self._copies[kind])
-        prints = [self._copies[kind][row] or ("", 0) for row in rows]
+        copies = [self._copies[kind][row] for row in rows]
         return PlantedCopies(
             kind,
             np.array(rows, np.intp),
             Prints(
-                np.array([digest for digest, _ in prints], np.str_),
-                np.array([number for _, number in prints], np.uint64),
-                np.full(len(rows), self._asked.fingerprint is not None),
+                np.array([copy.digest for copy in copies], np.str_),
+                np.array([copy.hash for copy in copies], np.uint64),
+                np.ones(len(rows), bool),
+                _in_bytes(np.array([copy.small for copy in copies]).reshape(-1, SMALL, SMALL)),
             ),
             {
                 name: np.stack([self._of_copies[kind, name][row] for row in rows])
@@ -448,6 +457,11 @@ class _Gathered:
                 if rows
             },
         )
+
+
+def _in_bytes(small: Pictures) -> npt.NDArray[np.uint8]:
+    """Write small pictures in 8 bits, 0 where there is none."""
+    return (np.nan_to_num(small) * 255.0).round().astype(np.uint8)
 
 
 def _notes(why_not: Sequence[str]) -> list[str]:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
+from cxrfeat.arrays import Picture, RowNumbers
 from cxrfeat.auditing.columns import Attribute, attributes_of, of_files
 from cxrfeat.auditing.corner_mark import corner_mark_check, deal
 from cxrfeat.auditing.ladder import control_checks, shown_for_ladder
 from cxrfeat.auditing.networks import Networks, how_read, open_networks
 from cxrfeat.auditing.opening import Audited
 from cxrfeat.auditing.picture_checks import picture_checks
-from cxrfeat.auditing.pictures import Asked, Seen, look_at_pictures
+from cxrfeat.auditing.pictures import Alteration, Asked, Seen, look_at_pictures
 from cxrfeat.auditing.pretraining import pretraining_checks
 from cxrfeat.auditing.steps import Told
 from cxrfeat.errors import CxrfeatError
@@ -23,9 +25,14 @@ from cxrfeat.evaluation.audit.control_checks import headline
 from cxrfeat.evaluation.audit.sources import source_checks
 from cxrfeat.evaluation.audit.subgroups import subgroup_checks
 from cxrfeat.extraction.reading_ahead import reader_count
+from cxrfeat.images.altered_copies import KINDS, altered_copy
+from cxrfeat.images.fingerprints import perceptual_hash, pixel_digest
 from cxrfeat.results.audit import Check, Section, Verdict
 
 NOT_SEEN = "Whether something other than the lungs could explain the score was not tested."
+
+COPIED_SHARE, FEWEST_COPIED, MOST_COPIED = 0.05, 20, 100
+"""Of the images, of each kind of altered copies that are planted."""
 
 SUBGROUPS = ("sex", "gender", "age", "age group", "view", "source")
 """Columns by which scores are told apart, however they are spelt."""
@@ -62,7 +69,9 @@ class Questions:
             Asked(
                 shown=shown_for_ladder(networks),
                 marked=self._dealt.to_mark if networks.audited else np.arange(0),
+                copies=copies_to_make(len(self._study), self._subject.seed),
                 embedded=networks.audited,
+                fingerprint=fingerprint,
             ),
             workers=reader_count(None),
             progress=told,
@@ -145,6 +154,25 @@ class Questions:
             self._study, self._study.extractors, self.audited.collections, self.audited.source,
             weights=self.audited.weights,
         )  # fmt: skip
+
+
+def copies_to_make(n: int, seed: int) -> dict[str, tuple[RowNumbers, Alteration]]:
+    """Say of which of n images altered copies are planted, and how, by kind."""
+    count = min(n, MOST_COPIED, max(FEWEST_COPIED, round(COPIED_SHARE * n)))
+    random = np.random.default_rng([seed, 3])
+    return {
+        kind: (np.sort(random.permutation(n)[:count]), partial(_altered, kind, seed))
+        for kind in KINDS
+    }
+
+
+def _altered(kind: str, seed: int, picture: Picture, row: int) -> Picture:
+    return altered_copy(picture, kind, seed * 1_000_003 + row)
+
+
+def fingerprint(picture: Picture) -> tuple[str, int]:
+    """Give what copies are found by: the digest of all grey values, and the perceptual hash."""
+    return pixel_digest(picture), perceptual_hash(picture)
 
 
 def _plain(name: str) -> str:

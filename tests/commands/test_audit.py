@@ -11,20 +11,26 @@ import pytest
 from jsonschema import Draft202012Validator, ValidationError
 from typer.testing import CliRunner
 
+import cxrfeat
 from cxrfeat.auditing import audit as auditing
 from cxrfeat.auditing.opening import Audited
 from cxrfeat.auditing.questions import Questions
 from cxrfeat.auditing.steps import Step
 from cxrfeat.cli import app
 from cxrfeat.commands.audit import audit
+from cxrfeat.commands.extract import extract
 from cxrfeat.commands.fit import fit
 from cxrfeat.commands.report import report
 from cxrfeat.errors import FileFormatError, InputError, UnknownNameError
 from cxrfeat.evaluation.audit.subject import score
+from cxrfeat.images.drawing import phantom
 from cxrfeat.reporting.checklist_files import checklist
 from cxrfeat.results import FitResult
+from cxrfeat.results.audit import Section, Verdict
+from cxrfeat.tables import read_table
 from tests.auditing.made import HEADLINE, made_up_steps
 from tests.evaluation.made import blobs, write_file
+from tests.pages.conftest import hashes, pixels_as_embeddings
 from tests.pages.conftest import run_with_pictures as run_with_pictures
 from tests.results.tracing import untraceable
 
@@ -273,3 +279,73 @@ def test_json_is_what_the_file_holds(home: Path, opened: list[Audited]) -> None:
     document = json.loads(done.stdout)
     assert document == json.loads(Path("audit/audit.json").read_text())
     assert np.isclose(document["checks"][0]["figures"][0]["value"], 0.84)
+
+
+@pytest.fixture
+def with_a_copy(home: Path) -> Path:
+    """The synthetic radiographs and one of them again, in an embedding file of their own."""
+    images = home / "images"
+    of_all = read_table(images / "labels.csv")
+    ids, names = [*of_all["path"], "copy.png"], list(phantom.CLASSES)
+    shutil.copyfile(images / ids[0], images / "copy.png")
+    y = np.array([names.index(label) for label in [*of_all["label"], of_all["label"][0]]])
+    source = ["A" if k % 3 else "B" for k in range(len(ids))]
+    Path("one").mkdir()
+    write_file(
+        Path("one/pixels.h5"), pixels_as_embeddings(images, ids), y, ids=ids, classes=names,
+        meta={"source": source}, sha=hashes(images, ids),
+    )  # fmt: skip
+    return Path("one")
+
+
+def test_every_part_is_asked_and_without_its_network_nothing_is_extracted(
+    with_a_copy: Path,
+) -> None:
+    """Nothing is made up here. No network makes these embeddings: they are the pixels."""
+    found = audit(with_a_copy, images="images", head="lda")
+    codes = {check.code: check for check in found.checks}
+    assert {check.section for check in found.checks} == set(Section)
+    assert codes["controls-through-network"].verdict is Verdict.UNTESTED
+    assert "nothing was extracted anew" in codes["controls-through-network"].answer
+    assert codes["attribute:source"].verdict is not Verdict.UNTESTED
+    assert found.headline.startswith("Without seeing the lungs, ")
+    pairs = [c.ids for c in codes["identical-bytes"].candidates]
+    assert [sorted(pair) for pair in pairs] == [["copy.png", found_first(with_a_copy)]]
+    validator = Draft202012Validator(json.loads(SCHEMA.read_text()))
+    document = json.loads(Path("audit/audit.json").read_text())
+    assert [error.message for error in validator.iter_errors(document)] == []
+
+
+def found_first(folder: Path) -> str:
+    with cxrfeat.load(folder / "pixels.h5") as file:
+        return str(file.ids[0])
+
+
+@pytest.fixture
+def dicom_files(monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of real DICOM files from pydicom's public test data."""
+    monkeypatch.setenv("CXRFEAT_PATIENT_KEY", "a key for tests only")
+    folder = Path(__file__).parents[3] / "shared/data/dicom"
+    if not folder.is_dir():
+        pytest.skip("needs the real files of ../shared/data/dicom, not part of the project")
+    return folder
+
+
+def test_dicom_files_of_every_kind_are_audited_with_a_network(
+    dicom_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = sorted(path.name for path in dicom_files.iterdir())
+    table = "path,label\n" + "".join(f"{name},{'ab'[k % 2]}\n" for k, name in enumerate(names))
+    Path("labels.csv").write_text(table)
+    extract(
+        dicom_files, labels="labels.csv", backbone=["squeezenet1_1"], weights=["random"],
+        image_size=64, modality=["any"], frame=0,
+    )  # fmt: skip
+    found = audit(images=dicom_files, head="lda")
+    assert found.images >= 10
+    ladder = next(c for c in found.checks if c.code.startswith("controls-no-lungs")).tables[0]
+    rungs = [str(row[0]) for row in ladder.rows]
+    assert "outer frame through squeezenet1_1-random" in rungs
+    assert "file metadata" in rungs
+    assert Path("audit/audit.html").is_file()
