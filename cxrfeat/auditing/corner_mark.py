@@ -249,8 +249,8 @@ def _told(
     smallest = min((one.rate for one in planted if one.found), default=float("nan"))
     answer = (
         f"a white L of {MARK_SIDE:.0%} of the side in {first.rate:.0%} of a class that means"
-        f" nothing gives {extractor} {title} {first.score:.3f}; without the mark the same models have"
-        f" {first.without:.3f}; the attribute test"
+        f" nothing gives {extractor} {title} {first.score:.3f}; without the mark the same models"
+        f" have {first.without:.3f}; the attribute test"
         f" {'names it' if first.found else 'does not name it'}, and the outer frame alone has"
         f" {first.frame:.3f}"
     )
