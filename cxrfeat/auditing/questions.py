@@ -18,7 +18,7 @@ from cxrfeat.auditing.picture_checks import picture_checks
 from cxrfeat.auditing.pictures import Alteration, Asked, Seen, look_at_pictures
 from cxrfeat.auditing.pretraining import pretraining_checks
 from cxrfeat.auditing.steps import Told
-from cxrfeat.errors import CxrfeatError
+from cxrfeat.errors import CxrfeatError, SpecMismatchError
 from cxrfeat.evaluation.audit.attribute_control import CODE as RANDOM_ATTRIBUTE
 from cxrfeat.evaluation.audit.attributes import attribute_checks
 from cxrfeat.evaluation.audit.control_checks import headline
@@ -89,6 +89,11 @@ class Questions:
             return without, f"{first[0].name} is several extractors side by side: audit one of them"
         try:
             opened = open_networks(first, weights=self.audited.weights, device=self.audited.device)
+        except SpecMismatchError as error:
+            return without, (
+                f"{first[0].name} as it can be opened here makes other embeddings"
+                f" ({'; '.join(error.difference)}; 'there' is the file): extract again"
+            )
         except CxrfeatError as error:
             return without, str(error)
         return opened, ""
