@@ -66,4 +66,4 @@ def small_picture(picture: Picture) -> npt.NDArray[np.uint8]:
     picture : ndarray of float32, shape (H, W)
         In [0, 1].
     """
-    return (resize(picture, SIDE) * 255.0).round().astype(np.uint8)
+    return np.asarray((resize(picture, SIDE) * 255.0).round(), dtype=np.uint8)

@@ -20,7 +20,8 @@ import numpy.typing as npt
 from cxrfeat.arrays import Matrix, Matrix32, RowNumbers
 
 STEPS, FIRST = 10, 3
-"""Steps at most, and those after which pairs that are far from alike are left."""
+"""Steps at most, and the first of them, on a quarter of the places; pairs that are then far from
+alike are left."""
 PROMISING = 0.9
 """Correlation after the first steps below which no copy lies."""
 REACH = 0.2
@@ -63,11 +64,7 @@ def _grey(small: Small) -> Matrix32:
 def _best(fixed: Matrix32, moving: Matrix32) -> Matrix:
     """Correlation after at most `STEPS` steps, the best on the way."""
     count, side = fixed.shape[:2]
-    place = np.linspace(-EDGE, EDGE, side, dtype=np.float32)
-    y, x = (of.ravel() for of in np.meshgrid(place, place, indexing="ij"))
-    # Places move to x + p0 + p1 x + p2 y and y + p3 + p4 x + p5 y.
-    basis = np.stack([np.ones_like(x), x, y])
-    target = _standard(_at(fixed[..., None], x[None], y[None])[..., 0])[0]
+    basis, target = _places(fixed, side // 2)
     half = np.float32((side - 1) / 2)
     down, across = np.gradient(moving, axis=(1, 2))
     layers = np.stack([moving, half * across, half * down], axis=-1)
@@ -78,10 +75,14 @@ def _best(fixed: Matrix32, moving: Matrix32) -> Matrix:
             kept = np.flatnonzero(best >= PROMISING)
             if not len(kept):
                 break
-            layers, target = layers[kept], target[kept]
-        seen = _at(layers, x + p[kept, :3] @ basis, y + p[kept, 3:] @ basis)
+            layers = layers[kept]
+            basis, target = _places(fixed[kept], side)
+        # Places move to x + p0 + p1 x + p2 y and y + p3 + p4 x + p5 y.
+        seen = _at(layers, basis[1] + p[kept, :3] @ basis, basis[2] + p[kept, 3:] @ basis)
         now, length = _standard(seen[..., 0])
-        best[kept] = np.maximum(best[kept], np.einsum("bn,bn->b", target, now))
+        correlation = np.einsum("bn,bn->b", target, now)
+        # Only what is measured in full counts.
+        best[kept] = correlation if step <= FIRST else np.maximum(best[kept], correlation)
         slope = np.concatenate(
             [seen[:, None, :, 1] * basis, seen[:, None, :, 2] * basis, now[:, None]], axis=1
         )
@@ -93,6 +94,14 @@ def _best(fixed: Matrix32, moving: Matrix32) -> Matrix:
         move = np.linalg.solve(normal, slope @ rest[..., None])[..., 0]
         p[kept] = np.clip(p[kept] + move[:, :6], -REACH, REACH)
     return best
+
+
+def _places(pictures: Matrix32, side: int) -> tuple[Matrix32, Matrix32]:
+    """Places that are compared, as 1, x, y (3, n), and the pictures there, standardised."""
+    place = np.linspace(-EDGE, EDGE, side, dtype=np.float32)
+    y, x = (of.ravel() for of in np.meshgrid(place, place, indexing="ij"))
+    grey = _at(pictures[..., None], x[None], y[None])[..., 0]
+    return np.stack([np.ones_like(x), x, y]), _standard(grey)[0]
 
 
 def _at(layers: Matrix32, x: Matrix32, y: Matrix32) -> Matrix32:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
 from cxrfeat.arrays import Matrix32, RowNumbers
@@ -65,6 +66,8 @@ def nearest(
     return rows, cosine
 
 
-def patient_codes(patients: object, n: int) -> RowNumbers:
-    """Number the patients; every image its own where they are not known."""
-    return np.arange(n) if patients is None else np.unique(patients, return_inverse=True)[1]  # type: ignore[call-overload, no-any-return]
+def numbered(names: npt.NDArray[np.str_] | None, n: int) -> RowNumbers:
+    """Give the same number to the same name, e.g. a patient; n different ones without names."""
+    if names is None:
+        return np.arange(n)
+    return np.asarray(np.unique(names, return_inverse=True)[1], dtype=np.intp)
