@@ -22,6 +22,9 @@ from cxrfeat.errors import CxrfeatError, SpecMismatchError
 from cxrfeat.evaluation.audit.attribute_control import CODE as RANDOM_ATTRIBUTE
 from cxrfeat.evaluation.audit.attributes import attribute_checks
 from cxrfeat.evaluation.audit.control_checks import headline
+from cxrfeat.evaluation.audit.duplicates import duplicate_checks
+from cxrfeat.evaluation.audit.label_errors import label_checks
+from cxrfeat.evaluation.audit.outliers import outlier_checks
 from cxrfeat.evaluation.audit.sources import source_checks
 from cxrfeat.evaluation.audit.subgroups import subgroup_checks
 from cxrfeat.extraction.reading_ahead import reader_count
@@ -117,7 +120,9 @@ class Questions:
 
     def duplicates(self, told: Told) -> list[Check]:
         """Seek the same picture twice."""
-        return []
+        if self._seen is None:
+            return duplicate_checks(self._subject, None, [])
+        return duplicate_checks(self._subject, self._seen.prints, self._seen.copies)
 
     def attributes(self, told: Told) -> list[Check]:
         """Ask of each column, and of what files say of themselves, whether the score uses it."""
@@ -140,13 +145,14 @@ class Questions:
 
     def labels(self, told: Told) -> list[Check]:
         """Doubt labels."""
-        return []
+        return label_checks(self._subject)
 
     def outliers(self, told: Told) -> list[Check]:
         """Seek pictures that are unlike the others, or not what they should be."""
+        apart = outlier_checks(self._subject, self.audited.source, {})
         if self._seen is None:
-            return []
-        return picture_checks(self._study, self._seen, self._subject.seed)
+            return apart
+        return [*apart, *picture_checks(self._study, self._seen, self._subject.seed)]
 
     def subgroups(self, told: Told) -> list[Check]:
         """Score parts of the patients."""

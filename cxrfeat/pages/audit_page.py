@@ -22,6 +22,9 @@ from cxrfeat.results.audit import Section, Verdict
 SHOWN, SHEET = 24, 60
 """Candidates of a check with pictures; of outliers, which are looked at all together."""
 
+ROWS = 100
+"""Of a table on the page."""
+
 HEADINGS = {
     Section.CONTROLS: "What does without the lungs",
     Section.DUPLICATES: "Duplicates",
@@ -253,14 +256,18 @@ def _table(table: Mapping[str, Any], place: str) -> dict[str, Any]:
         any(_is_number(row[place]) for row in table["rows"])
         for place in range(len(table["columns"]))
     ]
+    rows = table["rows"][:ROWS]
+    title = table["title"]
+    if len(rows) < len(table["rows"]):
+        title += f"; the first {len(rows)} of {len(table['rows']):,}, all are in its CSV file"
     shown = Table(
         f"table-{place}",
-        table["title"],
+        title,
         [
             Column(name, is_number)
             for name, is_number in zip(table["columns"], numbers, strict=True)
         ],
-        [[_cell(value) for value in row] for row in table["rows"]],
+        [[_cell(value) for value in row] for row in rows],
         sortable=len(table["rows"]) > 3,
     )
     return {"table": shown, "bars": _bars(table)}
