@@ -15,6 +15,7 @@ Austria University of Applied Sciences, 2010.
 from __future__ import annotations
 
 import hashlib
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +34,37 @@ _across, _down = np.meshgrid(np.arange(_REACH), np.arange(_REACH))
 _LOWEST = np.argsort((_across**2 + _down**2).ravel(), kind="stable")[1 : BITS + 1]
 
 
+class Fingerprint(NamedTuple):
+    """What a picture is compared by.
+
+    Attributes
+    ----------
+    pixels : str
+        From `pixel_digest`.
+    hash : int
+        From `perceptual_hash`.
+    small : ndarray of uint8, shape (32, 32)
+        The picture, small, to lay it over others.
+    """
+
+    pixels: str
+    hash: int
+    small: npt.NDArray[np.uint8]
+
+
+def fingerprint(picture: Picture) -> Fingerprint:
+    """Take everything that a picture is compared by.
+
+    Parameters
+    ----------
+    picture : ndarray of float32, shape (H, W)
+        In [0, 1], as `read_image` gives it.
+    """
+    small = resize(picture, SIDE)
+    eight_bits = np.asarray((small * 255.0).round(), dtype=np.uint8)
+    return Fingerprint(pixel_digest(picture), perceptual_hash(small), eight_bits)
+
+
 def pixel_digest(picture: Picture) -> str:
     """Digest of all grey values and their shape, 64 hexadecimal digits.
 
@@ -46,24 +78,13 @@ def pixel_digest(picture: Picture) -> str:
     return digest.hexdigest()
 
 
-def perceptual_hash(picture: Picture) -> int:
+def perceptual_hash(small: Picture) -> int:
     """Hash of 64 bits; the number of bits in which two differ says how unlike pictures look.
 
     Parameters
     ----------
-    picture : ndarray of float32, shape (H, W)
-        In [0, 1].
+    small : ndarray of float32, shape (32, 32)
+        The whole picture, resized.
     """
-    waves = dctn(resize(picture, SIDE), norm="ortho")[:_REACH, :_REACH].ravel()[_LOWEST]
+    waves = dctn(small, norm="ortho")[:_REACH, :_REACH].ravel()[_LOWEST]
     return int.from_bytes(np.packbits(waves > _FLAT).tobytes())
-
-
-def small_picture(picture: Picture) -> npt.NDArray[np.uint8]:
-    """Make the picture small, 32 x 32 grey values of 8 bits, to lay it over others.
-
-    Parameters
-    ----------
-    picture : ndarray of float32, shape (H, W)
-        In [0, 1].
-    """
-    return np.asarray((resize(picture, SIDE) * 255.0).round(), dtype=np.uint8)

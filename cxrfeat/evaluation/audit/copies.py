@@ -27,7 +27,6 @@ from cxrfeat.evaluation.audit.aligning import aligned_correlation
 from cxrfeat.evaluation.audit.nearest import nearest, numbered, standardised
 from cxrfeat.evaluation.audit.prints import Prints
 from cxrfeat.evaluation.audit.tails import Tail, discoveries
-from cxrfeat.evaluation.outcome.near_copies import LEVEL as NEAR_LEVEL
 from cxrfeat.evaluation.outcome.near_copies import near_copies
 
 MUTUAL = 5
@@ -36,8 +35,11 @@ FARTHER = slice(6, 12)
 """Neighbours that are ordinary, and as alike as independent images come."""
 REFERENCES = 1000
 """Pairs of ordinary neighbours that are laid over each other."""
-LEVEL = 0.05
-"""False discovery rate among the pairs that are laid over each other."""
+LEVEL = 0.1
+"""False discovery rate among the pairs that are laid over each other, whose tail is taken for longer
+than it is."""
+HASH_LEVEL = 0.1
+"""As `near_copies` takes it; the embedding is searched as `fit` does it."""
 SMALLEST = 1e-5
 """Of one minus a correlation, which eight bits of grey cannot tell from nothing."""
 EMBEDDING, HASH, LAID_OVER = "embedding", "hash", "laid over"
@@ -123,8 +125,7 @@ def find_copies(
         is laid over others.
     """
     readable = np.flatnonzero(prints.readable) if prints is not None else np.zeros(0, dtype=np.intp)
-    level = NEAR_LEVEL if prints is None else NEAR_LEVEL / 2
-    near = near_copies(X, classes, patients, seed=seed, level=level)
+    near = near_copies(X, classes, patients, seed=seed)
     found = {EMBEDDING: near.pairs}
     if prints is not None:
         of = near_copies(
@@ -132,7 +133,7 @@ def find_copies(
             classes[readable],
             None if patients is None else patients[readable],
             seed=seed,
-            level=level,
+            level=HASH_LEVEL,
         )
         found[HASH] = readable[of.pairs]
     Z = standardised(X)

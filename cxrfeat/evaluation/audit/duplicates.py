@@ -377,12 +377,14 @@ def _patients(subject: Subject, found: _Found) -> Check:
         )
     else:
         answer = f"No copies are shared by two of {len(np.unique(patients))} patients."
-    rows = [[str(both[k, 0]), str(both[k, 1]), int(times[k])] for k in order[:LISTED]]
+    rows: list[list[str | float | int | None]] = [
+        [str(both[k, 0]), str(both[k, 1]), int(times[k])] for k in order[:LISTED]
+    ]
     table = Table(
         "patients-under-two-ids",
         "Patients that share copies",
         ["patient", "other", "pairs"],
-        [list(row) for row in rows],
+        rows,
     )
     return Check(
         code,

@@ -6,16 +6,13 @@ than its own has, if that is as high. The averages take care of a head that is t
 of a whole class. Of two pretrained extractors both must flag the same class.
 
 Flagged are hard images as well as wrong labels. How many right labels would be flagged is taken
-from the images themselves, in two ways that must agree for a verdict:
+from the images themselves: within a class the log-odds of another class are near a normal
+distribution (exactly so where embeddings are, and the head is linear). Its middle is the median,
+its spread on the side of the other class is told by the quantile 0.8; both are hardly moved by a
+few wrong labels. They say how many lie beyond the limit by chance; the draws behind the p-value
+include how well the two quantiles are known.
 
-- within a class the log-odds of another class are near a normal distribution (they are exactly so
-  where embeddings are, and the head is linear); its middle and spread, by median and median
-  deviation, are hardly moved by wrong labels. They say how many lie beyond the limit by chance;
-  the draws behind the p-value include how well middle and spread are known;
-- if labels are right, as many images lie that far on the other side of the middle (for tails that
-  are not normal): a sign test.
-
-Both are wrong where a class has a part that looks like another class though it is labelled rightly.
+That is wrong where a class has a part that looks like another class though it is labelled rightly.
 No method on labels and embeddings can tell that from wrong labels: a person has to look.
 
 Flipped labels that are planted say how many wrong labels are found, and so how many there can be at
@@ -52,6 +49,9 @@ FEWEST = 20
 """Images of a class below which nothing is said of the shape of its log-odds."""
 LEVEL = 0.05
 DRAWS = 4000
+UPPER = 0.8
+"""Quantile that tells the spread on the side of another class."""
+Z_UPPER = float(stats.norm.ppf(UPPER))
 SMALLEST = 1e-12
 SHOWN = 100
 LISTED = 10_000
@@ -105,8 +105,8 @@ class Flagged:
         Mean probability of the suggested class minus that of the given one.
     expected : float
         Right labels that would be flagged, the smallest of the extractors.
-    mirrored : int
-        Images as far on the other side.
+    drawn : ndarray, shape (DRAWS,)
+        How many are flagged by chance.
     p : float
         That so many are flagged by chance.
     rows : list
@@ -117,7 +117,7 @@ class Flagged:
     any_suggested: RowNumbers
     margin: Vector
     expected: float
-    mirrored: int
+    drawn: Vector
     p: float
     rows: list[list[str | float | int | None]]
 
@@ -218,7 +218,7 @@ def flag(
     drawn = np.zeros((len(probabilities), DRAWS))
     expected = np.zeros(len(probabilities))
     rows: list[list[str | float | int | None]] = []
-    mirrored = judged = 0
+    judged = 0
     for k in classes:
         of_class = np.flatnonzero(given == k)
         if len(of_class) < FEWEST:  # its shape is not known, so that it is not judged
@@ -227,26 +227,21 @@ def flag(
         for j in classes:
             if j == k or not (given == j).any():
                 continue
-            far = np.ones(len(of_class), dtype=bool)
             by_chance = []
             for place, (p, (_, limits)) in enumerate(zip(probabilities, each, strict=True)):
                 odds, limit = _log_odds(p[of_class, j]), float(_log_odds(limits[j]))
                 shape = _Shape.of(odds)
                 drawn[place] += shape.draws(limit, random)
                 by_chance.append(shape.count * shape.beyond(limit))
-                far &= odds <= 2 * shape.middle - limit
             judged += 1
             expected += by_chance
-            mirrored += int(far.sum())
             count = int((agreed[of_class] == j).sum())
             rows.append([question.names[k], question.names[j], count, float(min(by_chance))])
     count = int((agreed >= 0).sum())
     p_value = float("nan")
     if judged:
-        normal = float((1 + (drawn >= count).sum(axis=1).max()) / (1 + DRAWS))
-        sign = float(stats.binom.sf(count - 1, count + mirrored, 0.5)) if count else 1.0
-        p_value = max(normal, sign)
-    return Flagged(agreed, any_, margin, float(expected.min()), mirrored, p_value, rows)
+        p_value = float((1 + (drawn >= count).sum(axis=1).max()) / (1 + DRAWS))
+    return Flagged(agreed, any_, margin, float(expected.min()), drawn.max(axis=0), p_value, rows)
 
 
 def _log_odds(p: npt.ArrayLike) -> Vector:
@@ -256,7 +251,7 @@ def _log_odds(p: npt.ArrayLike) -> Vector:
 
 @dataclass(frozen=True)
 class _Shape:
-    """A normal distribution by median and median deviation, of so many images."""
+    """The upper half of a normal distribution, by two quantiles of so many images."""
 
     middle: float
     spread: float
@@ -264,23 +259,26 @@ class _Shape:
 
     @classmethod
     def of(cls, values: Vector) -> _Shape:
-        middle = float(np.median(values))
-        spread = float(np.median(np.abs(values - middle))) * 1.4826
-        return cls(middle, max(spread, 1e-9), len(values))
+        middle, high = np.quantile(values, [0.5, UPPER])
+        return cls(float(middle), max(float(high - middle) / Z_UPPER, 1e-9), len(values))
 
     def beyond(self, limit: float) -> float:
         """Share beyond a limit."""
         return float(stats.norm.sf((limit - self.middle) / self.spread))
 
     def draws(self, limit: float, random: np.random.Generator) -> npt.NDArray[np.intp]:
-        """How many lie beyond a limit, with another middle and spread in each draw.
+        """How many lie beyond a limit, with other quantiles in each draw.
 
-        Their standard errors are those of normal data: 1.253 and 1.167 spreads by the root of n.
+        Quantiles of normal data are nearly normal, and so is how they move together.
         """
-        root = np.sqrt(self.count)
-        middle = self.middle + random.normal(size=DRAWS) * 1.253 * self.spread / root
-        spread = self.spread * np.exp(random.normal(size=DRAWS) * 1.167 / root)
-        return np.asarray(random.binomial(self.count, stats.norm.sf((limit - middle) / spread)))
+        density = stats.norm.pdf([0.0, Z_UPPER])
+        shares = np.array([[0.25, 0.5 * (1 - UPPER)], [0.5 * (1 - UPPER), UPPER * (1 - UPPER)]])
+        covariance = shares / np.outer(density, density) / self.count
+        off = random.multivariate_normal([0.0, 0.0], covariance, size=DRAWS) * self.spread
+        middle = self.middle + off[:, 0]
+        spread = self.spread + (off[:, 1] - off[:, 0]) / Z_UPPER
+        away = (limit - middle) / np.maximum(spread, 0.1 * self.spread)
+        return np.asarray(random.binomial(self.count, stats.norm.sf(away)))
 
 
 def flipped(
@@ -356,7 +354,7 @@ def _check(
         f" {proof.recall:.0%} are found, so at most {bound:.1%} of the labels are wrong"
         " (one-sided 95 %), if wrong labels are like flipped ones."
     )
-    needed = _needed(expected, sum(one.mirrored for one in flagged))
+    needed = _needed(sum(one.drawn for one in flagged))
     truth = subject.study.labels.astype(np.float64)
     figures = [
         Figure("labels that are contradicted", count),
@@ -395,17 +393,9 @@ def _check(
     )
 
 
-def _needed(expected: float, mirrored: int) -> int:
+def _needed(drawn: Vector) -> int:
     """How many must be contradicted on average, so that it is found with 80 % probability."""
-    count = 1
-    while (
-        max(
-            float(stats.poisson.sf(count - 1, expected)),
-            float(stats.binom.sf(count - 1, count + mirrored, 0.5)),
-        )
-        > LEVEL
-    ):
-        count += 1
+    count = int(np.quantile(drawn, 1 - LEVEL)) + 1
     mean = count
     while float(stats.poisson.sf(count - 1, mean)) < 0.8:
         mean += 1

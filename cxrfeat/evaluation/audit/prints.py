@@ -39,7 +39,7 @@ class Prints:
             np.concatenate([self.pixels, more.pixels]),
             np.concatenate([self.hashes, more.hashes]),
             np.concatenate([self.readable, more.readable]),
-            np.concatenate([self.small, more.small]) if both else None,  # type: ignore[list-item]
+            np.concatenate([self.small, more.small]) if both else None,
         )
 
 
