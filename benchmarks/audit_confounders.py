@@ -58,9 +58,7 @@ def made(
         How far sites are apart in the embeddings; 0 not at all.
     """
     random = np.random.default_rng(seed)
-    patient = np.concatenate(
-        [np.arange(patients), random.integers(0, patients, images - patients)]
-    )
+    patient = np.concatenate([np.arange(patients), random.integers(0, patients, images - patients)])
     of_patient = random.integers(0, 3, patients)
     drawn = random.integers(0, 3, patients)
     site = np.where(random.random(patients) < strength, of_patient, drawn)[patient]
@@ -118,7 +116,8 @@ def draw(subject: Subject) -> Drawn:
 def confounders(draws: int) -> None:
     """Print what comes out at each strength and mark."""
     _print("tied", [[draw(made(step, seed=seed)) for seed in range(draws)] for step in STEPS])
-    _print("marked", [[draw(made(TIED, step, seed=seed)) for seed in range(draws)] for step in STEPS])
+    marked = [[draw(made(TIED, step, seed=seed)) for seed in range(draws)] for step in STEPS]
+    _print("marked", marked)
     found = {"leave one out": 0, "subgroups": 0, "underdiagnosis": 0}
     for seed in range(draws):
         subject = made(0.0, 0.0, seed=seed)
@@ -133,7 +132,9 @@ def confounders(draws: int) -> None:
 
 
 def _print(what: str, steps: list[list[Drawn]]) -> None:
-    print(f"{what}: found, untested, dice found (of the draws) | means: left, alone, readable, fall")
+    print(
+        f"{what}: found, untested, dice found (of the draws) | means: left, alone, readable, fall"
+    )
     for step, of_step in zip(STEPS, steps, strict=True):
         counts = [
             sum(one.site.verdict is verdict for one in of_step)
@@ -142,7 +143,7 @@ def _print(what: str, steps: list[list[Drawn]]) -> None:
         counts.append(sum(one.dice.verdict is Verdict.FOUND for one in of_step))
         means = [float(np.mean([one.left for one in of_step]))] + [
             float(np.mean([value(one.site, part) for one in of_step]))
-            for part in ("site alone", "of site by made", "given the class")
+            for part in ("site alone", "of site by made", "fall without site, given")
         ]
         print(f"  {step:.1f}: {counts} | {' '.join(f'{mean:.3f}' for mean in means)}", flush=True)
     ordered = [

@@ -158,8 +158,8 @@ def _tests(
         else:
             why[name] = (
                 "the folds leave nothing to compare: within every class the tested images are of"
-                f" one level of {name}, or all predicted alike, or only one class has a known level;"
-                " folds that test several levels of each class would be needed"
+                f" one level of {name}, or all predicted alike, or the level of one class only is"
+                " known; folds that test several levels of each class would be needed"
             )
     return tests, why
 

@@ -36,8 +36,10 @@ Satterthwaite FE. Biometrics Bulletin 1946;2:110-114.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from scipy import stats
 from scipy.optimize import brentq
 
@@ -51,8 +53,11 @@ LEVEL = 0.01
 """Chance that an audit finds any attribute where there is none: it asks many questions."""
 POWER = 0.8
 PERMUTATIONS = 1999
+STREAM = 18
+"""Keeps the permutations apart from whatever else is drawn with the same seed."""
 PROFILE = 10
-"""Patients that have the same classes, from which on they change places among themselves only."""
+"""Patients that have the same classes, and of them equally many images, from which on they change
+places among themselves only."""
 MOST_SPREAD = 1e-9
 
 
@@ -84,19 +89,30 @@ class Spread:
     ----------
     share : float
         Less what chance makes; not below 0. NaN where there is no spread.
-    interval : tuple of float
-        95 %.
     p : float
         That there is none; NaN where it could not be tested.
     scale, degrees : float
         Of the chi-squared distribution of chance, on the scale of `share`.
+    statistic : float
+        What was found, as a value of that distribution.
     """
 
     share: float
-    interval: Interval
     p: float
     scale: float
     degrees: float
+    statistic: float
+
+    @property
+    def interval(self) -> Interval:
+        """95 % interval of the share."""
+        if not np.isfinite(self.scale):
+            return float("nan"), float("nan")
+        low, high = (
+            min(1.0, self.scale * _noncentrality(self.statistic, self.degrees, at))
+            for at in (0.025, 0.975)
+        )
+        return low, high
 
     def detectable(self, level: float, power: float = POWER) -> float:
         """Smallest share that would be found at a level with some probability."""
@@ -106,7 +122,7 @@ class Spread:
         return min(1.0, self.scale * _noncentrality(at, self.degrees, power))
 
 
-NO_SPREAD = Spread(float("nan"), (float("nan"),) * 2, float("nan"), float("nan"), float("nan"))
+NO_SPREAD = Spread(*[float("nan")] * 5)
 
 
 @dataclass(frozen=True)
@@ -223,25 +239,40 @@ def _without_others(values: Matrix, known: Matrix, labels: Matrix, k: int) -> Ma
 
 
 def given_classes(labels: Matrix, patients: Groups, seed: int) -> Dealing:
-    """Let patients change places with those of the same classes.
+    """Let patients change places with those of the same classes and as many images.
 
-    Rare combinations are put together by how many classes they hold.
+    Rare combinations of classes are put together by how many they are, rare numbers of images with
+    each other.
     """
     unit = numbered(patients, len(labels))
     held = np.zeros((int(unit.max()) + 1, labels.shape[1]), dtype=bool)
     np.logical_or.at(held, unit, labels == 1)
-    _, profile, count = np.unique(held, axis=0, return_inverse=True, return_counts=True)
-    profile = profile.ravel()
-    rare = count[profile] < PROFILE
-    profile[rare] = len(count) + held[rare].sum(axis=1)
+    profile, count = _counted(held)
+    rare = count < PROFILE
+    profile[rare] = profile.max() + 1 + held[rare].sum(axis=1)
     combination = np.unique(np.nan_to_num(labels), axis=0, return_inverse=True)[1].ravel()
-    return Dealing.among(unit, profile[unit], combination, seed)
+    return Dealing.among(unit, _of_equal_size(profile, unit)[unit], combination, seed)
 
 
 def anyhow(labels: Matrix, patients: Groups, seed: int) -> Dealing:
-    """Let patients change places with any."""
+    """Let patients change places with any of as many images; rare numbers with each other."""
     unit = numbered(patients, len(labels))
-    return Dealing.among(unit, np.zeros(len(unit), dtype=np.intp), seed=seed)
+    alike = np.zeros(int(unit.max()) + 1, dtype=np.intp)
+    return Dealing.among(unit, _of_equal_size(alike, unit)[unit], seed=seed)
+
+
+def _of_equal_size(profile: RowNumbers, unit: RowNumbers) -> RowNumbers:
+    """Divide patients of a profile by their images, as far as enough have equally many."""
+    both = np.stack([profile, np.bincount(unit)], axis=1)
+    both[_counted(both)[1] < PROFILE, 1] = 0
+    return _counted(both)[0]
+
+
+def _counted(rows: npt.NDArray[Any]) -> tuple[RowNumbers, RowNumbers]:
+    """Number equal rows alike, and say of each how many are equal to it."""
+    _, number, count = np.unique(rows, axis=0, return_inverse=True, return_counts=True)
+    number = number.ravel()
+    return number, count[number]
 
 
 def between_levels(
@@ -269,7 +300,7 @@ def between_levels(
         return NO_SPREAD
     levels = int(code.max()) + 1
     observed = float(_shares(R, code[None], levels, square)[0])
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng([seed, STREAM])
     drawn = np.concatenate(
         [_shares(R, code[source], levels, square) for source in dealing.deals(random, permutations)]
     )
@@ -279,10 +310,8 @@ def between_levels(
     # Equal but for rounding counts as equal.
     p = (1 + int(np.sum(drawn >= observed * (1 - 1e-9)))) / (permutations + 1)
     scale, degrees = variance / (2 * mean), 2 * mean**2 / variance
-    of_share = scale / (1 - mean)
-    low, high = (of_share * _noncentrality(observed / scale, degrees, at) for at in (0.025, 0.975))
     share = max(0.0, (observed - mean) / (1 - mean))
-    return Spread(share, (min(low, 1.0), min(high, 1.0)), p, of_share, degrees)
+    return Spread(share, p, scale / (1 - mean), degrees, observed / scale)
 
 
 def _shares(R: Matrix, codes: RowNumbers, levels: int, square: Matrix) -> Matrix:

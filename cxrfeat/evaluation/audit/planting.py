@@ -29,7 +29,7 @@ PLANTS = 2
 """Attributes of each strength."""
 IMAGES = 800
 """Images that attributes are planted in, at most."""
-PERMUTATIONS = 999
+PERMUTATIONS = 499
 
 
 def at_random(code: RowNumbers, patient: RowNumbers, random: np.random.Generator) -> RowNumbers:

@@ -54,6 +54,8 @@ class _Source:
     Attributes
     ----------
     name : str
+    inside : ndarray of bool, shape (N,)
+        Its images.
     truth : ndarray, shape (N, K)
         Of its images; NaN for classes that cannot be scored.
     rows : ndarray of bool, shape (N,)
@@ -65,6 +67,7 @@ class _Source:
     """
 
     name: str
+    inside: RowNumbers
     truth: Matrix
     rows: RowNumbers
     train: RowNumbers
@@ -170,8 +173,11 @@ def source_checks(subject: Subject, source_column: str) -> list[Check]:
     )  # fmt: skip
     return [
         _untested(
-            name, source_column, f"fewer than two folds test a {source_column} and learn from"
-            " others: two at least are needed to judge a difference", tables,
+            name,
+            source_column,
+            f"fewer than two folds test a {source_column} that they have learned from: two at least"
+            " are needed to compare it with one left out",
+            tables,
         )
         if np.isnan(adjusted[name])
         else _check(
@@ -212,7 +218,7 @@ def _source(subject: Subject, levels: Levels, number: int) -> _Source:
         why = f"no class that others teach has {FEWEST} tested patients with and without it here"
         if lacks:
             why += f"; the others lack {', '.join(lacks)}"
-    return _Source(levels.names[number], truth, rows, np.flatnonzero(outside), why)
+    return _Source(levels.names[number], inside, truth, rows, np.flatnonzero(outside), why)
 
 
 def _score(subject: Subject, X: Matrix32, source: _Source) -> _Scored:
@@ -226,7 +232,8 @@ def _score(subject: Subject, X: Matrix32, source: _Source) -> _Scored:
         train = fold.train[outside[fold.train]]
         fewer = _fewer(subject, fold.train, len(train), number)
         labels, exclusive = subject.study.labels, subject.exclusive
-        if len(test) and all(teaches(labels[rows], exclusive) for rows in (train, fewer)):
+        known = source.inside[fold.train].any()
+        if known and len(test) and all(teaches(labels[of], exclusive) for of in (train, fewer)):
             tested.append(number)
             apart.append(replace(fold, train=train, test=test))
             within.append(replace(fold, train=fewer, test=test))
