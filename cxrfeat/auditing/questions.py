@@ -76,7 +76,7 @@ class Questions:
                 embedded=networks.audited,
                 fingerprint=fingerprint,
             ),
-            workers=reader_count(None),
+            workers=reader_count(self._subject.jobs),
             progress=told,
         )
         self.notes += [*networks.notes, *self._seen.notes]
