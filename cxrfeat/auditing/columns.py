@@ -33,6 +33,12 @@ def attributes_of(
     return found
 
 
+def names_images(column: npt.NDArray[np.str_]) -> bool:
+    """Whether a column is a name or a date of nearly every image, not what several are like."""
+    known = column[column != ""]
+    return len(np.unique(known)) > len(known) / 2 and not _are_numbers(column)
+
+
 def of_files(files: Sequence[FileFacts | None], known: Collection[str]) -> dict[str, Attribute]:
     """Give what files say of themselves as attributes, where it is not the same of every image.
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cxrfeat import defaults, store
+from cxrfeat.auditing.columns import names_images
 from cxrfeat.auditing.pictures import find_sources
 from cxrfeat.comparison.loaded_study import load_study, need_mapping
 from cxrfeat.errors import InputError, UnknownNameError
@@ -225,7 +226,10 @@ def _attributes(study: Study, asked: Sequence[str]) -> list[str]:
     for name in asked:
         if name not in study.meta:
             raise UnknownNameError("column", name, study.meta, "(--attribute)")
-    return list(dict.fromkeys(asked)) or [name for name in study.meta if name not in NO_ATTRIBUTES]
+    if asked:
+        return list(dict.fromkeys(asked))
+    named = [name for name in study.meta if name not in NO_ATTRIBUTES]
+    return [name for name in named if not names_images(study.meta[name])]
 
 
 def _pictures(

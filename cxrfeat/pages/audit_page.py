@@ -119,11 +119,17 @@ def verdict_lines(audit: Mapping[str, Any]) -> list[dict[str, str]]:
     """Return code, question, verdict with its class of style, and answer of each check."""
     return [
         {
-            **{key: str(check[key]) for key in ("code", "question", "verdict", "answer")},
+            **{key: str(check[key]) for key in ("code", "question", "verdict")},
+            "answer": _sentence(check["answer"]),
             "style": _style(check),
         }
         for check in audit["checks"]
     ]
+
+
+def _sentence(text: str) -> str:
+    """Begin with a capital and end with a full stop."""
+    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith('.') or not text else '.'}"
 
 
 def _style(check: Mapping[str, Any]) -> str:
@@ -177,11 +183,12 @@ def _check(check: Mapping[str, Any], jpegs: Mapping[str, bytes]) -> dict[str, An
     most = SHEET if outliers else SHOWN
     place = re.sub(r"[^\w-]+", "-", check["code"])
     return {
-        **{key: check[key] for key in ("code", "section", "question", "verdict", "answer")},
+        **{key: check[key] for key in ("code", "section", "question", "verdict")},
+        "answer": _sentence(check["answer"]),
         "id": f"check-{place}",
         "style": _style(check),
         "figures": [_figure(figure) for figure in check["figures"]],
-        "seen": check["seen"],
+        "seen": _sentence(check["seen"]),
         "detectable": _detectable(check),
         "proofs": _proofs(check, place),
         "tables": [_table(table, f"{place}-{n}") for n, table in enumerate(check["tables"])],
@@ -192,7 +199,7 @@ def _check(check: Mapping[str, Any], jpegs: Mapping[str, bytes]) -> dict[str, An
         "pairs": any(len(candidate["ids"]) > 1 for candidate in check["candidates"]),
         "sheet": outliers,
         "listed": len(check["candidates"]),
-        "remedy": check["remedy"],
+        "remedy": _sentence(check["remedy"]),
     }
 
 

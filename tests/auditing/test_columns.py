@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from cxrfeat.auditing.columns import attributes_of
+from cxrfeat.auditing.columns import attributes_of, names_images, of_files
+from cxrfeat.auditing.pictures import FileFacts
 
 
 def test_columns_of_many_numbers_are_numbers_and_all_others_are_categories() -> None:
@@ -22,3 +23,22 @@ def test_columns_of_many_numbers_are_numbers_and_all_others_are_categories() -> 
     assert found["age"][1:].tolist() == [float(text) for text in ages]
     for name in ("view", "flag", "mixed"):
         assert found[name] is meta[name]
+
+
+def test_a_column_of_names_is_not_what_images_are_like() -> None:
+    assert names_images(np.array(["study 1", "study 2", "study 3", ""]))
+    assert not names_images(np.array(["PA", "AP", "PA", "PA"]))
+    assert not names_images(np.array([str(age) for age in range(20, 50)]))
+
+
+def test_what_files_say_is_asked_once_and_only_where_it_differs() -> None:
+    def facts(width: float, size: float, format: str) -> FileFacts:
+        numbers = {"bytes": size, "height": 100.0, "width": width, "bits": 8.0}
+        return FileFacts(numbers, {"format": format, "view": "PA", "read": "grey"})
+
+    files = [facts(100.0, 2000.0, "PNG"), None, facts(200.0, 2000.0, "JPEG")]
+    found = of_files(files, known=["view"])
+    assert list(found) == ["bytes per pixel", "pixels", "aspect", "format"]
+    assert found["format"].tolist() == ["PNG", "", "JPEG"]
+    assert found["aspect"][[0, 2]].tolist() == [1.0, 2.0]
+    assert np.isnan(found["aspect"][1])
