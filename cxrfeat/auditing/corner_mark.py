@@ -26,13 +26,14 @@ import numpy.typing as npt
 from cxrfeat.arrays import Matrix32, RowNumbers
 from cxrfeat.auditing.pictures import CORNER_MARK, SMALL, Seen
 from cxrfeat.errors import InputError
-from cxrfeat.evaluation.audit.controls import NO_LUNGS, Control, climb
+from cxrfeat.evaluation.audit.controls import NO_LUNGS, Control, Rung, climb
 from cxrfeat.evaluation.audit.dealing import numbered
+from cxrfeat.evaluation.audit.partial_confounder import LEVEL, confounder_tests, within_class
+from cxrfeat.evaluation.audit.predictions import predict
 from cxrfeat.evaluation.audit.subject import Subject, score
 from cxrfeat.evaluation.study.design import Asked, make_folds
 from cxrfeat.images.masking import MARGINS, MARK_SIDE, OUTER_FRAME, outside
 from cxrfeat.results.audit import Check, Figure, Proof, Section, Verdict
-from cxrfeat.results.data import Interval
 
 RATE = 0.8
 RATES = (RATE, 0.4, 0.2, 0.1)
@@ -135,22 +136,32 @@ def corner_mark_check(
         asked = _asked(subject, here, extractor)
     except InputError as error:
         return untested(f"folds cannot be made of classes that are dealt out: {error}")
-    planted = [_plant(asked, seen, here, extractor, detect, rate) for rate in RATES]
-    return _told(code, question, asked, extractor, planted)
+    planted = _plant(asked, seen, here, extractor, detect)
+    at = {RATE: planted.named.verdict is Verdict.FOUND}
+    at |= {rate: _named_at(asked, seen, here, extractor, rate) for rate in RATES if rate != RATE}
+    return _told(code, question, asked, extractor, planted, here, at)
 
 
 @dataclass(frozen=True)
 class _Planted:
-    """What came of a mark at one rate."""
+    """What came of a mark at `RATE`.
 
-    rate: float
-    count: int
-    found: bool
-    score: float
-    interval: Interval
+    Attributes
+    ----------
+    named : Check
+        What the test of attributes says of it.
+    full, frame : Rung
+        Of the marked pictures, and of their frames.
+    without : float
+        The score of the same models on the same pictures without the mark.
+    frame_found : bool
+        Whether the frame is above chance.
+    """
+
+    named: Check
+    full: Rung
+    frame: Rung
     without: float
-    removed: Figure
-    frame: float
     frame_found: bool
 
 
@@ -171,42 +182,39 @@ def _asked(subject: Subject, here: Dealt, extractor: str) -> Subject:
     )
 
 
-def _plant(
-    asked: Subject, seen: Seen, here: Dealt, extractor: str, detect: Detector, rate: float
-) -> _Planted:
-    marked = here.marked(rate)
-    plain = asked.extractor(extractor).X
-    X = plain.copy()
+def _with_mark(
+    asked: Subject, seen: Seen, here: Dealt, extractor: str, rate: float
+) -> tuple[Subject, npt.NDArray[np.bool_]]:
+    """Put marked pictures in the place of some of the marked class; also say which."""
+    marked = np.zeros(len(here.rows), bool)
+    marked[here.marked(rate)] = True
+    (one,) = asked.study.extractors
+    X = one.X.copy()
     X[marked] = seen.X[CORNER_MARK, extractor][here.rows[marked]]
-    column = np.full(len(here.rows), "without", dtype="<U7")
-    column[marked] = "with"
-    with_mark = replace(
-        asked,
-        study=replace(asked.study, extractors=[replace(asked.study.extractors[0], X=X)]),
-    )
-    checks = detect(with_mark, extractor, {NAMED: column})
+    return replace(asked, study=replace(asked.study, extractors=[replace(one, X=X)])), marked
+
+
+def _plant(asked: Subject, seen: Seen, here: Dealt, extractor: str, detect: Detector) -> _Planted:
+    planted, marked = _with_mark(asked, seen, here, extractor, RATE)
+    checks = detect(planted, extractor, {NAMED: np.where(marked, "with", "without")})
     (named,) = (check for check in checks if check.code == f"attribute:{NAMED}")
-    fall = next(
-        (figure for figure in named.figures if figure.name.endswith(f"{NAMED}, plain")),
-        Figure("", float("nan")),
-    )
-    frame = Control("frame", NO_LUNGS, _frame(seen, here, marked))
-    ladder = climb(with_mark, extractor, [frame])
-    (of_frame,) = ladder.blind
-    return _Planted(
-        rate=rate,
-        count=len(marked),
-        found=named.verdict is Verdict.FOUND,
-        score=ladder.full.score.mean,
-        interval=ladder.full.score.interval,
-        without=_score_without(with_mark, plain),
-        removed=fall,
-        frame=of_frame.score.mean,
-        frame_found=ladder.above_chance(of_frame, 1),
-    )
+    ladder = climb(planted, extractor, [Control("frame", NO_LUNGS, _frame(seen, here, marked))])
+    (frame,) = ladder.blind
+    plain = asked.extractor(extractor).X
+    without = _score_without(planted, plain)
+    return _Planted(named, ladder.full, frame, without, ladder.above_chance(frame, 1))
 
 
-def _frame(seen: Seen, here: Dealt, marked: RowNumbers) -> Matrix32:
+def _named_at(asked: Subject, seen: Seen, here: Dealt, extractor: str, rate: float) -> bool:
+    """Ask the same test as `detect` does, and nothing beside it, at another rate."""
+    planted, marked = _with_mark(asked, seen, here, extractor, rate)
+    predicted = predict(planted, planted.extractor(extractor).X)
+    residuals = within_class(predicted, planted.study.labels.astype(np.float64), True)
+    tests = confounder_tests(planted, residuals, marked.astype(np.intp), seed=asked.seed)
+    return bool(tests.p <= LEVEL)
+
+
+def _frame(seen: Seen, here: Dealt, marked: npt.NDArray[np.bool_]) -> Matrix32:
     small = seen.small[here.rows].copy()
     small[marked] = seen.small_marked[here.rows[marked]]
     return small[:, outside(SMALL, MARGINS[OUTER_FRAME])]
@@ -243,48 +251,51 @@ def _score_without(with_mark: Subject, plain: Matrix32) -> float:
 
 
 def _told(
-    code: str, question: str, asked: Subject, extractor: str, planted: list[_Planted]
+    code: str,
+    question: str,
+    asked: Subject,
+    extractor: str,
+    planted: _Planted,
+    here: Dealt,
+    at: Mapping[float, bool],
 ) -> Check:
-    first, title = planted[0], asked.metric.title
-    smallest = min((one.rate for one in planted if one.found), default=float("nan"))
+    title, full, frame = asked.metric.title, planted.full.score, planted.frame.score
+    named = at[RATE]
+    rates = ", ".join(f"{rate:.0%}" for rate, found in at.items() if found)
     answer = (
-        f"a white L of {MARK_SIDE:.0%} of the side in {first.rate:.0%} of a class that means"
-        f" nothing gives {extractor} {title} {first.score:.3f}; without the mark the same models"
-        f" have {first.without:.3f}; the attribute test"
-        f" {'names it' if first.found else 'does not name it'}, and the outer frame alone has"
-        f" {first.frame:.3f}"
+        f"a white L of {MARK_SIDE:.0%} of the side in {RATE:.0%} of a class that means nothing"
+        f" gives {extractor} {title} {full.mean:.3f}; without the mark the same models have"
+        f" {planted.without:.3f}; the outer frame alone has {frame.mean:.3f}; the test of"
+        f" attributes {'names it' if named else 'does not name it'}"
     )
-    if first.found:
-        answer += f"; it is named down to a rate of {smallest:.0%}"
+    nothing = Figure("", float("nan"))
+    called = f"fall without {NAMED}, plain"
+    fall = next((figure for figure in planted.named.figures if figure.name == called), nothing)
     return Check(
         code, Section.ATTRIBUTES, question,
-        Verdict.FOUND if first.found else Verdict.NOT_FOUND, answer,
+        Verdict.FOUND if named else Verdict.NOT_FOUND, answer,
         figures=[
-            Figure(f"{title} with the mark", first.score, first.interval),
-            Figure(f"{title} of the same models without the mark", first.without),
-            Figure(
-                f"fall of {title} where the mark's part is taken off", first.removed.value,
-                first.removed.interval,
-            ),
-            Figure(f"{title} of the outer frame, 32 x 32 pixels", first.frame),
+            Figure(f"{title} with the mark", full.mean, full.interval),
+            Figure(f"{title} of the same models without the mark", planted.without),
+            replace(fall, name=f"fall of {title} where the mark's part is taken off"),
+            Figure(f"{title} of the outer frame, 32 x 32 pixels", frame.mean, frame.interval),
         ],
         seen=(
-            "The mark is named at "
-            + ", ".join(f"{p.rate:.0%}" for p in planted if p.found)
-            + "; the frame alone is above chance at "
-            + (", ".join(f"{p.rate:.0%}" for p in planted if p.frame_found) or "none")
-            + f" of the rates {', '.join(f'{p.rate:.0%}' for p in planted)}."
-            if first.found
-            else "The mark is not named at any rate that was planted."
+            f"Of a mark in {', '.join(f'{rate:.0%}' for rate in at)} of the class, it is named at"
+            f" {rates or 'none'}; at {RATE:.0%} the outer frame is"
+            f" {'' if planted.frame_found else 'not '}above chance."
         ),
-        detectable=smallest,
+        detectable=min((rate for rate, found in at.items() if found), default=float("nan")),
         proofs=[
-            Proof(f"a corner mark in {p.rate:.0%} of a class", p.rate, p.count, float(p.found))
-            for p in planted
+            Proof(
+                f"a corner mark in {rate:.0%} of a class", rate, len(here.marked(rate)),
+                float(found),
+            )
+            for rate, found in at.items()
         ],
         remedy=(
             ""
-            if first.found
+            if named
             else "Do not take 'not found' for an attribute as proof that it is not used."
         ),
     )  # fmt: skip

@@ -179,15 +179,14 @@ class Ladder:
         """Variance of a weighted sum of scores, over tested and training patients together."""
         of_patients = np.sum([weight * rung.contributions for weight, rung in parts], axis=0)
         variance = over_patients(of_patients)
-        without = [rung.without for _, rung in parts]
         share = parts[0][1].share
-        if share is None or any(one is None for one in without):
+        without = [weight * one.without for weight, one in parts if one.without is not None]
+        if share is None or len(without) < len(parts):
             return variance
         values = np.sum(
             [w * np.array(rung.score.values)[self.first_repeat] for w, rung in parts], axis=0
         )
-        again = np.sum([weight * rung.without for weight, rung in parts], axis=0)
-        training = over_training(values, again, share)
+        training = over_training(values, np.sum(without, axis=0), share)
         return variance if training is None else variance + training
 
     def above_chance(self, rung: Rung, tests: int) -> bool:
