@@ -36,8 +36,8 @@ FARTHER = slice(6, 12)
 REFERENCES = 1000
 """Pairs of ordinary neighbours that are laid over each other."""
 LEVEL = 0.1
-"""False discovery rate among the pairs that are laid over each other, whose tail is taken for longer
-than it is."""
+"""False discovery rate among the pairs that are laid over each other; in truth it is less, as their
+tail is taken for longer than it is."""
 HASH_LEVEL = 0.1
 """As `near_copies` takes it; the embedding is searched as `fit` does it."""
 SMALLEST = 1e-5
