@@ -72,7 +72,9 @@ class Questions:
             Asked(
                 shown=shown_for_ladder(networks),
                 marked=self._dealt.to_mark if networks.audited else np.arange(0),
-                copies=copies_to_make(len(self._study), self._subject.seed),
+                copies=copies_to_make(len(self._study), self._subject.seed)
+                if networks.audited
+                else {},
                 embedded=networks.audited,
                 fingerprint=fingerprint,
             ),

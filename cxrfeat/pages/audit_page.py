@@ -22,8 +22,8 @@ from cxrfeat.results.audit import Section, Verdict
 SHOWN, SHEET = 24, 60
 """Candidates of a check with pictures; of outliers, which are looked at all together."""
 
-ROWS = 100
-"""Of a table on the page."""
+ROWS, LONG = 100, 12
+"""Of a table on the page at most, and above which it is folded."""
 
 HEADINGS = {
     Section.CONTROLS: "What does without the lungs",
@@ -83,7 +83,9 @@ def audit_page(content: AuditContent) -> str:
     from markupsafe import Markup
 
     audit = content.audit
-    checks = [_check(check, content.jpegs) for check in audit["checks"]]
+    shown: set[frozenset[str]] = set()
+    checks = [_check(check, content.jpegs, shown) for check in audit["checks"]]
+    leading = _leading(checks)
     sections = [
         {
             "id": section.value,
@@ -100,7 +102,7 @@ def audit_page(content: AuditContent) -> str:
         facts=_facts(audit),
         headline=_sentences(audit["headline"]),
         counts=_counts(audit["checks"]),
-        leading=_leading(checks),
+        leading=leading,
         checks=checks,
         sections=[section for section in sections if section["checks"]],
         report=content.report,
@@ -177,10 +179,19 @@ def _leading(checks: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
     return None
 
 
-def _check(check: Mapping[str, Any], jpegs: Mapping[str, bytes]) -> dict[str, Any]:
+def _check(
+    check: Mapping[str, Any], jpegs: Mapping[str, bytes], shown: set[frozenset[str]]
+) -> dict[str, Any]:
+    """Prepare a check; pairs that an earlier one `shown` are not shown again."""
     outliers = check["section"] == Section.OUTLIERS.value
     scores = {candidate["score"] for candidate in check["candidates"]}
     most = SHEET if outliers else SHOWN
+    new = [
+        candidate
+        for candidate in check["candidates"]
+        if len(candidate["ids"]) != 2 or frozenset(candidate["ids"]) not in shown
+    ]
+    shown |= {frozenset(candidate["ids"]) for candidate in new[:most]}
     place = re.sub(r"[^\w-]+", "-", check["code"])
     return {
         **{key: check[key] for key in ("code", "section", "question", "verdict")},
@@ -194,8 +205,9 @@ def _check(check: Mapping[str, Any], jpegs: Mapping[str, bytes]) -> dict[str, An
         "tables": [_table(table, f"{place}-{n}") for n, table in enumerate(check["tables"])],
         "candidates": [
             _candidate(candidate, rank, jpegs, ranked=len(scores) > 1)
-            for rank, candidate in enumerate(check["candidates"][:most], 1)
+            for rank, candidate in enumerate(new[:most], 1)
         ],
+        "again": len(check["candidates"]) - len(new),
         "pairs": any(len(candidate["ids"]) > 1 for candidate in check["candidates"]),
         "sheet": outliers,
         "listed": len(check["candidates"]),
@@ -277,7 +289,7 @@ def _table(table: Mapping[str, Any], place: str) -> dict[str, Any]:
         [[_cell(value) for value in row] for row in rows],
         sortable=len(table["rows"]) > 3,
     )
-    return {"table": shown, "bars": _bars(table)}
+    return {"table": shown, "bars": _bars(table), "long": len(rows) > LONG}
 
 
 def _is_number(value: Any) -> bool:

@@ -58,6 +58,15 @@ def some_checks(ids: Sequence[str]) -> list[Check]:
             ],
         ),
         Check(
+            code="copies-across",
+            section=Section.DUPLICATES,
+            question="Do copies stand on both sides of a fold?",
+            verdict=Verdict.FOUND,
+            answer="1 pair does",
+            candidates=[Candidate([ids[1], ids[0]], 1.0, "equal bytes")],
+            tables=[Table("duplicates", "Pairs", ["image", "copy"], [["a", "b"]] * 120)],
+        ),
+        Check(
             code="attribute:view",
             section=Section.ATTRIBUTES,
             question="Does the score use view?",

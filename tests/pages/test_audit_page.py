@@ -68,7 +68,7 @@ def test_every_check_stands_in_the_table_and_in_its_section(page_path: Path) -> 
     for check in checks:
         assert f"<code>{check.code}</code>" in text
     assert "3 found" not in text
-    assert "6 questions: 4 found, 1 not found, 1 could not be tested." in text
+    assert "7 questions: 5 found, 1 not found, 1 could not be tested." in text
     assert "equal &lt;bytes&gt;" in text  # nothing that was found can be markup
     assert "4.0e-04" in text
 
@@ -113,6 +113,13 @@ def test_intervals_lie_where_their_numbers_say(opened: Opened) -> None:
     assert whiskers == ["left:74.0%;width:14.0%", "left:96.0%;width:3.8%"]
     ticks = opened.tab.locator("#answer .axis .track span").all_inner_texts()
     assert (ticks[0], ticks[-1]) == ("0.5", "1")
+
+
+def test_a_pair_is_shown_once_and_a_long_table_is_folded_and_cut(page_path: Path) -> None:
+    text = page_path.read_text(encoding="utf-8")
+    assert "All 1 listed candidates are shown above" in text
+    assert "<summary>Pairs; the first 100 of 120, all are in its CSV file: 100 rows" in text
+    assert "1 pair does.</p>" in text.replace("\n", "")
 
 
 def test_what_a_screen_reader_needs_is_there(opened: Opened) -> None:
