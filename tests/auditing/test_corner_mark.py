@@ -70,15 +70,6 @@ def small_set(radiographs: Path, folder: Path, count: int) -> list[Path]:
     return made
 
 
-def test_a_corner_mark_is_named_by_a_small_network(radiographs: Path, tmp_path: Path) -> None:
-    small_set(radiographs, tmp_path / "images", 80)
-    check = planted(
-        tmp_path / "embeddings", tmp_path / "images", ["random:1"], backbone=["squeezenet1_1"],
-        image_size=96,
-    )  # fmt: skip
-    assert_seen(check)
-
-
 def test_too_few_pictures_are_said(radiographs: Path, tmp_path: Path) -> None:
     small_set(radiographs, tmp_path / "images", FEWEST - 1)
     check = planted(
