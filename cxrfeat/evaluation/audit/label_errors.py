@@ -166,7 +166,7 @@ def out_of_fold(subject: Subject, name: str, X: Matrix32, study: Study | None = 
 
 def questions(study: Study, probabilities: Sequence[Matrix]) -> list[Question]:
     """List what is asked of the labels, about images that all extractors were tested on."""
-    tested = np.isfinite(np.stack(probabilities)).all(axis=0)
+    tested = np.asarray(np.isfinite(np.stack(probabilities)).all(axis=0))
     if study.kind == "multiclass":
         rows = np.flatnonzero(tested.all(axis=1))
         return [Question(list(study.classes), rows, study.y[rows].astype(np.intp))]
@@ -354,7 +354,7 @@ def _check(
         f" {proof.recall:.0%} are found, so at most {bound:.1%} of the labels are wrong"
         " (one-sided 95 %), if wrong labels are like flipped ones."
     )
-    needed = _needed(sum(one.drawn for one in flagged))
+    needed = _needed(np.sum([one.drawn for one in flagged], axis=0))
     truth = subject.study.labels.astype(np.float64)
     figures = [
         Figure("labels that are contradicted", count),
