@@ -269,7 +269,7 @@ def _of_equal_size(profile: RowNumbers, unit: RowNumbers) -> RowNumbers:
 
 
 def _counted(rows: npt.NDArray[Any]) -> tuple[RowNumbers, RowNumbers]:
-    """Number equal rows alike, and say of each how many are equal to it."""
+    """Give each row a number that equal rows share, and how many these are."""
     _, number, count = np.unique(rows, axis=0, return_inverse=True, return_counts=True)
     number = number.ravel()
     return number, count[number]
