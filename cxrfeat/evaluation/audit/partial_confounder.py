@@ -223,7 +223,7 @@ def _normal_scores(values: Matrix) -> Matrix:
     return np.asarray(stats.norm.ppf((rank - 0.5) / len(values)))
 
 
-def _without_others(values: Matrix, known: Matrix, labels: Matrix, k: int) -> Matrix:
+def _without_others(values: Matrix, known: npt.NDArray[np.bool_], labels: Matrix, k: int) -> Matrix:
     """Take out what the other labels explain; where one is unknown it stands at its mean."""
     rows = np.flatnonzero(known)
     others = np.delete(labels[rows], k, axis=1)
