@@ -223,7 +223,7 @@ def _normal_scores(values: Matrix) -> Matrix:
     return np.asarray(stats.norm.ppf((rank - 0.5) / len(values)))
 
 
-def _without_others(values: Matrix, known: Matrix, labels: Matrix, k: int) -> Matrix:
+def _without_others(values: Matrix, known: npt.NDArray[np.bool_], labels: Matrix, k: int) -> Matrix:
     """Take out what the other labels explain; where one is unknown it stands at its mean."""
     rows = np.flatnonzero(known)
     others = np.delete(labels[rows], k, axis=1)
@@ -269,7 +269,7 @@ def _of_equal_size(profile: RowNumbers, unit: RowNumbers) -> RowNumbers:
 
 
 def _counted(rows: npt.NDArray[Any]) -> tuple[RowNumbers, RowNumbers]:
-    """Number equal rows alike, and say of each how many are equal to it."""
+    """Give each row a number that equal rows share, and how many these are."""
     _, number, count = np.unique(rows, axis=0, return_inverse=True, return_counts=True)
     number = number.ravel()
     return number, count[number]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
+import numpy.typing as npt
 from scipy import stats
 
 from cxrfeat.arrays import Groups, Matrix, Matrix32, Vector
@@ -44,7 +45,7 @@ class Predicted:
     probability: Sequence[Matrix]
     cuts: Sequence[Matrix]
 
-    def among(self, wanted: Vector | Matrix) -> Predicted:
+    def among(self, wanted: npt.NDArray[np.bool_]) -> Predicted:
         """Take some test rows only.
 
         Parameters

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from scipy import stats
 
 from cxrfeat.arrays import RowNumbers
@@ -47,7 +48,7 @@ def wilson(hits: float, n: float) -> Interval:
     return max(0.0, float(middle - reach)), min(1.0, float(middle + reach))
 
 
-def share_of(hit: RowNumbers, patient: RowNumbers) -> Share:
+def share_of(hit: npt.NDArray[np.bool_], patient: RowNumbers) -> Share:
     """Give the share of images that are hit.
 
     Images of a patient count for as many independent ones as the variance between patients says,

@@ -27,6 +27,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 from scipy import stats
 
 from cxrfeat.arrays import Matrix, Matrix32, RowNumbers, Vector
@@ -67,9 +68,9 @@ class _Source:
     """
 
     name: str
-    inside: RowNumbers
+    inside: npt.NDArray[np.bool_]
     truth: Matrix
-    rows: RowNumbers
+    rows: npt.NDArray[np.bool_]
     train: RowNumbers
     why: str
 
@@ -340,7 +341,8 @@ def _table(
         rows.append(
             [
                 source.name, tested, round(one.learned), mean_of_known(one.within),
-                mean_of_known(one.left_out), fall.value, *fall.interval, "tested",
+                mean_of_known(one.left_out), fall.value, *fall.interval,
+                "tested" if np.isfinite(fall.value) else "no fold can compare it",
             ]
         )  # fmt: skip
     return Table(

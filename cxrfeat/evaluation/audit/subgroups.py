@@ -28,6 +28,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from scipy import stats
 
 from cxrfeat.arrays import Matrix, RowNumbers
@@ -162,7 +163,7 @@ def _scores(subject: Subject, predicted: Predicted, levels: Levels) -> list[_Lev
     for fold in predicted.folds:
         tested[fold.test] = True
 
-    def of(rows: RowNumbers) -> PartScore:
+    def of(rows: npt.NDArray[np.bool_]) -> PartScore:
         return part_score(predicted.among(rows), truth, patients, metric, subject.exclusive)
 
     found = []
@@ -338,9 +339,9 @@ class _Calls:
     ill, free : ndarray of bool, shape (N,)
     """
 
-    known: RowNumbers
-    ill: RowNumbers
-    free: RowNumbers
+    known: npt.NDArray[np.bool_]
+    ill: npt.NDArray[np.bool_]
+    free: npt.NDArray[np.bool_]
 
 
 def _calls(subject: Subject, predicted: Predicted) -> _Calls | None:
@@ -371,7 +372,7 @@ def _rates(subject: Subject, calls: _Calls | None, levels: Levels) -> list[_Miss
         return []
     patient = numbered(subject.design.patients, len(subject.study))
 
-    def share(rows: RowNumbers, hit: RowNumbers) -> Share:
+    def share(rows: npt.NDArray[np.bool_], hit: npt.NDArray[np.bool_]) -> Share:
         return share_of(hit[rows], patient[rows])
 
     found = []

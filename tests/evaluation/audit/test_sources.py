@@ -43,7 +43,7 @@ def test_a_score_that_falls_elsewhere_is_found() -> None:
     assert check.verdict is Verdict.FOUND
     assert check.figures[0].value > 0.05
     assert check.figures[0].interval[0] > 0
-    assert value(check, "left out") == pytest.approx(
+    assert value(check, "AUROC left out") == pytest.approx(
         value(check, "within") - value(check, "fall of"), abs=0.01
     )
     north, south = check.tables[0].rows
