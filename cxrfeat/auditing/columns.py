@@ -9,6 +9,9 @@ import numpy.typing as npt
 
 from cxrfeat.auditing.pictures import FileFacts
 
+READ, NOTHING = "what reading did", "nothing"
+"""What is asked about colour, alpha and rotation; and a word that a file does not say."""
+
 LEVELS = 10
 """Distinct values up to which a column of numbers is one of categories, such as 0 and 1."""
 
@@ -61,8 +64,11 @@ def of_files(files: Sequence[FileFacts | None], known: Collection[str]) -> dict[
         "bits": np.array([f"{one.numbers['bits']:.0f}" if one.numbers else "" for one in told]),
     }
     for name in dict.fromkeys(name for one in told for name in one.words):
-        if name not in known and name != "read":
-            found[name] = np.array([one.words.get(name, "") for one in told])
+        if name not in known:
+            called = READ if name == "read" else name
+            found[called] = np.array(
+                [(one.words.get(name) or NOTHING) if one.words else "" for one in told]
+            )
     return {name: column for name, column in found.items() if _varies(column)}
 
 

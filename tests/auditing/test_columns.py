@@ -34,11 +34,13 @@ def test_a_column_of_names_is_not_what_images_are_like() -> None:
 def test_what_files_say_is_asked_once_and_only_where_it_differs() -> None:
     def facts(width: float, size: float, format: str) -> FileFacts:
         numbers = {"bytes": size, "height": 100.0, "width": width, "bits": 8.0}
-        return FileFacts(numbers, {"format": format, "view": "PA", "read": "grey"})
+        read = "colour to grey" if format == "PNG" else ""
+        return FileFacts(numbers, {"format": format, "view": "PA", "read": read})
 
     files = [facts(100.0, 2000.0, "PNG"), None, facts(200.0, 2000.0, "JPEG")]
     found = of_files(files, known=["view"])
-    assert list(found) == ["bytes per pixel", "pixels", "aspect", "format"]
+    assert list(found) == ["bytes per pixel", "pixels", "aspect", "format", "what reading did"]
+    assert found["what reading did"].tolist() == ["colour to grey", "", "nothing"]
     assert found["format"].tolist() == ["PNG", "", "JPEG"]
     assert found["aspect"][[0, 2]].tolist() == [1.0, 2.0]
     assert np.isnan(found["aspect"][1])
