@@ -83,7 +83,7 @@ def levels_of(name: str, values: Attribute, patients: Groups) -> Levels:
         Without them every image counts as one.
     """
     cut = values.dtype.kind == "f" and len(np.unique(values[np.isfinite(values)])) > PARTS
-    text = _parts(values) if cut else _texts(values)
+    text = _parts(values.astype(np.float64)) if cut else _texts(values)
     known = np.flatnonzero(text != "")
     names, code = np.unique(text[known], return_inverse=True)
     patient = known if patients is None else np.unique(patients[known], return_inverse=True)[1]

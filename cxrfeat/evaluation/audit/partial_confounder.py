@@ -201,13 +201,13 @@ def within_class(predicted: Predicted, labels: Matrix, exclusive: bool) -> Resid
             score -= (np.bincount(cell, score) / np.bincount(cell))[cell]
             total[fold.test[known], place] += score
             times[fold.test[known], place] += 1
-    known = times > 0
-    values = np.divide(total, times, out=np.zeros_like(total), where=known)
+    seen = times > 0
+    values = np.divide(total, times, out=np.zeros_like(total), where=seen)
     if not exclusive:
         values = np.stack(
-            [_without_others(values[:, k], known[:, k], labels, k) for k in range(K)], axis=1
+            [_without_others(values[:, k], seen[:, k], labels, k) for k in range(K)], axis=1
         )
-    return Residuals(values, known.astype(np.float64))
+    return Residuals(values, seen.astype(np.float64))
 
 
 def of_labels(labels: Matrix, exclusive: bool) -> Residuals:

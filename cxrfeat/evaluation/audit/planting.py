@@ -18,7 +18,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from cxrfeat.arrays import Matrix32, RowNumbers
+from cxrfeat.arrays import Matrix, Matrix32, RowNumbers
 from cxrfeat.evaluation.audit.dealing import numbered
 from cxrfeat.evaluation.audit.partial_confounder import confounder_tests, within_class
 from cxrfeat.evaluation.audit.predictions import Predicted, predict
@@ -66,10 +66,12 @@ def marked(
 ) -> Matrix32:
     """Shift the embeddings of level 1 along a random direction, as far as a class is apart."""
     scale = X.std(axis=0, dtype=np.float64)
-    apart = X[holds].mean(axis=0, dtype=np.float64) - X[~holds].mean(axis=0, dtype=np.float64)
-    apart = np.divide(apart, scale, out=np.zeros_like(scale), where=scale > 0)
+    means: Matrix = X[holds].mean(axis=0, dtype=np.float64) - X[~holds].mean(
+        axis=0, dtype=np.float64
+    )
+    apart = np.divide(means, scale, out=np.zeros_like(scale), where=scale > 0)
     direction = random.normal(size=X.shape[1])
-    direction *= np.linalg.norm(apart) / np.linalg.norm(direction)
+    direction *= float(np.linalg.norm(apart)) / float(np.linalg.norm(direction))
     return np.asarray(X + np.outer(code, direction * scale), dtype=np.float32)
 
 

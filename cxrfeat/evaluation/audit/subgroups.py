@@ -360,7 +360,7 @@ def _calls(subject: Subject, predicted: Predicted) -> _Calls | None:
             tested[fold.test] = True
     ill = (truth[:, findings] == 1).any(axis=1)
     healthy = (truth[:, findings] == 0).all(axis=1)
-    free = ~called[:, findings].any(axis=1)
+    free = np.asarray(~called[:, findings].any(axis=1))
     if normal is not None:
         healthy |= (truth[:, normal] == 1) & ~ill
         free |= called[:, normal]
