@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from cxrfeat.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from cxrfeat.commands.audit import audit as audit
     from cxrfeat.commands.backbones import backbones as backbones
     from cxrfeat.commands.dataset import dataset as dataset
     from cxrfeat.commands.demo import demo as demo
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from cxrfeat.store import load as load
 
 _PUBLIC = {
+    "audit": "cxrfeat.commands.audit",
     "backbones": "cxrfeat.commands.backbones",
     "dataset": "cxrfeat.commands.dataset",
     "demo": "cxrfeat.commands.demo",

@@ -27,7 +27,12 @@ COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "shards merge": shards.shards_merge,
         "shards script": shards.shards_script,
     },
-    "Comparison": {"fit": comparison.fit, "report": comparison.report, "demo": comparison.demo},
+    "Comparison": {
+        "fit": comparison.fit,
+        "audit": comparison.audit,
+        "report": comparison.report,
+        "demo": comparison.demo,
+    },
     "Saved models": {
         "predict": models.predict,
         "explain": models.explain,

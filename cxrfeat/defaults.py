@@ -46,6 +46,9 @@ SPECIFICITY: Final = 0.9
 THRESHOLD: Final = "f1"
 
 REPORT: Final = True
+AUDIT: Final = "audit"
+"""Folder of an audit: in its run, or here."""
+AUDIT_HEAD: Final = "logreg"
 EXPORT: Final = "parquet"
 EXPLAINED: Final = "explained"
 BUDGET: Final = 100

@@ -1,4 +1,4 @@
-"""`fit` compares extractors, `report` draws a run as a page, `demo` goes the whole way."""
+"""`fit` compares extractors, `audit` doubts what it found, `report` draws it, `demo` does all."""
 
 from __future__ import annotations
 
@@ -126,14 +126,10 @@ def fit(
     report: Annotated[
         bool, panels.output(help="Write report.html and figures, too.")
     ] = defaults.REPORT,
-    images: options.PageImages = None,
-    full: Annotated[
-        bool, panels.output("--full", help="Print every row, class and finding, not the best ten.")
-    ] = False,
+    images: options.RadiographFolders = None,
+    full: options.Full = False,
     seed: options.Seed = defaults.SEED,
-    jobs: Annotated[
-        int | None, panels.running(help="Tasks worked on at a time.  [default: one per core]")
-    ] = None,
+    jobs: options.Jobs = None,
     fresh: Annotated[
         bool, panels.running("--fresh", help="Compute everything anew, whatever runs have kept.")
     ] = False,
@@ -196,13 +192,99 @@ def fit(
     show(result.as_json() if json else result, json, partial(display.comparison, full=full))
 
 
+def audit(
+    embeddings: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Embedding files, or folders of them.  [default: those of --run, or embeddings]"
+        ),
+    ] = None,
+    images: options.RadiographFolders = None,
+    source: Annotated[
+        str | None,
+        panels.images_and_labels(
+            help="The column that says where images come from.  [default: source, where there is "
+            "one]"
+        ),
+    ] = None,
+    attribute: Annotated[
+        list[str] | None,
+        panels.images_and_labels(
+            help="A column to ask about, e.g. view or sex; several times for several.  [default: "
+            "all but patient and split]"
+        ),
+    ] = None,
+    collection: Annotated[
+        list[str] | None,
+        panels.images_and_labels(
+            help="A public collection that the images are of, e.g. CheXpert: were the weights "
+            "trained on it? Several times for several."
+        ),
+    ] = None,
+    run: Annotated[
+        str | None,
+        panels.embeddings(
+            help="The folder of a run: its folds, head, metric, labels and winner are taken."
+        ),
+    ] = None,
+    quick: Annotated[
+        bool,
+        panels.embeddings("--quick", help="Extract nothing anew: no masked images, no copies."),
+    ] = False,
+    weights: options.Weights = [],
+    head: Annotated[
+        str | None,
+        panels.heads(help="The one by which everything is scored.  [default: of --run, or logreg]"),
+    ] = None,
+    metric: Annotated[
+        str | None,
+        panels.scores(help="By which everything is scored.  [default: that of --run, or auroc]"),
+    ] = None,
+    out: Annotated[
+        str | None, panels.output(help="Folder for the results.  [default: RUN/audit, or audit]")
+    ] = None,
+    full: options.Full = False,
+    device: options.Device = defaults.DEVICE,
+    seed: options.Seed = defaults.SEED,
+    jobs: options.Jobs = None,
+    json: options.Json = False,
+) -> None:
+    """Ask whether the score comes from the lungs, and prove that the question was asked well.
+
+    Controls without the lungs, duplicates, attributes and sources, label errors, outliers,
+    subgroups: each is found, not found, or could not be tested, with what it could have seen.
+    Nothing is deleted or changed. Exit code 0 whatever is found.
+    """
+    from cxrfeat.commands.audit import audit as verb
+
+    with display.audit_progress() as progress:
+        result = verb(
+            embeddings,
+            images=images,
+            run=run,
+            source=source,
+            attribute=attribute,
+            collection=collection,
+            head=head,
+            metric=metric,
+            quick=quick,
+            weights=weights,
+            out=out,
+            device=device,
+            seed=seed,
+            jobs=jobs,
+            progress=progress,
+        )
+    show(result.as_json() if json else result, json, partial(display.audit, full=full))
+
+
 def report(
     run: Annotated[str, typer.Argument(help="The folder of a run, as `fit` wrote it.")],
     out: Annotated[
         str | None,
         panels.output(help="The page; figures go beside it.  [default: RUN/report.html]"),
     ] = None,
-    images: options.PageImages = None,
+    images: options.RadiographFolders = None,
     no_images: Annotated[
         bool, panels.output("--no-images", help="Leave the radiographs out of the page.")
     ] = False,

@@ -110,11 +110,11 @@ IncludeGone = Annotated[
     ),
 ]
 
-PageImages = Annotated[
+RadiographFolders = Annotated[
     list[str] | None,
-    panels.output(
-        help="Folder of the radiographs, for thumbnails on the page.  [default: looked for here "
-        "and beside the embeddings]"
+    panels.images_and_labels(
+        help="Folder of the radiographs, in which their ids begin.  [default: looked for here and "
+        "beside the embeddings]"
     ),
 ]
 
@@ -136,6 +136,12 @@ Engine = Annotated[
 Address = Annotated[
     str | None,
     panels.machines(help="HOST:PORT of the Ray cluster, or auto.  [default: Ray is started here]"),
+]
+Jobs = Annotated[
+    int | None, panels.running(help="Tasks worked on at a time.  [default: one per core]")
+]
+Full = Annotated[
+    bool, panels.output("--full", help="Print everything that was found, not only the best of it.")
 ]
 Seed = Annotated[
     int, panels.running(help="Of all that is drawn by chance: folds, heads, resamples.")

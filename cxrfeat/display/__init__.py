@@ -1,8 +1,9 @@
 """What the command line prints: progress on stderr, tables and sentences on stdout.
 
 The only folder that imports rich. Imports results of commands; imported by the command line. A
-file for the commands of one kind: `extraction`, `shards`, `inputs`, `files`, `comparison`, `model`,
-`explanation`, `diagnosis`; `progress` while they run; `screen` is what they all draw on.
+file for the commands of one kind: `extraction`, `shards`, `inputs`, `files`, `comparison`,
+`verdicts`, `model`, `explanation`, `diagnosis`; `progress` while they run; `screen` is what they
+all draw on.
 """
 
 from cxrfeat.display.comparison import comparison, demonstration, report
@@ -12,11 +13,20 @@ from cxrfeat.display.extraction import backbones, extraction, weights
 from cxrfeat.display.files import exported, file_info, merged, verification
 from cxrfeat.display.inputs import dataset_summary, inspection
 from cxrfeat.display.model import model_info, predictions
-from cxrfeat.display.progress import download_progress, extraction_progress, fit_progress, to_do
+from cxrfeat.display.progress import (
+    audit_progress,
+    download_progress,
+    extraction_progress,
+    fit_progress,
+    to_do,
+)
 from cxrfeat.display.screen import to_json, write_what_can_be_written
 from cxrfeat.display.shards import merged_shards, shards
+from cxrfeat.display.verdicts import audit
 
 __all__ = [
+    "audit",
+    "audit_progress",
     "backbones",
     "comparison",
     "dataset_summary",

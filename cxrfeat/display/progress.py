@@ -31,6 +31,7 @@ from rich.progress import Progress as Bar
 if TYPE_CHECKING:
     from sys import UnraisableHookArgs
 
+    from cxrfeat.auditing.steps import AuditProgress
     from cxrfeat.evaluation.validation.cross_validation import FoldDone, ToDo
     from cxrfeat.extraction.drain import Progress
 
@@ -211,6 +212,42 @@ def _ended(event: FoldDone) -> str:
 
 def _left(event: FoldDone) -> str:
     return f"about {in_words(event.left)} left" if event.done < event.total else ""
+
+
+def audit_progress() -> AbstractContextManager[Callable[[AuditProgress], None]]:
+    """Show the step and what it has done: a bar on a terminal, lines elsewhere."""
+    return _interruptible(_audit_bar())
+
+
+@contextmanager
+def _audit_bar() -> Iterator[Callable[[AuditProgress], None]]:
+    if not sys.stderr.isatty():
+        yield _plain_audit_progress()
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[counted]}"))
+    with Bar(*columns, TimeElapsedColumn(), console=Console(stderr=True)) as bar:
+        task = bar.add_task("opening", total=None, counted="")
+        yield lambda event: bar.update(
+            task,
+            description=f"auditing {event.number} of {event.steps}: {event.step}",
+            completed=event.number - 1 + (event.done / event.total if event.total else 0),
+            total=event.steps,
+            counted=f"{event.done} of {event.total} images" if event.total else "",
+        )
+
+
+def _plain_audit_progress() -> Callable[[AuditProgress], None]:
+    last = time.monotonic()
+
+    def show(event: AuditProgress) -> None:
+        nonlocal last
+        if event.total and time.monotonic() - last < PLAIN_SECONDS:
+            return
+        last = time.monotonic()
+        counted = f" · {event.done} of {event.total} images" if event.total else ""
+        sys.stderr.write(f"{event.number} of {event.steps}: {event.step}{counted}\n")
+
+    return show
 
 
 def in_words(seconds: float) -> str:

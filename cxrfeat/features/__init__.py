@@ -31,6 +31,7 @@ from cxrfeat.features.weights.files import (
     fetch_weights,
     locate_weights,
 )
+from cxrfeat.features.weights.pretraining import stated_pretraining
 
 __all__ = [
     "BATCH",
@@ -58,4 +59,5 @@ __all__ = [
     "named_backbones",
     "open_extractor",
     "prepare_extractor",
+    "stated_pretraining",
 ]

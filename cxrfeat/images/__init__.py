@@ -4,8 +4,9 @@ The only folder that imports Pillow, pydicom and simplejpeg. Imports plain data 
 what several commands share, and by commands. To read: `radiograph` (recognises the format and
 calls its reader), `decoded` (what a reader is asked and hands back), the readers `raster` with
 `containers` and `jpeg`, and `dicom`; `depth` (how many bits are used), `resizing` (to what a
-network sees), `checks` (what a person should look at), `versions`, `quiet`; `drawing` makes
-pictures.
+network sees), `masking` (without its centre, or with a mark), `checks` (what a person should look
+at), `fingerprints` and `altered_copies` (what copies are found by, and copies to be found),
+`versions`, `quiet`; `drawing` makes pictures.
 """
 
 from cxrfeat.images.decoded import ReadingOptions

@@ -19,6 +19,20 @@ ODD_ASPECT = 1.6
 INVERTED_CORRELATION = -0.3
 """A picture that correlates with the average of the others below this is probably inverted."""
 
+TURNED_MARGIN = 0.2
+"""A picture that correlates with the turned average of the others so much better than with the
+upright one is probably turned."""
+
+CROPPED_MARGIN = 0.2
+"""The same for a part of the average, blown up to the whole, against the whole."""
+CROPPED_TO = 0.7
+"""Side of that part: in the middle, or in one of the four corners."""
+
+EVEN = 0.04
+"""A line of pixels whose grey varies no more than this, noise of compression included, is even."""
+WIDE_BORDER = 0.05
+"""A picture of which more than this share lies in even lines at its edges has a border."""
+
 FEWEST_TO_COMPARE = 8
 
 
@@ -47,6 +61,30 @@ def picture_warnings(pixels: _Floats) -> tuple[str, ...]:
     return tuple(warnings)
 
 
+def border_share(pixels: _Floats) -> float:
+    """Return which share of a picture lies in even lines at its edges, of whatever grey.
+
+    Parameters
+    ----------
+    pixels : ndarray of float32, shape (H, W)
+        In [0, 1].
+    """
+    top, bottom = _even_lines(pixels)
+    inner = pixels[top : len(pixels) - bottom]
+    if not len(inner):
+        return 1.0
+    left, right = _even_lines(inner.T)
+    return 1.0 - inner.size * (1 - (left + right) / pixels.shape[1]) / pixels.size
+
+
+def _even_lines(pixels: _Floats) -> tuple[int, int]:
+    """Count the even rows at the beginning and, of the others, at the end."""
+    uneven = np.flatnonzero(pixels.max(axis=1) - pixels.min(axis=1) > EVEN)
+    if not len(uneven):
+        return len(pixels), 0
+    return int(uneven[0]), len(pixels) - 1 - int(uneven[-1])
+
+
 def inverted_against_the_rest(small: _Floats) -> npt.NDArray[np.bool_]:
     """Tell which pictures look like negatives of the others.
 
@@ -62,12 +100,93 @@ def inverted_against_the_rest(small: _Floats) -> npt.NDArray[np.bool_]:
     -------
     ndarray of bool, shape (N,)
     """
-    count = len(small)
-    if count < FEWEST_TO_COMPARE:
-        return np.zeros(count, dtype=bool)
-    flat = small.reshape(count, -1).astype(np.float64)
+    if len(small) < FEWEST_TO_COMPARE:
+        return np.zeros(len(small), dtype=bool)
+    return _correlation(small, _others(small)) < INVERTED_CORRELATION
+
+
+def turned_against_the_rest(small: _Floats) -> npt.NDArray[np.intp]:
+    """Tell which pictures are upright only after a turn, by correlation with the others' average.
+
+    Negatives are not judged, and with few pictures nothing is said. A picture that is mirrored
+    left to right is not seen: a chest is too symmetric.
+
+    Parameters
+    ----------
+    small : ndarray of float32, shape (N, s, s)
+        All pictures at one small size.
+
+    Returns
+    -------
+    ndarray of int, shape (N,)
+        0, 90, 180 or 270: degrees clockwise that make the picture upright.
+    """
+    if len(small) < FEWEST_TO_COMPARE:
+        return np.zeros(len(small), dtype=np.intp)
+    others = _others(small)
+    # Turning a picture back is turning the average along with it.
+    turns = np.stack(
+        [_correlation(small, np.rot90(others, quarters, axes=(1, 2))) for quarters in range(4)]
+    )
+    best = turns.argmax(axis=0)
+    sure = turns.max(axis=0) - turns[0] > TURNED_MARGIN
+    judged = turns[0] >= INVERTED_CORRELATION
+    return np.where(sure & judged, 90 * best, 0)
+
+
+def cropped_against_the_rest(small: _Floats) -> npt.NDArray[np.bool_]:
+    """Tell which pictures look like a part of the others, blown up.
+
+    Each is correlated with the average of all others, and with five parts of it: the middle and
+    the four corners. Turned pictures and negatives are not judged.
+
+    Parameters
+    ----------
+    small : ndarray of float32, shape (N, s, s)
+        All pictures at one small size.
+
+    Returns
+    -------
+    ndarray of bool, shape (N,)
+    """
+    if len(small) < FEWEST_TO_COMPARE:
+        return np.zeros(len(small), dtype=bool)
+    others = _others(small)
+    whole = _correlation(small, others)
+    room = 1 - CROPPED_TO
+    starts = [(room / 2, room / 2), (0, 0), (0, room), (room, 0), (room, room)]
+    parts = np.stack([_correlation(small, _part(others, *start)) for start in starts])
+    upright = (turned_against_the_rest(small) == 0) & (whole >= INVERTED_CORRELATION)
+    return np.asarray((parts.max(axis=0) - whole > CROPPED_MARGIN) & upright)
+
+
+def _part(pictures: npt.NDArray[np.float64], top: float, left: float) -> npt.NDArray[np.float64]:
+    """Blow a part of square pictures up to the whole, bilinearly."""
+    side = pictures.shape[1]
+    places = (np.arange(side) + 0.5) * CROPPED_TO - 0.5
+    rows, columns = (
+        np.stack([np.interp(places + start * side, np.arange(side), one) for one in np.eye(side)])
+        for start in (top, left)
+    )
+    blown: npt.NDArray[np.float64] = np.einsum("nij,ia,jb->nab", pictures, rows, columns)
+    return blown
+
+
+def _others(small: _Floats) -> npt.NDArray[np.float64]:
+    """Give the average of all other pictures, each normalised, up to a factor."""
+    flat = _normalised(small)
+    return (flat.sum(axis=0) - flat).reshape(small.shape)
+
+
+def _correlation(
+    first: npt.NDArray[np.floating], second: npt.NDArray[np.floating]
+) -> npt.NDArray[np.float64]:
+    """Correlate pictures one by one, shape (N,)."""
+    return np.asarray((_normalised(first) * _normalised(second)).sum(axis=1))
+
+
+def _normalised(pictures: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+    flat = pictures.reshape(len(pictures), -1).astype(np.float64)
     flat -= flat.mean(axis=1, keepdims=True)
     flat /= np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-9)
-    others = flat.sum(axis=0) - flat
-    others /= np.maximum(np.linalg.norm(others, axis=1, keepdims=True), 1e-9)
-    return np.asarray((flat * others).sum(axis=1) < INVERTED_CORRELATION)
+    return flat

@@ -3,7 +3,8 @@
 The only folder that imports the charting library (vl-convert: Vega-Lite) and Jinja2; both come with
 the extra ``report``. Imports plain data only; imported by `reporting`. To read: `content` (what
 goes in), `words` and `tables` (what the page says), `charts` (which charts, in which order) with
-`drawings` and `look`, `vega` (the library), `page` (puts it together in ``page.html``).
+`drawings` and `look`, `vega` (the library), `page` (puts it together in ``page.html``); then
+`audit_page` (``audit.html``); `templates` fills both.
 """
 
 from cxrfeat.pages.charts import Chart, charts

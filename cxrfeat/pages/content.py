@@ -130,6 +130,10 @@ class Content:
         What could not be shown, and why.
     hashed : bool
         Whether names stand for ids.
+    audit : mapping or None
+        ``audit.json``, where the run was audited.
+    audit_page : str
+        Where the page of the audit is, relative to this one; "" without a link.
     """
 
     results: Mapping[str, Any]
@@ -146,3 +150,5 @@ class Content:
     command: str = ""
     notes: Sequence[str] = field(default_factory=list)
     hashed: bool = False
+    audit: Mapping[str, Any] | None = None
+    audit_page: str = ""

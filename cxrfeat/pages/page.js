@@ -1,5 +1,5 @@
 "use strict";
-// Draws the charts into the width there is, shows radiographs, sorts tables.
+// Draws the charts into the width there is, shows radiographs.
 
 const data = JSON.parse(document.getElementById("page-data").textContent);
 const options = { ast: true, renderer: "svg", config: data.config,
@@ -163,38 +163,6 @@ for (const button of document.querySelectorAll("button.picture")) {
     content.replaceChildren(description(Number(button.dataset.picture)));
     content.querySelector("p").id = "enlarged-name";
     enlarged.showModal();
-  });
-}
-
-// ---- Tables that sort --------------------------------------------------------------------------
-
-function sortBy(table, column, heading) {
-  const down = heading.getAttribute("aria-sort") !== "descending";
-  for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
-  heading.setAttribute("aria-sort", down ? "descending" : "ascending");
-  const body = table.tBodies[0];
-  const key = (row) => {
-    const cell = row.cells[column];
-    return cell.dataset.value === undefined ? cell.textContent.trim() : Number(cell.dataset.value);
-  };
-  const order = (a, b) => {
-    const [x, y] = [key(a), key(b)];
-    if (typeof x === "number" && typeof y === "number") return x - y;
-    // What has no number stands last in either direction.
-    if (typeof x !== typeof y) return (typeof x === "number") === down ? 1 : -1;
-    return x.localeCompare(y);
-  };
-  const rows = [...body.rows].sort((a, b) => (down ? order(b, a) : order(a, b)));
-  body.append(...rows);
-}
-
-for (const table of document.querySelectorAll("table.sortable")) {
-  [...table.tHead.rows[0].cells].forEach((heading, column) => {
-    const button = document.createElement("button");
-    button.type = "button";
-    button.textContent = heading.textContent;
-    heading.replaceChildren(button);
-    button.addEventListener("click", () => sortBy(table, column, heading));
   });
 }
 

@@ -6,14 +6,15 @@ import base64
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from typing import Any
 
 from cxrfeat.pages import tables, vega
+from cxrfeat.pages.audit_page import verdict_lines
 from cxrfeat.pages.charts import Chart
 from cxrfeat.pages.content import Content, Difficult, Plane
 from cxrfeat.pages.drawings import curves, embedding_map
 from cxrfeat.pages.look import CONFIG, Spec
+from cxrfeat.pages.templates import template, text_of
 from cxrfeat.pages.words import (
     FLOOR,
     answer,
@@ -29,6 +30,7 @@ from cxrfeat.results.data import intervals_over
 
 SECTIONS = {
     "answer": "The answer",
+    "audit": "Does it come from the lungs?",
     "ranking": "Ranking",
     "differences": "Paired differences",
     "curves": "ROC and precision-recall",
@@ -65,23 +67,19 @@ def page(
     str
         HTML that loads nothing.
     """
-    from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
 
-    results = content.results
-    template = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    ).from_string(_text("page.html"))
     # Markup: our own files, SVG of the charting library, and JSON that cannot end its element.
-    return template.render(
-        style=Markup(_text("style.css")),
-        script=Markup(_text("page.js")),
+    return template("page.html").render(
+        style=Markup(text_of("style.css") + text_of("verdict.css")),
+        sorting=Markup(text_of("sorting.js")),
+        script=Markup(text_of("page.js")),
         library=Markup(vega.library()),
         data=Markup(_data(content, charts)),
         drawn={name: Markup(text) for name, text in drawn.items()},
         charts={chart.name for chart in charts},
         version=content.version,
-        sections=_sections(results),
+        sections=_sections(content),
         tables=_tables(content, checklist),
         checklist_counts=_checklist_counts(checklist),
         **_words(content),
@@ -90,12 +88,10 @@ def page(
     )
 
 
-def _text(name: str) -> str:
-    return resources.files("cxrfeat.pages").joinpath(name).read_text(encoding="utf-8")
-
-
-def _sections(results: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _sections(content: Content) -> list[tuple[str, str]]:
+    results = content.results
     absent = {
+        "audit": content.audit is None,
         "differences": not results["comparisons"],
         "learning": not results["curves"],
     }
@@ -169,6 +165,9 @@ def _words(content: Content) -> dict[str, Any]:
         "findings": results["findings"],
         "run_notes": results["notes"],
         "notes": content.notes,
+        "audit": content.audit,
+        "audit_page": content.audit_page,
+        "verdicts": [] if content.audit is None else verdict_lines(content.audit),
     }
 
 

@@ -41,6 +41,11 @@ class Names:
         return text
 
 
+def ids_beside(page: Path) -> Path:
+    """Return where the table of names and ids lies that belongs to a page without ids."""
+    return page.with_name(f"{page.stem}-ids.csv")
+
+
 def anonymous(content: Content, saved: SavedRun, key: bytes) -> tuple[Content, Names]:
     """Replace ids, paths, names of sources and the run's name.
 
@@ -62,9 +67,15 @@ def anonymous(content: Content, saved: SavedRun, key: bytes) -> tuple[Content, N
             for picture in content.pictures
         ],
         source="source" if content.source else "",
+        audit=None if content.audit is None else _without_answers(content.audit),
         hashed=True,
     )
     return hidden, names
+
+
+def _without_answers(audit: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave questions and verdicts: answers name images, places and values of columns."""
+    return {**audit, "checks": [{**check, "answer": ""} for check in audit["checks"]]}
 
 
 def _sources(content: Content) -> list[str]:

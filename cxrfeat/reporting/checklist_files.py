@@ -11,6 +11,7 @@ from typing import Any
 from cxrfeat import model
 from cxrfeat.errors import CxrfeatError, FileFormatError, InputError
 from cxrfeat.paths import PathLike
+from cxrfeat.reporting.audit_file import audit_of
 from cxrfeat.reporting.run_folder import RunFolder
 from cxrfeat.results import (
     ChecklistItem,
@@ -26,7 +27,7 @@ from cxrfeat.store import FileInfo, describe
 
 
 def checklist(run: PathLike) -> list[ChecklistItem]:
-    """Answer the items of CLAIM 2024, TRIPOD+AI and METRICS, as far as a run can.
+    """Answer the items of CLAIM 2024, TRIPOD+AI, METRICS and REFORMS, as far as a run can.
 
     Parameters
     ----------
@@ -66,7 +67,7 @@ def write_checklist_and_card(run: RunFolder, results: Mapping[str, Any]) -> None
     facts = run_facts(run.partial, results)
     run.write("checklist.csv", checklist_csv(fill_checklist(facts)))
     if facts.model is not None:
-        run.write("model_card.md", model_card(facts.model, results))
+        run.write("model_card.md", model_card(facts.model, results, facts.audit))
 
 
 def run_facts(folder: Path, results: Mapping[str, Any]) -> RunFacts:
@@ -81,7 +82,7 @@ def run_facts(folder: Path, results: Mapping[str, Any]) -> RunFacts:
             embeddings.append(embedding_facts(describe(file), outside))
         except CxrfeatError:
             continue  # gone or damaged since: what only it knows is left out
-    return RunFacts(results, about(folder / "model.skops"), embeddings)
+    return RunFacts(results, about(folder / "model.skops"), embeddings, audit_of(folder))
 
 
 def embedding_facts(file: FileInfo, outside: bool = False) -> EmbeddingFacts:

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from typing import Any
 
 
-def command_line(results: Mapping[str, Any]) -> str:
-    """Write the command line that repeats the run: every option that was in force.
+def command_line(results: Mapping[str, Any], verb: str = "fit") -> str:
+    """Write the command line that repeats a run, or an audit: every option that was in force.
 
     Those that were left out are written too, so that it means the same when defaults change.
     """
     options = results["options"]
-    words = ["cxrfeat", "fit", *options.get("embeddings", ["EMBEDDINGS"])]
+    words = ["cxrfeat", verb, *options.get("embeddings", ["EMBEDDINGS"])]
     for name, value in options.items():
         if name == "embeddings" or value is None or value is False:
             continue

@@ -25,6 +25,7 @@ from cxrfeat.evaluation.outcome.saved_run import SavedRun
 from cxrfeat.evaluation.statistics.curve_bands import Band, precision_recall_band, roc_band
 from cxrfeat.evaluation.statistics.patient_bootstrap import PatientResamples
 from cxrfeat.pages import Content, Curve, Difficult, Picture, Plane
+from cxrfeat.reporting.audit_file import audit_of
 from cxrfeat.reporting.command_line import command_line
 from cxrfeat.reporting.thumbnails import OUTSIDE, Radiographs, find_folders
 from cxrfeat.version import __version__
@@ -122,6 +123,7 @@ def content_of(
         confidently_wrong=_difficult(sure, of_winner, number),
         command=command_line(results),
         notes=notes,
+        audit=audit_of(folder),
     )
     return content, radiographs
 

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cxrfeat import pages
+from cxrfeat import defaults, pages
 from cxrfeat.errors import StorageError
 from cxrfeat.evaluation.outcome.saved_run import read_results, read_run
 from cxrfeat.pages import Content
 from cxrfeat.paths import PathLike, several
-from cxrfeat.reporting.anonymous_page import anonymous
+from cxrfeat.reporting.anonymous_page import anonymous, ids_beside
+from cxrfeat.reporting.audit_file import AUDIT_PAGE
 from cxrfeat.reporting.checklist_files import checklist, run_facts
 from cxrfeat.reporting.command_line import command_line
 from cxrfeat.reporting.page_content import content_of
 from cxrfeat.reporting.thumbnails import Radiographs
 from cxrfeat.results import ChecklistItem, fill_checklist
+
+PAGE = "report.html"
 
 LARGEST = 7_900_000
 """Bytes of a page, so that with what is said of its thumbnails it stays below 8 MB."""
@@ -62,7 +66,9 @@ def write_page(
     wanted = None if images is None else [Path(path) for path in several(images)]
     with_thumbnails = not no_images and not (hash_ids and wanted is None)
     content, radiographs = content_of(folder, saved, wanted)
-    page = Path(out) if out is not None else folder / "report.html"
+    page = Path(out) if out is not None else folder / PAGE
+    if content.audit is not None and not hash_ids:
+        content = replace(content, audit_page=_place_of_audit(folder, page))
     names = None
     if hash_ids:
         content, names = anonymous(content, saved, secrets.token_bytes(32))
@@ -79,7 +85,7 @@ def write_page(
         page.write_text(text, encoding="utf-8")
         figures = _write_figures(page.parent / "figures", drawn)
         if names is not None:
-            names.write(page.with_name(f"{page.stem}-ids.csv"))
+            names.write(ids_beside(page))
     except OSError as error:
         raise StorageError(f"{page} cannot be written: {error.strerror}") from error
     return ReportResult(
@@ -89,6 +95,17 @@ def write_page(
         thumbnails=sum(picture.jpeg is not None for picture in content.pictures),
         notes=list(content.notes),
     )
+
+
+def _place_of_audit(folder: Path, page: Path) -> str:
+    """Say where the page of the run's audit is, seen from the page; "" where there is none."""
+    there = folder / defaults.AUDIT / AUDIT_PAGE
+    if not there.is_file():
+        return ""
+    try:
+        return Path(os.path.relpath(there, page.parent)).as_posix()
+    except ValueError:  # on another drive
+        return there.absolute().as_uri()
 
 
 def _with_thumbnails(content: Content, radiographs: Radiographs, room: int) -> Content:
@@ -121,4 +138,6 @@ def _checklist(folder: Path, content: Content) -> list[ChecklistItem]:
     if saved is not None:
         saved = {**saved, "training": {**saved["training"], "folds": results["folds"]}}
     files = [replace(one, file=Path(one.file).name) for one in facts.embeddings]
-    return fill_checklist(replace(facts, results=results, model=saved, embeddings=files))
+    # Answers of an audit name images and places.
+    hidden = replace(facts, results=results, model=saved, embeddings=files, audit=None)
+    return fill_checklist(hidden)

@@ -3,7 +3,8 @@
 Imports nothing but plain data; imported by every folder above. To read: `data`, `tables` (CSV,
 Markdown, LaTeX), `card` (the model card), `checklist` (answers to guidelines) with
 `checklist_rules` (how an item is answered), `checklist_parts` (sentences that they share) and the
-items of each: `checklist_claim`, `checklist_tripod`, `checklist_metrics`.
+items of each: `checklist_claim`, `checklist_tripod`, `checklist_metrics`, `checklist_reforms`;
+`audit` and `audit_tables` (what `cxrfeat audit` found).
 """
 
 from cxrfeat.results.card import model_card

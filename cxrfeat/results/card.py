@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from cxrfeat.results.audit import Section, Verdict
 from cxrfeat.results.checklist_rules import written
 from cxrfeat.results.data import intervals_over
 
@@ -18,7 +19,11 @@ BLANK = "**[to be filled in by the author: {}]**"
 Lines = list[str]
 
 
-def model_card(about: Mapping[str, Any], results: Mapping[str, Any] | None = None) -> str:
+def model_card(
+    about: Mapping[str, Any],
+    results: Mapping[str, Any] | None = None,
+    audit: Mapping[str, Any] | None = None,
+) -> str:
     """Write the card of a saved model.
 
     Parameters
@@ -29,6 +34,8 @@ def model_card(about: Mapping[str, Any], results: Mapping[str, Any] | None = Non
     results
         What ``results.json`` of its run holds. Intervals, classes one by one and findings are
         only known from there.
+    audit
+        What ``audit.json`` of the run holds, where it was audited.
 
     Returns
     -------
@@ -44,6 +51,7 @@ def model_card(about: Mapping[str, Any], results: Mapping[str, Any] | None = Non
         "Training data": _training(about),
         "Scores": _scores(about, results),
         "Findings": _findings(results),
+        **({} if audit is None else {"Does it come from the lungs?": _audit(audit)}),
         "Ethical considerations": _blank(
             "approval, consent, de-identification, risks and who bears them"
         ),
@@ -223,6 +231,15 @@ def _findings(results: Mapping[str, Any] | None) -> Lines:
     lines = [f"- `{one['code']}`: {one['message']}" for one in results["findings"]]
     lines += [f"- {note}" for note in results["notes"]]
     return lines or ["None of the checks of `cxrfeat fit` found anything."]
+
+
+def _audit(audit: Mapping[str, Any]) -> Lines:
+    asked = [check for check in audit["checks"] if check["section"] != Section.PROOFS]
+    counts = ", ".join(
+        f"{sum(check['verdict'] == verdict for check in asked)} {verdict}" for verdict in Verdict
+    )
+    found = [f"- `{c['code']}`: {c['answer']}" for c in asked if c["verdict"] == Verdict.FOUND]
+    return [audit["headline"], "", f"Of {len(asked)} questions: {counts}.", "", *found]
 
 
 def _caveats(about: Mapping[str, Any], results: Mapping[str, Any] | None) -> Lines:

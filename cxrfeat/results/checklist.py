@@ -1,7 +1,7 @@
 """What a run can say to the items of reporting guidelines, and what only its author can.
 
-The items are tables: `checklist_claim`, `checklist_tripod`, `checklist_metrics`. How an item is
-answered from a run stands in `checklist_rules`.
+The items are tables: `checklist_claim`, `checklist_tripod`, `checklist_metrics` and
+`checklist_reforms`. How an item is answered from a run stands in `checklist_rules`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import astuple, dataclass, fields
 from cxrfeat.errors import FileFormatError
 from cxrfeat.results.checklist_claim import CLAIM
 from cxrfeat.results.checklist_metrics import METRICS
+from cxrfeat.results.checklist_reforms import REFORMS
 from cxrfeat.results.checklist_rules import (
     AUTHOR,
     AUTOMATIC,
@@ -44,6 +45,7 @@ GUIDELINES: dict[str, tuple[Rule, ...]] = {
     "CLAIM 2024": CLAIM,
     "TRIPOD+AI": TRIPOD_AI,
     "METRICS": METRICS,
+    "REFORMS": REFORMS,
 }
 
 
@@ -54,7 +56,7 @@ class ChecklistItem:
     Attributes
     ----------
     guideline : str
-        ``"CLAIM 2024"``, ``"TRIPOD+AI"`` or ``"METRICS"``.
+        ``"CLAIM 2024"``, ``"TRIPOD+AI"``, ``"METRICS"`` or ``"REFORMS"``.
     item : str
         Its number as in the publication, e.g. ``"12a"``.
     topic : str

@@ -151,6 +151,22 @@ OUTSIDE = (
     Part("outside test set in this run: {results: options.test}", unless="options.test"),
     Part("left out in turn: {results: options.leave_out}", when="options.leave_out"),
 )  # fmt: skip
+AUDIT = Part("whether the score comes from the lungs: {audit: headline}", optional=True)
+COPIES = Part(
+    "duplicates that the audit sought: {audit: checks[*section=duplicates].answer}", optional=True
+)
+CONFOUNDERS = (
+    Part("attributes that the audit asked about: {audit: checks[*section=attributes].answer}",
+         optional=True),
+    Part("sources: {audit: checks[*section=sources].answer}", optional=True),
+)  # fmt: skip
+LABEL_ERRORS = Part(
+    "labels that the audit doubts: {audit: checks[*section=labels].answer}", optional=True
+)
+WEIGHTS_SEEN = Part(
+    "what the weights were trained on: {audit: checks[*section=pretraining].answer}", optional=True
+)
+
 CLUSTERS = (
     Part("each {results: options.leave_out} in turn: {results: ranking[@winner].folds[*].name};"
          " metrics {results: ranking[@winner].folds[*].metrics}", when="options.leave_out"),

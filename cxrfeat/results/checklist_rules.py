@@ -5,12 +5,14 @@ A rule's text names what it needs in braces, as file and key, e.g. ``{results: o
 =========  ===============================================================================
 results    ``results.json``
 model      ``model.skops``: what the file says about itself
+audit      ``audit/audit.json``, where the run was audited
 h5         an embedding file; a text with one is told of every file
 =========  ===============================================================================
 
 Every source of an answer comes from the same braces as its value, so that neither can be given
 without the other. A key is followed by ``.name``, ``[0]``, ``[*]`` (each of a list) or
-``[code=duplicates-across-folds]`` (the entry of a list that says so). ``@winner``, ``@report`` and
+``[code=duplicates-across-folds]`` (the entry of a list that says so; ``[*section=labels]``: each
+that does). ``@winner``, ``@report`` and
 ``@chosen`` are the places of the saved model's extractor in `ranking`, `reports` and `extractors`.
 After ``|`` stands what is written for null.
 """
@@ -24,8 +26,8 @@ from typing import Any
 
 AUTOMATIC, PARTLY, AUTHOR = "automatic", "partly", "author"
 
-_BRACES = re.compile(r"\{(results|model|h5): ([^|{}]+)(?:\|([^{}]*))?\}")
-_STEP = re.compile(r"\.?([^.\[\]]+)|\[(\d+|\*|\w+=[^\]]*)\]")
+_BRACES = re.compile(r"\{(results|model|h5|audit): ([^|{}]+)(?:\|([^{}]*))?\}")
+_STEP = re.compile(r"\.?([^.\[\]]+)|\[(\d+|\*|\*?\w+=[^\]]*)\]")
 _MISSING = object()
 
 
@@ -63,11 +65,14 @@ class RunFacts:
         What ``model.skops`` says about itself; None where no model was saved.
     embeddings : list of EmbeddingFacts
         Of the files that are at hand; what only they know is left out without them.
+    audit : dict or None
+        What ``audit/audit.json`` of the run holds; None where it was not audited.
     """
 
     results: Mapping[str, Any]
     model: Mapping[str, Any] | None = None
     embeddings: Sequence[EmbeddingFacts] = ()
+    audit: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -168,8 +173,11 @@ def look_up(document: Any, key: str) -> Any:
         name, index = step.groups()
         if name is not None:
             value = value[name] if isinstance(value, Mapping) else _refused(key)
-        elif index == "*":
+        elif index.startswith("*"):
             rest = key[step.end() :] if place + 1 < len(steps) else ""
+            if index != "*":
+                wanted, _, said = index[1:].partition("=")
+                value = [item for item in value if item[wanted] == said] or _refused(key)
             return [look_up(item, rest) if rest else item for item in value]
         elif "=" in index:
             wanted, _, said = index.partition("=")
@@ -263,6 +271,10 @@ def _document(where: str, facts: RunFacts, file: EmbeddingFacts | None) -> tuple
         if facts.model is None:
             raise LookupError(where)
         return facts.model, "model.skops"
+    if where == "audit":
+        if facts.audit is None:
+            raise LookupError(where)
+        return facts.audit, "audit/audit.json"
     if file is None:
         raise LookupError(where)
     return file.facts, file.file

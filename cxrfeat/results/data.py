@@ -380,17 +380,18 @@ class FitResult:
         """Plain data for ``results.json`` and ``--json``; what is undefined is null."""
         document = {"format": FORMAT, "format_version": FORMAT_VERSION, **asdict(self)}
         document["run"] = str(self.run)
-        plain: dict[str, Any] = _without_nan(document)
+        plain: dict[str, Any] = without_nan(document)
         return plain
 
 
-def _without_nan(value: Any) -> Any:
+def without_nan(value: Any) -> Any:
+    """Plain data with null for what is undefined, as JSON can hold it."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {str(key): _without_nan(item) for key, item in value.items()}
+        return {str(key): without_nan(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_without_nan(item) for item in value]
+        return [without_nan(item) for item in value]
     return value
 
 

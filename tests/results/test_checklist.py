@@ -75,6 +75,10 @@ def test_every_item_of_a_guideline_stands_once_in_its_order(guideline, numbers, 
     assert items == sorted(items, key=lambda item: (len(re.sub(r"\D", "", item)), item))
 
 
+def test_of_reforms_stand_the_three_items_on_leakage() -> None:
+    assert [rule.item for rule in GUIDELINES["REFORMS"]] == ["6a", "6b", "6c"]
+
+
 def test_every_value_of_a_run_on_real_radiographs_is_where_its_source_says(
     radiographs_run: Path,
 ) -> None:
@@ -211,7 +215,7 @@ def test_checklist_csv_has_a_row_per_item_and_reads_back(embeddings: Path) -> No
     with (run / "checklist.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == ["guideline", "item", "topic", "status", "value", "source"]
-    assert len(rows) == 44 + 52 + 30
+    assert len(rows) == 44 + 52 + 30 + 3
     assert read_checklist((run / "checklist.csv").read_text())[0].guideline == "CLAIM 2024"
     with pytest.raises(FileFormatError, match="columns"):
         read_checklist("a,b\n1,2\n")
@@ -231,6 +235,20 @@ def test_a_key_that_is_not_there_leaves_its_part_out() -> None:
     assert answer(rule, facts) == ("partly", "3 images", ["results.json: images"])
     with pytest.raises(LookupError):
         look_up({"findings": [{"code": "a"}]}, "findings[code=b].message")
+
+
+def test_a_key_can_ask_for_each_entry_that_says_so() -> None:
+    checks = [{"section": s, "answer": a} for s, a in ("xp", "yq", "xr")]
+    audit = {"checks": checks}
+    assert look_up(audit, "checks[*section=x].answer") == ["p", "r"]
+    with pytest.raises(LookupError):
+        look_up(audit, "checks[*section=z].answer")
+    facts = RunFacts({"winner": {}}, audit=audit)
+    rule = partly("1", "topic", "{audit: checks[*section=x].answer}")
+    assert answer(rule, facts) == (
+        "partly", "p, r", ["audit/audit.json: checks[*section=x].answer"],
+    )  # fmt: skip
+    assert answer(rule, RunFacts({"winner": {}}))[0] == AUTHOR
 
 
 def test_the_documented_counts_are_those_of_the_tables() -> None:

@@ -78,6 +78,9 @@ def _walk(value: Any, key: str) -> Any:
             inside, rest = found[1], key[found.end() :].removeprefix(".")
             if inside == "*":
                 return [_walk(item, rest) for item in value]
+            if inside.startswith("*"):
+                name, said = inside[1:].split("=")
+                return [_walk(item, rest) for item in value if item[name] == said]
             if "=" in inside:
                 name, said = inside.split("=")
                 value = next(item for item in value if item[name] == said)

@@ -129,6 +129,11 @@ class ComparedStudy:
     def _extractors(self) -> tuple[list[ExtractorScore], dict[str, Evidence]]:
         return score_extractors(self.out_of_fold, self.run)
 
+    @property
+    def evidence(self) -> dict[str, Evidence]:
+        """By extractor, what compares it with those of another study on the same folds."""
+        return self._extractors[1]
+
     @cached_property
     def comparisons(self) -> list[Comparison]:
         """Every pair of extractors, with an interval of the difference."""

@@ -20,7 +20,8 @@ def read_sidecar(path: Path) -> dict[str, Any]:
     Raises
     ------
     WeightsError
-        If it is missing, has no usable preprocessing, or names another sha256 than the file's.
+        If it is missing, has no usable preprocessing, names another sha256 than the file's, or
+        has a ``pretraining`` that is no list of names.
     """
     sidecar = path.with_suffix(".json")
     if not sidecar.is_file():
@@ -42,12 +43,21 @@ def read_sidecar(path: Path) -> dict[str, Any]:
         raise WeightsError(_sidecar_needs(sidecar)) from error
     if not usable:
         raise WeightsError(_sidecar_needs(sidecar))
+    if not _are_names(content.get("pretraining", [])):
+        raise WeightsError(
+            f'"pretraining" of {sidecar} must be a list of names of the collections that the'
+            ' weights were trained on, e.g. ["ImageNet", "NIH ChestX-ray14"]'
+        )
     if "sha256" in content and file_sha256(path) != content["sha256"]:
         raise WeightsError(
             f"{path} is not the file its sidecar describes (another sha256): copy it again, or "
             f"mend {sidecar.name}"
         )
     return dict(content)
+
+
+def _are_names(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str) and one.strip() for one in value)
 
 
 def _sidecar_needs(sidecar: Path) -> str:

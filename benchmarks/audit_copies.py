@@ -1,0 +1,215 @@
+"""Copies, flipped labels and outliers where the truth is known; parts of `audit.py`.
+
+    python benchmarks/audit_copies.py flips outliers
+
+- ``copies``: 200 drawn radiographs and 4 copies of each kind, embedded by a fixed random projection
+  of the picture: recall of each kind, precision of all.
+- ``flips``: classes that overlap more or less; no label wrong, and 5 % of them.
+- ``outliers``: images of one kind, and 2 % of another.
+- ``duplicates``: 100,000 images in 2,048 dimensions: seconds and memory; takes minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from cxrfeat.evaluation.audit.copies import find_copies
+from cxrfeat.evaluation.audit.label_errors import flipped, label_checks
+from cxrfeat.evaluation.audit.outliers import outlier_checks
+from cxrfeat.evaluation.audit.prints import Prints
+from cxrfeat.evaluation.audit.subject import Subject
+from cxrfeat.evaluation.heads.registry import HEADS
+from cxrfeat.evaluation.statistics.metrics import METRICS
+from cxrfeat.evaluation.study.design import Asked, make_folds
+from cxrfeat.evaluation.study.study import Extractor, Study
+from cxrfeat.images.altered_copies import KINDS, altered_copy
+from cxrfeat.images.drawing.phantom import CLASSES, Anatomy, draw_phantom
+from cxrfeat.images.fingerprints import fingerprint
+from cxrfeat.images.resizing import resize
+from cxrfeat.results.audit import Verdict
+
+IMAGES, EACH, RATE = 200, 4, 0.05
+
+
+def subject_of(X: np.ndarray, y: np.ndarray, seed: int) -> Subject:
+    study = Study(
+        ids=[f"{row}" for row in range(len(X))],
+        classes=[f"class {k}" for k in range(int(y.max()) + 1)],
+        kind="multiclass",
+        labels=np.eye(int(y.max()) + 1, dtype=np.float32)[y],
+        sha256=[f"{row}" for row in range(len(X))],
+        meta={},
+        extractors=[Extractor("net", X.astype(np.float32), False, {}, "net")],
+        notes=[],
+    )
+    design = make_folds(study, Asked(seed=seed))
+    return Subject(study, design, HEADS["lda"], METRICS["auroc"], seed, jobs=1)
+
+
+def prints_of(pictures: list[np.ndarray]) -> Prints:
+    taken = [fingerprint(picture) for picture in pictures]
+    return Prints(
+        np.array([one.pixels for one in taken]),
+        np.array([one.hash for one in taken], dtype=np.uint64),
+        np.ones(len(taken), dtype=bool),
+        np.stack([one.small for one in taken]),
+    )
+
+
+def embedded(pictures: list[np.ndarray]) -> np.ndarray:
+    """Project the picture at 24 x 24 pixels at random, without its mean and spread."""
+    grey = np.stack([resize(picture, 24).ravel() for picture in pictures])
+    grey = (grey - grey.mean(axis=1, keepdims=True)) / grey.std(axis=1, keepdims=True)
+    weights = np.random.default_rng(0).normal(size=(576, 128)) / 24
+    return np.tanh(grey @ weights).astype(np.float32)
+
+
+def copies(draws: int) -> None:
+    hit, made, right, alarms = dict.fromkeys(KINDS, 0), dict.fromkeys(KINDS, 0), [], 0
+    classes = np.arange(IMAGES) % len(CLASSES)
+    for draw in range(draws):
+        random = np.random.default_rng(draw)
+        pictures = [draw_phantom(Anatomy.random(random), CLASSES[k], random, 128) for k in classes]
+        rows = random.permutation(IMAGES)[: EACH * len(KINDS)]
+        kinds = [kind for kind in KINDS for _ in range(EACH)]
+        altered = [
+            altered_copy(pictures[row], kind, draw * IMAGES + row)
+            for row, kind in zip(rows, kinds, strict=True)
+        ]
+        alone, both = prints_of(pictures), prints_of(pictures + altered)
+        alarms += bool(len(find_copies(embedded(pictures), alone, classes, None, jobs=1).pairs))
+        of_both = np.concatenate([classes, classes[rows]])
+        found = find_copies(embedded(pictures + altered), both, of_both, None, jobs=1)
+        shows = np.concatenate([np.arange(IMAGES), rows])
+        ends = shows[found.pairs]
+        right += (ends[:, 0] == ends[:, 1]).tolist()
+        there = set(ends[ends[:, 0] == ends[:, 1], 0].tolist())
+        for row, kind in zip(rows.tolist(), kinds, strict=True):
+            hit[kind] += row in there
+            made[kind] += 1
+    print(
+        f"copies, {draws} draws of {IMAGES} drawn radiographs: without copies some found in"
+        f" {alarms}; {EACH} of each kind planted,"
+        f" recall {sum(hit.values()) / sum(made.values()):.3f}, precision {np.mean(right):.3f}"
+    )
+    for kind in KINDS:
+        print(f"  {kind:24} recall {hit[kind] / made[kind]:.3f} of {made[kind]}")
+
+
+def flips(draws: int) -> None:
+    n, dimension = 400, 20
+    for distance in (2.0, 3.0, 4.0):
+        for tails in ("normal", "heavy"):
+            alarms, seen, recall, precision, claimed, bound = 0, 0, [], [], [], []
+            for draw in range(draws):
+                random = np.random.default_rng(draw)
+                y = np.arange(n) % 3
+                centres = random.normal(size=(3, dimension))
+                centres *= distance / np.linalg.norm(centres, axis=1, keepdims=True)
+                noise = (
+                    random.normal(size=(n, dimension))
+                    if tails == "normal"
+                    else random.standard_t(5, size=(n, dimension)) / np.sqrt(5 / 3)
+                )
+                right = subject_of(centres[y] + noise, y, draw)
+                (check,) = label_checks(right)
+                alarms += check.verdict is Verdict.FOUND
+                claimed.append(check.proofs[0].recall)
+                labels = flipped(right.study.labels, True, RATE, random)
+                wrong = labels.argmax(axis=1) != y
+                (check,) = label_checks(replace(right, study=replace(right.study, labels=labels)))
+                seen += check.verdict is Verdict.FOUND
+                listed = np.array([int(one.ids[0]) for one in check.candidates], dtype=int)
+                recall.append(wrong[listed].sum() / wrong.sum())
+                precision.append(wrong[listed].mean() if len(listed) else np.nan)
+                at_most = next(one.value for one in check.figures if "at most" in one.name)
+                bound.append(at_most >= RATE)
+            print(
+                f"flips, {tails} tails, distance {distance:.0f}: right labels found wrong in"
+                f" {alarms} of {draws}; 5 % wrong found in {seen}, recall {np.mean(recall):.2f}"
+                f" (planted: {np.mean(claimed):.2f}), precision {np.nanmean(precision):.2f};"
+                f" the bound held in {sum(bound)}",
+                flush=True,
+            )
+
+
+def outliers(draws: int) -> None:
+    for n in (100, 300, 1000):
+        alarms, recall, precision = 0, [], []
+        for draw in range(draws):
+            random = np.random.default_rng(draw)
+            X = random.normal(size=(n, 10)) @ random.normal(size=(10, 128))
+            X += 0.3 * random.normal(size=X.shape)
+            y = np.arange(n) % 2
+            alarms += outlier_checks(subject_of(X, y, draw), None, {})[0].verdict is Verdict.FOUND
+            odd = random.permutation(n)[: n // 50]
+            X[odd] = 3 * random.normal(size=(len(odd), 128))
+            (check,) = outlier_checks(subject_of(X, y, draw), None, {})
+            listed = [int(one.ids[0]) for one in check.candidates]
+            recall.append(np.isin(odd, listed).mean())
+            precision.append(np.isin(listed, odd).mean() if listed else np.nan)
+        print(
+            f"outliers among {n}: none there, found in {alarms} of {draws}; 2 % there, recall"
+            f" {np.mean(recall):.2f}, precision {np.nanmean(precision):.2f}",
+            flush=True,
+        )
+
+
+def duplicates(draws: int) -> None:
+    """One search, whatever the draws: of 100,000 images 2,000 are near copies."""
+    n, dimension, copied = 100_000, 2048, 2000
+    random = np.random.default_rng(0)
+    basis = random.normal(size=(30, dimension)).astype(np.float32)
+    X = random.normal(size=(n, 30)).astype(np.float32) @ basis
+    X += 0.5 * random.standard_normal((n, dimension), dtype=np.float32)
+    X[:copied] = X[copied : 2 * copied] + 0.3 * random.standard_normal(
+        (copied, dimension), dtype=np.float32
+    )
+    np.maximum(X, 0, out=X)
+    waves = random.normal(size=(n, 12)) @ random.normal(size=(12, 64)) + random.normal(size=(n, 64))
+    waves[:copied] = waves[copied : 2 * copied] + 0.1 * random.normal(size=(copied, 64))
+    hashes = np.packbits(waves > 0, axis=1).view(">u8")[:, 0].astype(np.uint64)
+    small = np.stack(
+        [np.kron(random.integers(0, 255, (8, 8)), np.ones((4, 4))) for _ in range(n)]
+    ).astype(np.uint8)
+    small[:copied] = small[copied : 2 * copied]
+    of = Prints(np.arange(n).astype(np.str_), hashes, np.ones(n, dtype=bool), small)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    started = time.perf_counter()
+    found = find_copies(X, of, np.zeros(n, dtype=np.intp), None, jobs=2)
+    seconds = time.perf_counter() - started
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    right = found.pairs[:, 0] + copied == found.pairs[:, 1]
+    print(
+        f"duplicates, {n:,} x {dimension:,}: {seconds:.0f} s, {len(found.pairs)} pairs, recall"
+        f" {right.sum() / copied:.3f}, precision {right.mean():.3f}; peak {peak / 2**20:.1f} GiB,"
+        f" {before / 2**20:.1f} GiB before the search; searched {found.searched}; "
+        + ", ".join(f"{name} {int(by.sum())}" for name, by in found.by.items())
+    )
+
+
+PARTS: dict[str, Callable[[int], None]] = {
+    "copies": copies,
+    "flips": flips,
+    "outliers": outliers,
+    "duplicates": duplicates,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("part", choices=PARTS, nargs="+")
+    parser.add_argument("--draws", type=int, default=30)
+    options = parser.parse_args()
+    for part in options.part:
+        PARTS[part](options.draws)
+
+
+if __name__ == "__main__":
+    main()
