@@ -12,6 +12,7 @@
     ├── WeightsError (OSError)        weights that are missing, damaged or of another network
     ├── MissingExtraError (ImportError)  an optional package; names what to install
     ├── ClusterError (RuntimeError)   machines that cannot be reached, or lost every worker
+    │   └── TaskDiedError             a task that ends its process, each time
     └── ImageError (ValueError)       one image that cannot be used; recorded, never fatal
 
 A message is one line: what is wrong, then how to mend it. All of them can be copied and pickled, so
@@ -125,6 +126,24 @@ class MissingExtraError(CxrfeatError, ImportError):
 
 class ClusterError(CxrfeatError, RuntimeError):
     """A Ray cluster that cannot be reached, has no room, or lost every worker."""
+
+
+class TaskDiedError(ClusterError):
+    """A task that ends its process, each time.
+
+    Attributes
+    ----------
+    place : int
+        Among the tasks.
+    """
+
+    def __init__(self, task: str, place: int) -> None:
+        super().__init__(
+            f"{task} ends its process every time, perhaps for want of memory: use machines with"
+            " more of it, or leave it out; everything finished is kept, and the same command goes"
+            " on"
+        )
+        self.place = place
 
 
 class ImageError(CxrfeatError, ValueError):

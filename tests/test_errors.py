@@ -23,6 +23,7 @@ EXAMPLES: dict[str, tuple[Any, ...]] = {
     "UnknownNameError": ("backbone", "vgg61", ["vgg16", "vgg19"], "see 'cxrfeat backbones'"),
     "SpecMismatchError": ("made in another way", ["pooling: max here, avg there"]),
     "MissingExtraError": ("reading Parquet tables", "parquet"),
+    "TaskDiedError": ("knn on vgg16, fold 2,", 7),
     "ImageError": ("truncated", "ends after 12 of 40 rows"),
 }
 """What makes an error whose constructor takes more than a message."""

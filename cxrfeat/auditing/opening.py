@@ -23,6 +23,7 @@ from cxrfeat.evaluation.study.enlarging import combined
 from cxrfeat.evaluation.study.relabelling import Relabelling
 from cxrfeat.evaluation.study.study import Study
 from cxrfeat.extraction.sources import ImageSource
+from cxrfeat.inputs import LabelTable
 from cxrfeat.paths import PathLike, several
 from cxrfeat.reporting.thumbnails import find_folders
 
@@ -127,7 +128,12 @@ def open_audited(
     options: Mapping[str, Any] = {} if results is None else results["options"]
     joined = list(options.get("combine") or [])
     place = mapped if need_mapping([files], joined) else None
-    study = load_study(files, include_gone=bool(options.get("include_gone")), mapped=place)
+    study = load_study(
+        files,
+        include_gone=bool(options.get("include_gone")),
+        mapped=place,
+        labels=_table(run, options.get("labels")),
+    )
     study = Relabelling.asked_for(options.get("map") or None, options.get("positive")).of(study)
     study = replace(
         study, extractors=[*study.extractors, *(combined(study, n, place) for n in joined)]
@@ -177,6 +183,20 @@ def _files(
     if gone := next((file for file in files if not file.is_file()), None):
         raise InputError(f"{gone}, of {run}, is not there any more: give EMBEDDINGS")
     return store.embedding_files(files)
+
+
+def _table(run: Path | None, written: Mapping[str, Any] | None) -> LabelTable | None:
+    """Open the table that a run took its labels from, as it was."""
+    if not written:
+        return None
+    columns = {name: value for name, value in written.items() if name not in ("table", "sha256")}
+    table = LabelTable(written["table"], **columns)
+    if table.digest() != written["sha256"]:
+        raise InputError(
+            f"{table.table} has changed since {run} took its labels from it: restore it, or fit"
+            " again"
+        )
+    return table
 
 
 def _refuse_others(study: Study, run: Path, results: Mapping[str, Any]) -> None:

@@ -105,6 +105,19 @@ def test_labels_are_those_of_the_run(home: Path, opened: list[Audited]) -> None:
     assert len(found.classes) == 2
 
 
+def test_labels_of_a_run_are_those_of_its_table_as_it_was(
+    home: Path, opened: list[Audited]
+) -> None:
+    ids = cxrfeat.load("embeddings/pixels.h5").ids
+    rows = [f"{id_},{'ab'[place % 2]}" for place, id_ in enumerate(ids)]
+    Path("again.csv").write_text("\n".join(["path,label", *rows]))
+    run = fit("embeddings", head=["lda"], labels="again.csv", out="runs/other", report=False).run
+    assert audit(run=run, images="images").classes == ["a", "b"]
+    Path("again.csv").write_text("\n".join(["path,label", *rows[::-1]]))
+    with pytest.raises(InputError, match=r"again.csv has changed since runs/other took its labels"):
+        audit(run=run, images="images", out="elsewhere")
+
+
 def test_without_a_run_folds_are_drawn_and_the_first_that_learned_is_extracted(
     home: Path, opened: list[Audited]
 ) -> None:
@@ -215,7 +228,11 @@ def test_wrong_input_is_one_line_with_the_mend(home: Path, opened: list[Audited]
     write_file(Path("same/pixels.h5"), X, y)
     write_file(Path("third.h5"), X, y)
     for options, kind, words in [
-        ({"embeddings": "unlabelled.h5"}, InputError, "has no labels: extract with class folders"),
+        (
+            {"embeddings": "unlabelled.h5"},
+            InputError,
+            "has no labels: .*extract with class folders",
+        ),
         ({"embeddings": "third.h5"}, InputError, "were not found.*--images FOLDER"),
         ({"images": "empty"}, InputError, "no images in 'empty'"),
         ({"images": "nowhere"}, InputError, "nowhere"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import multiprocessing
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -63,7 +64,7 @@ def job() -> Job:
     return Job.of(named, reading)
 
 
-def computed(job: Job, items: list[WorkItem]) -> dict[str, ComputedImage]:
+def computed(job: Job, items: Sequence[WorkItem]) -> dict[str, ComputedImage]:
     engine = LocalEngine(job.open(), batch_size=2, workers=2)
     return {image.id: image for batch in engine.run(items) for image in batch}
 
@@ -71,11 +72,11 @@ def computed(job: Job, items: list[WorkItem]) -> dict[str, ComputedImage]:
 def test_a_fresh_process_computes_the_same_bits(
     job: Job, pictures: list[bytes], tmp_path: Path
 ) -> None:
-    sources = []
+    sources = {}
     for number, data in enumerate([*pictures, b"no picture"]):
-        sources.append(FileSource(f"{number}.png", tmp_path / f"{number}.png"))
-        sources[-1].path.write_bytes(data)
-    ids = [source.id for source in sources]
+        sources[f"{number}.png"] = FileSource(f"{number}.png", tmp_path / f"{number}.png")
+        sources[f"{number}.png"].path.write_bytes(data)
+    ids = [*sources]
     items = plan(sources, {"ours": ids, "largest": ids[2:]})
     here = computed(job, items)
     context = multiprocessing.get_context("spawn")
@@ -98,10 +99,11 @@ def test_images_that_are_no_files_have_the_same_rows(
     job: Job, pictures: list[bytes], tmp_path: Path
 ) -> None:
     (tmp_path / "0.png").write_bytes(pictures[0])
-    stored = [Stored("0.png", pictures[0]), Stored("gone.png", b"")]
+    stored = {"0.png": Stored("0.png", pictures[0]), "gone.png": Stored("gone.png", b"")}
     everything = {name: ["0.png", "gone.png"] for name in job.extractors}
     ours = computed(job, plan(stored, everything))
-    file = computed(job, plan([FileSource("0.png", tmp_path / "0.png")], everything))["0.png"]
+    of_files = {"0.png": FileSource("0.png", tmp_path / "0.png")}
+    file = computed(job, plan(of_files, everything))["0.png"]
     assert ours["0.png"].sha256 == file.sha256
     assert ours["0.png"].stamp == Stamp(len(pictures[0]), 1)
     for name in job.extractors:

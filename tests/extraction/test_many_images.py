@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 
 from cxrfeat import inputs
-from cxrfeat.extraction.job import Job
 from cxrfeat.extraction.plan import plan
-from cxrfeat.extraction.ray_engine import _Supply
+from cxrfeat.extraction.ray_supply import Supply
 from cxrfeat.extraction.sources import FileSource, ImageSource, Stamp
 from cxrfeat.images import ReadingOptions
 from cxrfeat.inputs import PlaceList
@@ -98,7 +97,7 @@ def test_work_for_other_machines_is_made_as_it_is_sent() -> None:
     sources = Counted([f"{number}.png" for number in range(5000)])
     work = plan(sources, {"vgg16": sources.ids})
     with ThreadPoolExecutor(1) as readers:
-        supply = _Supply(work, Job({}, {}, ReadingOptions()), readers, 32)
+        supply = Supply(work, ReadingOptions.max_bytes, readers, 32)
         assert supply.left() == 157
         asked = supply.take("node")
         assert [one.item.source.id for one in asked] == sources.ids[:32]

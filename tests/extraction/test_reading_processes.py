@@ -40,7 +40,8 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> list[FileSource]:
 
 def computed(extractor: Extractor, sources: list[FileSource]) -> list:
     engine = LocalEngine(OpenJob({"net": extractor}, ReadingOptions()), batch_size=6, workers=2)
-    items = plan(sources, {"net": [source.id for source in sources]})
+    of_ids = {source.id: source for source in sources}
+    items = plan(of_ids, {"net": of_ids})
     found = [image for batch in engine.run(items) for image in batch]
     assert engine.seconds["reading"] > 0
     return found

@@ -100,8 +100,8 @@ def align(
     first = files[0]
     if labels is None and all(file.labels is None for file in files):
         raise InputError(
-            f"{first.path} has no labels: give --labels TABLE here, or extract with class folders"
-            " or with --labels TABLE"
+            f"{first.path} has no labels: give cxrfeat fit --labels TABLE, or extract with class"
+            " folders or with --labels TABLE"
         )
     taken = [_taken(file, include_gone) for file in files]
     rows = _common_rows(files, taken)

@@ -16,9 +16,8 @@ from cxrfeat.cluster.parcels import Parcel, Sender, fetched, unpack
 from cxrfeat.cluster.pool import Deadly, Pool, Said
 from cxrfeat.cluster.session import connected
 from cxrfeat.cluster.shares import Node, node_of, share_of_task
-from cxrfeat.errors import ClusterError, CxrfeatError, SpecMismatchError
+from cxrfeat.errors import ClusterError, CxrfeatError, SpecMismatchError, TaskDiedError
 from cxrfeat.evaluation.validation.keys import digest_of_module, environment
-from cxrfeat.evaluation.validation.side_by_side import TaskDiedError
 
 LOCAL_OBJECT_BYTES = 2 << 30
 """Shared memory of a local Ray, for the embeddings in use; Ray moves what is more to the disk."""
@@ -174,7 +173,7 @@ class RayRun:
                         raise outcome.error
                     yield outcome.place, pickle.loads(outcome.result)
         if died is not None:
-            raise TaskDiedError(died, len(tasks))
+            raise TaskDiedError(f"task {died + 1} of {len(tasks)}", died)
 
     def _is_of_our_kind(self, node: Node, theirs: Mapping[str, Any]) -> bool:
         _require_our_packages(node, self._ours, theirs)

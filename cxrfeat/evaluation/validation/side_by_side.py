@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar
 from threadpoolctl import threadpool_limits
 
 from cxrfeat.cores import available_cores
-from cxrfeat.errors import ClusterError
+from cxrfeat.errors import TaskDiedError
 
 R = TypeVar("R")
 
@@ -40,34 +40,13 @@ class Run(Protocol):
         ...
 
 
-class TaskDiedError(ClusterError):
-    """A task that ends its process, each time.
-
-    Attributes
-    ----------
-    place : int
-        Among the tasks.
-    """
-
-    def __init__(self, place: int, tasks: int) -> None:
-        super().__init__(_died(f"task {place + 1} of {tasks}"))
-        self.place = place
-
-
 @contextmanager
 def naming(name: Callable[[int], str]) -> Iterator[None]:
     """Call a task that ends its process by what it is, not by its place."""
     try:
         yield
     except TaskDiedError as died:
-        raise ClusterError(_died(name(died.place))) from None
-
-
-def _died(task: str) -> str:
-    return (
-        f"{task} ends its process every time, perhaps for want of memory: use machines with more of"
-        " it, or leave it out; everything finished is kept, and the same command goes on"
-    )
+        raise TaskDiedError(name(died.place), died.place) from None
 
 
 def threads_of_each(jobs: int | None = None) -> int:

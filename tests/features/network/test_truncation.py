@@ -179,7 +179,7 @@ def test_frozen_nothing_in_the_network_changes_by_use() -> None:
     from cxrfeat.features.weights.load import tensors_sha256
 
     extractor = frozen_extractor("resnet50", "torch")
-    module = extractor._runtime._module
+    module = extractor._runtime._forward._module
     assert not module.training
     assert not any(m.training for m in module.modules())
     assert not any(parameter.requires_grad for parameter in module.parameters())
