@@ -325,7 +325,7 @@ def _bars(table: Mapping[str, Any]) -> dict[str, Any] | None:
 
     return {
         "title": table["title"],
-        "value": columns[place],
+        "value": TITLES.get(columns[place], columns[place]),
         "rows": [
             {
                 "name": name,
