@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -179,7 +180,7 @@ def _files(
         return store.embedding_files(embeddings)
     if run is None or results is None:
         return store.embedding_files(defaults.EMBEDDINGS)
-    files = [run / entry["path"] for entry in results["embeddings"]]
+    files = [Path(os.path.normpath(run / entry["path"])) for entry in results["embeddings"]]
     if gone := next((file for file in files if not file.is_file()), None):
         raise InputError(f"{gone}, of {run}, is not there any more: give EMBEDDINGS")
     return store.embedding_files(files)

@@ -100,7 +100,7 @@ def audit_page(content: AuditContent) -> str:
         sorting=Markup(text_of("sorting.js")),
         title=content.title,
         facts=_facts(audit),
-        headline=_sentences(audit["headline"]),
+        headline=first_apart(audit["headline"]),
         counts=_counts(audit["checks"]),
         leading=leading,
         checks=checks,
@@ -154,7 +154,7 @@ def _facts(audit: Mapping[str, Any]) -> str:
     return "; ".join(facts) + "."
 
 
-def _sentences(headline: str) -> list[str]:
+def first_apart(headline: str) -> list[str]:
     """Part the first sentence, which is set large, from the rest."""
     first, stop, rest = headline.partition(". ")
     return [first + stop.strip(), rest] if rest else [headline]
@@ -325,7 +325,7 @@ def _bars(table: Mapping[str, Any]) -> dict[str, Any] | None:
 
     return {
         "title": table["title"],
-        "value": columns[place],
+        "value": TITLES.get(columns[place], columns[place]),
         "rows": [
             {
                 "name": name,

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cxrfeat.pages import tables, vega
-from cxrfeat.pages.audit_page import verdict_lines
+from cxrfeat.pages.audit_page import first_apart, verdict_lines
 from cxrfeat.pages.charts import Chart
 from cxrfeat.pages.content import Content, Difficult, Plane
 from cxrfeat.pages.drawings import curves, embedding_map
@@ -165,7 +165,7 @@ def _words(content: Content) -> dict[str, Any]:
         "findings": results["findings"],
         "run_notes": results["notes"],
         "notes": content.notes,
-        "audit": content.audit,
+        "audit": [] if content.audit is None else first_apart(content.audit["headline"]),
         "audit_page": content.audit_page,
         "verdicts": [] if content.audit is None else verdict_lines(content.audit),
     }
