@@ -3,8 +3,7 @@
 Which of the images (or tasks) in a worker ended it, nobody says. The first time, a batch may only
 have been beside the one that did: it is tried again as it is. After that it is halved, until
 one item is left; an item that was alone in a worker that died, twice, is what kills it. From its
-first loss on, a batch goes through a worker alone, so that nothing else is lost with it. Where a
-worker never has a second batch, the first loss counts like any other.
+first loss on, a batch goes through a worker alone, so that nothing else is lost with it.
 """
 
 from __future__ import annotations
@@ -15,8 +14,8 @@ from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
 
-ALONE = 2
-"""Losses with nothing else in the worker after which a single item counts as deadly."""
+ALONE = 3
+"""Losses after which a single item counts as deadly: one in company, or by halving, two alone."""
 
 
 @dataclass(eq=False)
@@ -27,7 +26,7 @@ class Batch(Generic[Item]):
     ----------
     items : list
     losses : int
-        How many workers died over it.
+        How many workers died over it; a half begins with 1.
     """
 
     items: list[Item]
@@ -35,17 +34,10 @@ class Batch(Generic[Item]):
 
 
 class Suspects(Generic[Item]):
-    """Batches that were lost, and wait to be tried again alone.
+    """Batches that were lost, and wait to be tried again alone."""
 
-    Parameters
-    ----------
-    always_alone : bool
-        Whether a worker never has two batches, not even the first time.
-    """
-
-    def __init__(self, *, always_alone: bool = False) -> None:
+    def __init__(self) -> None:
         self._waiting: deque[Batch[Item]] = deque()
-        self._forgiven = 0 if always_alone else 1  # losses: in company, or by what was halved off
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -65,12 +57,12 @@ class Suspects(Generic[Item]):
             False where the machine went away: that says nothing about the batch.
         """
         losses = batch.losses + its_fault
-        if losses >= self._forgiven + ALONE and len(batch.items) == 1:
+        if losses >= ALONE and len(batch.items) == 1:
             return batch.items[0]
-        if losses > self._forgiven and len(batch.items) > 1:
+        if losses > 1 and len(batch.items) > 1:
             middle = len(batch.items) // 2
             halves = batch.items[:middle], batch.items[middle:]
-            self._waiting.extend(Batch(half, self._forgiven) for half in halves)
+            self._waiting.extend(Batch(half, 1) for half in halves)
         else:
-            self._waiting.append(Batch(batch.items, max(losses, self._forgiven)))
+            self._waiting.append(Batch(batch.items, max(losses, 1)))
         return None

@@ -168,7 +168,7 @@ class Pool(Generic[Item]):
         self._here = ray.get_runtime_context().get_node_id()
         self._seen: dict[str, Node] = {}
         self._looked = -math.inf
-        self._suspects: Suspects[Item] = Suspects(always_alone=at_once == 1)
+        self._suspects: Suspects[Item] = Suspects()
         self.accept(None, _any)
         self._reason = ""
         self._ready_since = time.monotonic()

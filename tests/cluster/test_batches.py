@@ -39,17 +39,8 @@ def test_a_batch_that_was_only_beside_another_one_is_tried_whole() -> None:
     assert not suspects
 
 
-def test_an_item_that_never_had_company_is_deadly_after_two_deaths() -> None:
-    suspects: Suspects[str] = Suspects(always_alone=True)
-    assert suspects.add(Batch(["fold 1"]), its_fault=False) is None  # its machine went away
-    assert suspects.add(suspects.take(), its_fault=True) is None
-    assert suspects.add(suspects.take(), its_fault=True) == "fold 1"
-    assert not suspects
-
-
-@pytest.mark.parametrize("always_alone", [True, False])
-def test_machines_that_go_away_accuse_nobody(always_alone: bool) -> None:
-    suspects: Suspects[int] = Suspects(always_alone=always_alone)
+def test_machines_that_go_away_accuse_nobody() -> None:
+    suspects: Suspects[int] = Suspects()
     batch = Batch([1])
     for _ in range(ALONE + 2):
         assert suspects.add(batch, its_fault=False) is None

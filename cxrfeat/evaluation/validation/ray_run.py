@@ -152,7 +152,7 @@ class RayRun:
         ClusterError
             No machine is of our kind, or none is left.
         TaskDiedError
-            A task ends its process twice; what had begun beside it has been given before.
+            A task ends its process three times; what had begun beside it has been given before.
         """
         if not tasks:
             return
