@@ -199,7 +199,12 @@ def _in_zip(archive: Archive) -> Iterator[Member]:
     try:
         with zipfile.ZipFile(archive.path) as file:
             listed = file.infolist()
-    except (zipfile.BadZipFile, NotImplementedError, struct.error, ValueError) as error:
+    except NotImplementedError as error:  # sound, but of a version that zipfile does not read
+        raise InputError(
+            f"'{archive.path}' is a zip archive of a kind that is not read ({error}): pack it again"
+            " with another program, or unpack it"
+        ) from error
+    except (zipfile.BadZipFile, struct.error, ValueError) as error:
         raise InputError(
             f"'{archive.path}' is a broken zip archive ({error}): download or make it again"
         ) from error

@@ -186,6 +186,16 @@ def test_a_broken_archive_is_one_clear_line(folder, kind) -> None:
                 inputs.find(archive)
 
 
+def test_a_sound_archive_that_is_not_read_is_not_called_broken(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
+        archive.writestr("a.png", b"x")
+    data = bytearray((tmp_path / "images.zip").read_bytes())
+    struct.pack_into("<H", data, data.rfind(b"PK\x01\x02") + 6, 99)  # the version it needs
+    (tmp_path / "images.zip").write_bytes(data)
+    with pytest.raises(InputError, match=r"of a kind that is not read .*9\.9.*pack it again"):
+        inputs.find([tmp_path / "images.zip"])
+
+
 def test_a_broken_member_is_a_failure_and_costs_no_other(folder, tmp_path) -> None:
     archive = packed(folder, "deflated")
     whole = bytearray(archive.read_bytes())
