@@ -1,6 +1,7 @@
 """What the detectors of `cxrfeat audit` find where the truth is known, by simulation.
 
     python benchmarks/audit.py confounders     # 30 draws of each strength; `audit_confounders.py`
+    python benchmarks/audit.py copies flips outliers duplicates               # `audit_copies.py`
 
 `--draws` makes each part smaller.
 """
@@ -10,10 +11,12 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
+import audit_copies
 from audit_confounders import confounders
 
 PARTS: dict[str, Callable[[int], None]] = {
     "confounders": confounders,
+    **audit_copies.PARTS,
 }
 
 

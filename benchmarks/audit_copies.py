@@ -1,6 +1,6 @@
 """Copies, flipped labels and outliers where the truth is known; parts of `audit.py`.
 
-    python benchmarks/audit_copies.py flips outliers
+    python benchmarks/audit.py flips outliers
 
 - ``copies``: 200 drawn radiographs and 4 copies of each kind, embedded by a fixed random projection
   of the picture: recall of each kind, precision of all.
@@ -11,7 +11,6 @@
 
 from __future__ import annotations
 
-import argparse
 import resource
 import time
 from collections.abc import Callable
@@ -200,16 +199,3 @@ PARTS: dict[str, Callable[[int], None]] = {
     "outliers": outliers,
     "duplicates": duplicates,
 }
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("part", choices=PARTS, nargs="+")
-    parser.add_argument("--draws", type=int, default=30)
-    options = parser.parse_args()
-    for part in options.part:
-        PARTS[part](options.draws)
-
-
-if __name__ == "__main__":
-    main()
