@@ -34,7 +34,7 @@ import numpy.typing as npt
 from scipy import stats
 
 from cxrfeat.arrays import Matrix, Matrix32, RowNumbers, Vector
-from cxrfeat.evaluation.audit.duplicates import label_text
+from cxrfeat.evaluation.audit.duplicate_words import label_text
 from cxrfeat.evaluation.audit.subject import Subject, score
 from cxrfeat.evaluation.statistics.metrics import METRICS
 from cxrfeat.evaluation.statistics.paired_tests import holm

@@ -21,7 +21,8 @@ import numpy as np
 import numpy.typing as npt
 
 from cxrfeat.arrays import RowNumbers, Vector
-from cxrfeat.evaluation.audit.duplicates import label_text, looked_at
+from cxrfeat.evaluation.audit.duplicate_pairs import looked_at
+from cxrfeat.evaluation.audit.duplicate_words import label_text
 from cxrfeat.evaluation.audit.nearest import nearest, numbered, standardised
 from cxrfeat.evaluation.audit.subject import Subject
 from cxrfeat.evaluation.audit.tails import FEWEST, Tail, discoveries

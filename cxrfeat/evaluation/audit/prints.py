@@ -32,6 +32,15 @@ class Prints:
     readable: npt.NDArray[np.bool_]
     small: npt.NDArray[np.uint8] | None = None
 
+    def of(self, rows: RowNumbers) -> Prints:
+        """Take the prints of some of the images."""
+        return Prints(
+            self.pixels[rows],
+            self.hashes[rows],
+            self.readable[rows],
+            None if self.small is None else self.small[rows],
+        )
+
     def followed_by(self, more: Prints) -> Prints:
         """Put the prints of other images after these."""
         both = self.small is not None and more.small is not None

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from cxrfeat.evaluation.audit import copies
-from cxrfeat.evaluation.audit.duplicates import across_folds, duplicate_checks
+from cxrfeat.evaluation.audit.duplicate_words import across_folds
+from cxrfeat.evaluation.audit.duplicates import duplicate_checks
 from cxrfeat.evaluation.audit.prints import PlantedCopies, Prints
 from cxrfeat.evaluation.study.folds import Fold
 from cxrfeat.results.audit import Check, Verdict
@@ -110,6 +111,17 @@ def test_a_score_that_copies_alone_make_falls_without_them() -> None:
     as_it_is, without, anew = (one.value for one in scores)
     assert as_it_is > 0.9
     assert max(without, anew) < 0.6
+
+
+def test_where_nearly_all_are_copies_the_score_is_not_taken_without_them() -> None:
+    y = labels()
+    X = embeddings()[:6][3 * y + np.arange(N) % 3]
+    sha = [f"{3 * of + row % 3:064x}" for row, of in enumerate(y)]
+    check = by_code(duplicate_checks(subject({"net": X}, y, sha256=sha), None, []))[
+        "score-without-copies"
+    ]
+    assert check.verdict is Verdict.UNTESTED
+    assert "too few images" in check.answer
 
 
 def test_planted_copies_are_counted_apart_from_what_was_there() -> None:
