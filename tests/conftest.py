@@ -37,3 +37,10 @@ def radiographs() -> Path:
 def vgg16_weights() -> Path:
     """Real VGG16 convolution weights with their sidecar."""
     return _shared("weights/vgg16-imagenet-features.safetensors")
+
+
+@pytest.fixture
+def real_dicom(monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of real DICOM files from pydicom's public test data, with a key for patients."""
+    monkeypatch.setenv("CXRFEAT_PATIENT_KEY", "a key for tests only")
+    return _shared("data/dicom")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from cxrfeat.auditing.pictures import FileFacts
+from cxrfeat.auditing.seen import FileFacts
 
 READ, NOTHING = "what reading did", "nothing"
 """What is asked about colour, alpha and rotation; and a word that a file does not say."""

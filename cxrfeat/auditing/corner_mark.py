@@ -24,7 +24,8 @@ import numpy as np
 import numpy.typing as npt
 
 from cxrfeat.arrays import Matrix32, RowNumbers
-from cxrfeat.auditing.pictures import CORNER_MARK, SMALL, Seen
+from cxrfeat.auditing.asked_of_pictures import CORNER_MARK
+from cxrfeat.auditing.seen import SMALL, Seen
 from cxrfeat.errors import InputError
 from cxrfeat.evaluation.audit.controls import NO_LUNGS, Control, Rung, climb
 from cxrfeat.evaluation.audit.dealing import numbered

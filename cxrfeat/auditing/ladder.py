@@ -34,8 +34,10 @@ import numpy as np
 
 from cxrfeat import features
 from cxrfeat.arrays import Matrix32
+from cxrfeat.auditing.asked_of_pictures import WHOLE
 from cxrfeat.auditing.networks import Networks
-from cxrfeat.auditing.pictures import READING, SMALL, WHOLE, FileFacts, Seen
+from cxrfeat.auditing.pictures import READING
+from cxrfeat.auditing.seen import SMALL, FileFacts, Seen
 from cxrfeat.evaluation.audit.control_checks import control_checks_of
 from cxrfeat.evaluation.audit.controls import (
     EDGES,

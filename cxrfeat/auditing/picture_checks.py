@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cxrfeat.arrays import Pictures, RowNumbers
-from cxrfeat.auditing.pictures import BLANK, BORDER, Seen
+from cxrfeat.auditing.seen import BLANK, BORDER, Seen
 from cxrfeat.evaluation.study.study import Study
 from cxrfeat.images.checks import (
     CROPPED_TO,

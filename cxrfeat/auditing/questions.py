@@ -9,14 +9,16 @@ from functools import partial
 import numpy as np
 
 from cxrfeat.arrays import Picture, RowNumbers
+from cxrfeat.auditing.asked_of_pictures import Alteration, Asked
 from cxrfeat.auditing.columns import Attribute, attributes_of, of_files
 from cxrfeat.auditing.corner_mark import corner_mark_check, deal
 from cxrfeat.auditing.ladder import control_checks, shown_for_ladder
 from cxrfeat.auditing.networks import Networks, how_read, open_networks
 from cxrfeat.auditing.opening import Audited
 from cxrfeat.auditing.picture_checks import picture_checks
-from cxrfeat.auditing.pictures import Alteration, Asked, Seen, look_at_pictures
+from cxrfeat.auditing.pictures import look_at_pictures
 from cxrfeat.auditing.pretraining import pretraining_checks
+from cxrfeat.auditing.seen import Seen
 from cxrfeat.auditing.steps import Told
 from cxrfeat.errors import CxrfeatError, SpecMismatchError
 from cxrfeat.evaluation.audit.attribute_control import CODE as RANDOM_ATTRIBUTE

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 
 from cxrfeat.auditing.columns import attributes_of, names_images, of_files
-from cxrfeat.auditing.pictures import FileFacts
+from cxrfeat.auditing.seen import FileFacts
 
 
 def test_columns_of_many_numbers_are_numbers_and_all_others_are_categories() -> None:

@@ -10,9 +10,10 @@ from PIL import Image
 
 import cxrfeat
 from cxrfeat import images
+from cxrfeat.auditing.asked_of_pictures import Asked
 from cxrfeat.auditing.corner_mark import FEWEST, RATE, corner_mark_check, deal
 from cxrfeat.auditing.networks import open_networks
-from cxrfeat.auditing.pictures import Asked, find_sources, look_at_pictures
+from cxrfeat.auditing.pictures import find_sources, look_at_pictures
 from cxrfeat.comparison.loaded_study import load_study
 from cxrfeat.evaluation.audit.attributes import attribute_checks
 from cxrfeat.evaluation.audit.subject import Subject

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 import cxrfeat
+from cxrfeat.auditing.asked_of_pictures import Asked
 from cxrfeat.auditing.ladder import control_checks, file_matrix, shown_for_ladder
 from cxrfeat.auditing.networks import Networks, how_read, open_networks
 from cxrfeat.auditing.picture_checks import picture_checks
-from cxrfeat.auditing.pictures import Asked, FileFacts, Seen, find_sources, look_at_pictures
+from cxrfeat.auditing.pictures import find_sources, look_at_pictures
+from cxrfeat.auditing.seen import FileFacts, Seen
 from cxrfeat.comparison.loaded_study import load_study
 from cxrfeat.evaluation.audit.control_checks import headline
 from cxrfeat.evaluation.audit.subject import Subject
@@ -89,10 +91,8 @@ def test_the_ladder_of_all_317(radiographs: Path, vgg16_weights: Path, tmp_path:
     assert "'outer frame through vgg16' reaches 95%" in headline(ladder)
 
 
-def test_files_that_are_hardly_radiographs_do_not_stop_it(tmp_path: Path) -> None:
-    files = sorted((Path(__file__).parents[3] / "shared/data/dicom").glob("*.dcm"))
-    if not files:
-        pytest.skip("needs the real files of ../shared/data/dicom, not part of the project")
+def test_files_that_are_hardly_radiographs_do_not_stop_it(real_dicom: Path, tmp_path: Path) -> None:
+    files = sorted(real_dicom.glob("*.dcm"))
     for number, path in enumerate(files):
         target = tmp_path / "images" / f"class {number % 2}" / path.name
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -13,17 +13,11 @@ from PIL import Image
 
 import cxrfeat
 from cxrfeat import images
+from cxrfeat.auditing.asked_of_pictures import CORNER_MARK, WHOLE, Asked
 from cxrfeat.auditing.networks import Networks, open_networks
 from cxrfeat.auditing.picture_checks import picture_checks, picture_marks
-from cxrfeat.auditing.pictures import (
-    BLANK,
-    BORDER,
-    CORNER_MARK,
-    WHOLE,
-    Asked,
-    find_sources,
-    look_at_pictures,
-)
+from cxrfeat.auditing.pictures import find_sources, look_at_pictures
+from cxrfeat.auditing.seen import BLANK, BORDER
 from cxrfeat.comparison.loaded_study import load_study
 from cxrfeat.errors import InputError
 from cxrfeat.evaluation.study.study import Study

@@ -285,7 +285,7 @@ def bad_file(folder: Path, kind: str) -> list[Path]:
     [
         ("no labels", "has no labels"),
         ("all labels missing", "all labels are missing"),
-        ("one class", "all images are of one class"),
+        ("one class", "all images that have a label are of one class"),
         ("one patient", "all images are of one patient"),
         ("no common image", "no image in common"),
         ("nothing done", "no finished row"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,15 +17,6 @@ from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian,
 def patient_key(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep the tests from making a key in the home of whoever runs them."""
     monkeypatch.setenv("CXRFEAT_PATIENT_KEY", "a key for tests only")
-
-
-@pytest.fixture
-def real_dicom() -> Path:
-    """The folder of real DICOM files from pydicom's public test data."""
-    folder = Path(__file__).parents[3] / "shared" / "data" / "dicom"
-    if not folder.is_dir():
-        pytest.skip("needs the real files of ../shared/data/dicom, not part of the project")
-    return folder
 
 
 @pytest.fixture(scope="session")

@@ -63,7 +63,8 @@ class Copies:
         if not len(size):
             return "no image has a copy: there is nothing to keep together"
         return (
-            f"{size.sum()} images in {len(size)} groups of copies stay on one side of every fold"
+            f"{size.sum()} images in {len(size)} group{'s' * (len(size) > 1)} of copies stay on one"
+            " side of every fold"
             f" ({same} byte for byte the same as another, {near} near copies)"
         )
 

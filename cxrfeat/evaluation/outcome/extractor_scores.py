@@ -116,9 +116,15 @@ def why_winner(found: OutOfFold, heads: Mapping[str, str]) -> str:
         (name for name in gained if name != head),
         key=lambda name: np.nan_to_num(found.sign * gained[name], nan=-np.inf),
     )
+    if gained[second] == gained[head]:
+        return (
+            f"{said}; of its heads {head} is the first of those that do best on held-out training"
+            f" images ({gained[head]:.3f}, as {second})"
+        )
+    digits = 3 if abs(gained[second] - gained[head]) > 1e-3 else 6
     return (
         f"{said}; of its heads {head} does best on held-out training images"
-        f" ({gained[head]:.3f}, next {second} {gained[second]:.3f})"
+        f" ({gained[head]:.{digits}f}, next {second} {gained[second]:.{digits}f})"
     )
 
 

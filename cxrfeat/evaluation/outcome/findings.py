@@ -106,7 +106,8 @@ def _duplicates(code: str, where: str, copies: Sequence[Sequence[int]], study: S
     names = [[study.ids[row] for row in rows] for rows in copies]
     return Finding(
         code,
-        f"{len(copies)} images stand, byte for byte the same, on {where}, e.g."
+        f"{len(copies)} image{'s stand' if len(copies) > 1 else ' stands'}, byte for byte the same,"
+        f" on {where}, e.g."
         f" {' = '.join(sorted(names)[0])}: this flatters the scores; keep copies on one side"
         " (--keep-copies-together) or leave all but one of each out",
         {"images": len(copies), "copies": sorted(names)[:LISTED]},

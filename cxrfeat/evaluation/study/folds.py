@@ -75,8 +75,9 @@ def cross_validation(
     present = np.unique(y)
     if exclusive and len(present) < 2:
         raise InputError(
-            f"all images are of one class ('{classes[int(present[0])]}'): there is nothing to"
-            " tell apart; add images of another class"
+            f"all images that have a label are of one class ('{classes[int(present[0])]}'): there"
+            " is nothing to tell apart; add images of another class (cells that are empty or say"
+            " none, nan, null, todo or unknown are no labels)"
         )
     if groups is not None and len(np.unique(groups)) < 2:
         raise InputError(

@@ -24,8 +24,8 @@ ANSWERS = (
 )  # fmt: skip
 
 
-def made(seed: int = 0) -> ComparedStudy:
-    X, y = blobs(90, 12, distance=1, seed=seed)
+def made(seed: int = 0, distance: float = 1) -> ComparedStudy:
+    X, y = blobs(90, 12, distance=distance, seed=seed)
     study = Study(
         ids=[str(i) for i in range(90)],
         classes=CLASSES,
@@ -119,6 +119,11 @@ def test_what_is_called_best_leads_the_extractors_with_the_head_that_training_ro
     assert (one.reports[0].extractor, one.reports[0].head) == best
     assert one.why_winner.startswith(f"{leader} leads the extractors (macro AUROC ")
     assert f"of its heads {best[1]} does best on held-out training images" in one.why_winner
+
+
+def test_heads_that_do_equally_well_are_said_to() -> None:
+    why = made(distance=100).why_winner
+    assert "is the first of those that do best on held-out training images (1.000, as " in why
 
 
 def test_the_ranking_may_begin_with_another_extractor_than_what_is_called_best() -> None:

@@ -89,7 +89,7 @@ def test_repeats_draw_other_folds() -> None:
 @pytest.mark.parametrize(
     ("y", "groups", "cv", "message"),
     [
-        ([0] * 10, None, 5, "all images are of one class"),
+        ([0] * 10, None, 5, "have a label are of one class .*none, nan"),
         ([0, 1] * 5, ["p"] * 10, 5, "all images are of one patient"),
         ([0] * 10 + [1] * 4, None, 5, r"class 'b' has 4 images, fewer than the 5 folds: use --cv"),
         ([0, 0, 1, 1] * 5, ["p", "q", "r", "r"] * 5, 2, "class 'b' has 1 patients, fewer"),
