@@ -93,22 +93,20 @@ def _by_command(
                 f"{file}: '{word}' stands outside of a command's table: write it below [extract],"
                 " [fit] or another command"
             )
-        if word in options:
+        if word not in groups:
+            _check_known(word, options, file)
             yield word, table
-        elif word in groups:
-            yield from (
-                (command, inner)
-                for second, inner in table.items()
-                if (command := _known(f"{word} {second}", options, file))
-            )
-        else:
-            _known(word, options, file)
+            continue
+        for second, inner in table.items():
+            _check_known(f"{word} {second}", options, file)
+            if not isinstance(inner, Mapping):
+                raise InputError(f"{file}: '{word}.{second}' is a command: give it a table")
+            yield f"{word} {second}", inner
 
 
-def _known(command: str, options: Options, file: str) -> str:
+def _check_known(command: str, options: Options, file: str) -> None:
     if command not in options:
         raise UnknownNameError(f"command in {file}", command, options)
-    return command
 
 
 def _read(file: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ said; `screen` is what they all draw on.
 from cxrfeat.display.comparison import comparison, demonstration, report
 from cxrfeat.display.diagnosis import diagnosis
 from cxrfeat.display.explanation import explanation
-from cxrfeat.display.extraction import backbones, extraction, weights
+from cxrfeat.display.extraction import backbones, extraction, forecast, weights
 from cxrfeat.display.files import exported, file_info, merged, verification
 from cxrfeat.display.inputs import dataset_summary, inspection
 from cxrfeat.display.model import model_info, predictions
@@ -42,6 +42,7 @@ __all__ = [
     "extraction_progress",
     "file_info",
     "fit_progress",
+    "forecast",
     "inspection",
     "merged",
     "merged_shards",
