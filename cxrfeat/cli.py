@@ -6,13 +6,15 @@ command that needs it, so that ``cxrfeat --help`` answers at once.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, get_args
 
 import typer
 
 from cxrfeat.commandline import comparison, embeddings, inputs, machine, models, shards
-from cxrfeat.commandline.running import with_exit_codes
+from cxrfeat.commandline.running import as_command, exit_codes
+from cxrfeat.commandline.settings import file_here, read_settings
 from cxrfeat.version import __version__
 
 COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
@@ -64,11 +66,27 @@ def _version(asked: bool) -> None:
 
 
 def _root(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Nothing to do before a command."""
+    """Before a command, see which of its options a file sets."""
+    with exit_codes():
+        context.obj = file_here()
+        context.default_map = read_settings(
+            context.obj, {name: _takes(function) for name, function in _functions().items()}
+        )
+
+
+def _takes(function: Callable[..., None]) -> dict[str, bool]:
+    """Name the options of a command, and whether each takes several values."""
+    options = inspect.signature(function, eval_str=True).parameters.items()
+    return {name: "list" in str(get_args(option.annotation)[0]) for name, option in options}
+
+
+def _functions() -> dict[str, Callable[..., None]]:
+    return {name: function for of in COMMANDS.values() for name, function in of.items()}
 
 
 def _command_line() -> typer.Typer:
@@ -92,9 +110,7 @@ def _command_line() -> typer.Typer:
                     groups[word] = typer.Typer(help=GROUPS[word], no_args_is_help=True)
                     made.add_typer(groups[word], name=word, rich_help_panel=heading)
                 parent = groups[word]
-            parent.command(last, rich_help_panel=None if first else heading)(
-                with_exit_codes(function)
-            )
+            parent.command(last, rich_help_panel=None if first else heading)(as_command(function))
     return made
 
 

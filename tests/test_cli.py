@@ -65,7 +65,7 @@ def test_every_command_is_a_public_function_of_the_same_name_and_no_other_is() -
     assert names == {function_of(name).__name__ for name in commands()}
 
 
-SHOWING = {"json", "full", "help"}
+SHOWING = {"json", "full", "help", "quiet", "verbose", "log"}
 """Options that say how a result is shown, and are none of the function that makes it."""
 
 

@@ -77,6 +77,14 @@ def extract(
         float | None,
         panels.machines(help="For each Ray worker.  [default: 1 where there are GPUs]"),
     ] = None,
+    dry_run: Annotated[
+        bool,
+        panels.running(
+            "--dry-run",
+            help="Write nothing: say what would be computed, and how long it takes, by a few "
+            "images.",
+        ),
+    ] = False,
     json: options.Json = False,
 ) -> None:
     """Run frozen backbones once over radiographs; keep the embeddings in HDF5.
@@ -121,9 +129,10 @@ def extract(
             address=address,
             num_cpus=num_cpus,
             num_gpus=num_gpus,
+            dry_run=dry_run,
             progress=progress,
         )
-    show(result, json, display.extraction)
+    show(result, json, display.extraction if result.forecast is None else display.forecast)
     end_with_1_if(result.failures)
 
 

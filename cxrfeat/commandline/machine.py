@@ -8,7 +8,7 @@ import typer
 
 from cxrfeat import defaults, display
 from cxrfeat.commandline import options, panels
-from cxrfeat.commandline.running import EXIT_WRONG_INPUT, say, show
+from cxrfeat.commandline.running import EXIT_WRONG_INPUT, print_error, show
 
 
 def backbones(
@@ -43,7 +43,7 @@ def doctor(
     found = verb(backbone or None, weights=weights, out=out, online=online)
     show(found, json, display.diagnosis)
     if not found.usable:
-        say("error: nothing can be extracted yet: do what the table's last column says")
+        print_error("error: nothing can be extracted yet: do what the table's last column says")
         raise typer.Exit(EXIT_WRONG_INPUT)
 
 

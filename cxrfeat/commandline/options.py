@@ -9,6 +9,22 @@ import typer
 from cxrfeat import defaults
 from cxrfeat.commandline import panels
 
+Quiet = Annotated[
+    bool,
+    panels.saying(
+        "--quiet", "-q", help="Print errors alone, and results that are asked for as JSON."
+    ),
+]
+Verbose = Annotated[
+    bool,
+    panels.saying(
+        "--verbose", "-v", help="Print every step, what each took, and where an error arose."
+    ),
+]
+Log = Annotated[
+    str | None,
+    panels.saying(help="Add what happens to this file, a JSON object a line.  [default: no log]"),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for machines.")]
 
 ImagesOrTable = Annotated[

@@ -10,7 +10,7 @@ from typing import Any
 from cxrfeat import defaults, features
 from cxrfeat.commands.extract import ExtractResult, extract
 from cxrfeat.commands.fit import fit
-from cxrfeat.errors import InputError, MissingExtraError
+from cxrfeat.errors import InputError, MissingExtraError, StorageError
 from cxrfeat.extraction.drain import Progress
 from cxrfeat.images.drawing import phantom
 from cxrfeat.paths import PathLike
@@ -76,6 +76,8 @@ def demo(
     ------
     InputError
         If there are too few patients.
+    StorageError
+        If `out` cannot be written.
     """
     if patients < 15:
         raise InputError(
@@ -83,7 +85,13 @@ def demo(
         )
     folder = Path(out)
     run = next_free(folder / "runs" / "demo")
-    labels = phantom.write_phantoms(folder / "images", patients=patients, seed=seed)
+    try:
+        labels = phantom.write_phantoms(folder / "images", patients=patients, seed=seed)
+    except OSError as error:
+        raise StorageError(
+            f"'{folder}' cannot be written ({error.strerror or error}): give another place with"
+            " --out"
+        ) from None
     choices = features.assign_each(defaults.BACKBONES)
     pretrained = all(features.locate_weights(name, choice).path for name, choice in choices)
     backbones, weights = list(defaults.BACKBONES), []

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -18,14 +19,20 @@ from cxrfeat.extraction.changed_images import current_hashes
 from cxrfeat.extraction.drain import Progress, Target, drain
 from cxrfeat.extraction.failures import Failure, each_once, failures_of, write_failures
 from cxrfeat.extraction.file_names import check_names, prepare_named
+from cxrfeat.extraction.forecast import check_dry_run, foretell
 from cxrfeat.extraction.hash_journal import journal_of
-from cxrfeat.extraction.job import ExtractorOptions, Job
+from cxrfeat.extraction.job import ExtractorOptions, Job, NamedExtractor
 from cxrfeat.extraction.local_engine import LocalEngine
 from cxrfeat.extraction.plan import plan
 from cxrfeat.extraction.ray_engine import RayEngine
 from cxrfeat.extraction.reading_ahead import reader_count
-from cxrfeat.extraction.result import ExtractedFile, ExtractResult, extracted_file
-from cxrfeat.extraction.settling import check_shards, settle, settle_shard
+from cxrfeat.extraction.result import (
+    ExtractedFile,
+    ExtractResult,
+    extracted_file,
+    foreseen_file,
+)
+from cxrfeat.extraction.settling import Settled, check_shards, settle, settle_shard
 from cxrfeat.extraction.shards import Shard
 from cxrfeat.images import ReadingOptions
 from cxrfeat.inputs import Dataset
@@ -69,6 +76,7 @@ def extract(
     address: str | None = None,
     num_cpus: int | None = None,
     num_gpus: float | None = None,
+    dry_run: bool = False,
     progress: Callable[[Progress], None] | None = None,
 ) -> ExtractResult:
     """Run frozen backbones once over radiographs and keep their embeddings in HDF5.
@@ -155,6 +163,9 @@ def extract(
     num_cpus, num_gpus : int and float, optional
         That each Ray worker gets. Default: a GPU each, with its part of the CPUs, where there are
         GPUs; else all CPUs of the smallest machine.
+    dry_run : bool
+        Write nothing: say, in `ExtractResult.forecast`, what would be computed and how long it
+        takes here, by computing some images and keeping nothing of them.
     progress : callable, optional
         Called with a `Progress` after every batch.
 
@@ -173,6 +184,8 @@ def extract(
     check_names(given, [one for one, _ in asked])
     _check_numbers(batch_size, workers, max_failures)
     check_engine(engine, {"address": address, "num-cpus": num_cpus, "num-gpus": num_gpus})
+    if dry_run:
+        check_dry_run(engine, shard)
     reading = ReadingOptions.asked_for(modality, frame, bits)
     part = None if shard is None else Shard.parse(shard)
     folder = Path(out) if part is None else part.folder(Path(out))
@@ -189,7 +202,7 @@ def extract(
     files = [folder / f"{one.name}.h5" for one in extractors]
     with ExitStack() as stack:
         # Listing and hashing take hours where there are many images: a second writer hears it now.
-        locks = [stack.enter_context(store.FileLock(file)) for file in files]
+        locks = [stack.enter_context(store.FileLock(file)) for file in files if not dry_run]
         found = inputs.find(
             images,
             labels=labels,
@@ -219,8 +232,14 @@ def extract(
                 workers=readers,
             )
         found, reading, sources = settled.images, settled.reading, settled.known.sources
-        journal = journal_of(files[0])
+        journal = Path(os.devnull) if dry_run else journal_of(files[0])
         hashes, stamps = current_hashes(settled.known, journal, readers)
+        if dry_run:
+            return _foreseen(
+                files, extractors, settled, hashes, prune=prune, retry_failed=retry_failed,
+                storage=storage, batch_size=batch_size, workers=readers,
+                notes=[*settled.notes, *name_notes], start=start,
+            )  # fmt: skip
         there = None
         if engine == "ray":
             there = stack.enter_context(
@@ -299,6 +318,50 @@ def extract(
             **computing.seconds,
             "writing": drained.seconds,
         },
+    )
+
+
+def _foreseen(
+    files: Sequence[Path],
+    extractors: Sequence[NamedExtractor],
+    settled: Settled,
+    hashes: Mapping[str, str],
+    *,
+    prune: bool,
+    retry_failed: bool,
+    storage: Literal["float32", "float16"],
+    batch_size: int | None,
+    workers: int,
+    notes: list[str],
+    start: float,
+) -> ExtractResult:
+    """Say what would be done to each file, and how long it takes."""
+    found, reading = settled.images, settled.reading
+    written, pending = [], {}
+    for file, one in zip(files, extractors, strict=True):
+        changes, pending[one.name] = store.foresee(
+            file, spec=_spec(one.description, reading), dataset=found,
+            dimension=one.description.dimension, current_sha256=hashes, prune=prune,
+            retry_failed=retry_failed, storage=storage,
+        )  # fmt: skip
+        written.append(foreseen_file(one, file, changes))
+    work = plan(settled.known.sources, pending)
+    forecast = foretell(
+        work, pending, extractors, reading, itemsize=2 if storage == "float16" else 4,
+        batch_size=batch_size, workers=workers,
+    )  # fmt: skip
+    return ExtractResult(
+        files=written,
+        images=len(found),
+        read=0,
+        stopped_early=False,
+        failures=[],
+        failures_file=None,
+        classes=_class_counts(found),
+        notes=[*notes, *(note for one in extractors for note in one.notes)],
+        seconds=time.monotonic() - start,
+        steps={},
+        forecast=forecast,
     )
 
 

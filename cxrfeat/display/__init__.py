@@ -2,14 +2,14 @@
 
 The only folder that imports rich. Imports results of commands; imported by the command line. A
 file for the commands of one kind: `extraction`, `shards`, `inputs`, `files`, `comparison`,
-`verdicts`, `model`, `explanation`, `diagnosis`; `progress` while they run; `screen` is what they
-all draw on.
+`verdicts`, `model`, `explanation`, `diagnosis`; `progress` while they run, `speech` on how much is
+said; `screen` is what they all draw on.
 """
 
 from cxrfeat.display.comparison import comparison, demonstration, report
 from cxrfeat.display.diagnosis import diagnosis
 from cxrfeat.display.explanation import explanation
-from cxrfeat.display.extraction import backbones, extraction, weights
+from cxrfeat.display.extraction import backbones, extraction, forecast, weights
 from cxrfeat.display.files import exported, file_info, merged, verification
 from cxrfeat.display.inputs import dataset_summary, inspection
 from cxrfeat.display.model import model_info, predictions
@@ -18,13 +18,16 @@ from cxrfeat.display.progress import (
     download_progress,
     extraction_progress,
     fit_progress,
+    steps,
     to_do,
 )
 from cxrfeat.display.screen import to_json, write_what_can_be_written
 from cxrfeat.display.shards import merged_shards, shards
+from cxrfeat.display.speech import Speech, speaking, speech
 from cxrfeat.display.verdicts import audit
 
 __all__ = [
+    "Speech",
     "audit",
     "audit_progress",
     "backbones",
@@ -39,6 +42,7 @@ __all__ = [
     "extraction_progress",
     "file_info",
     "fit_progress",
+    "forecast",
     "inspection",
     "merged",
     "merged_shards",
@@ -46,6 +50,9 @@ __all__ = [
     "predictions",
     "report",
     "shards",
+    "speaking",
+    "speech",
+    "steps",
     "to_do",
     "to_json",
     "verification",

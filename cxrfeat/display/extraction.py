@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from cxrfeat.display.progress import in_words
 from cxrfeat.display.screen import console, table
 
 if TYPE_CHECKING:
@@ -44,6 +45,31 @@ def extraction(result: ExtractResult) -> None:
         screen.print("stopped early: too many images failed (--max-failures); the rest is pending")
     if result.failures:
         failed(result, screen)
+
+
+def forecast(result: ExtractResult) -> None:
+    """Print what `extract` would do."""
+    assert result.forecast is not None
+    screen, would = console(), result.forecast
+    for note in result.notes:
+        screen.print(note)
+    shown = table("extractor", "weights", "dimension", "reused", "to compute", right=2)
+    for file in result.files:
+        shown.add_row(
+            file.name,
+            f"{file.weights} (control)" if file.control else file.weights,
+            *(str(n) for n in (file.dimension, file.reused, would.rows[file.name])),
+        )
+    screen.print(shown)
+    if would.seconds is None:
+        screen.print(f"{result.images} images; nothing is to be computed")
+        return
+    failed = f", of which {would.failed} failed" if would.failed else ""
+    screen.print(
+        f"{would.images} of {result.images} images would be read; about {in_words(would.seconds)}"
+        f" here, by {would.tried} of them{failed}; {would.size_bytes / 1e6:,.1f} MB of rows"
+    )
+    screen.print("Nothing was written: this was a dry run.")
 
 
 def describe_changes(changes: Any) -> str:

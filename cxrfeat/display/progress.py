@@ -11,8 +11,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -27,6 +27,9 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 from rich.progress import Progress as Bar
+
+from cxrfeat.display.screen import plain
+from cxrfeat.display.speech import speech
 
 if TYPE_CHECKING:
     from sys import UnraisableHookArgs
@@ -78,14 +81,22 @@ def _lost_interrupts() -> Iterator[Callable[[], None]]:
 def _interruptible(
     bar: AbstractContextManager[Callable[[Event], None]],
 ) -> Iterator[Callable[[Event], None]]:
-    """Show what comes, and notice a Ctrl-C that Python lost before it is shown."""
-    with _lost_interrupts() as check, bar as show:
+    """Show and log what comes, and notice a Ctrl-C that Python lost before it is shown."""
+    quiet = speech().quiet
+    shown = nullcontext(_say_nothing) if quiet else bar
+    with _lost_interrupts() as check, shown as show:
 
         def both(event: Event) -> None:
             check()
+            facts = plain(event)
+            speech().log_progress(facts, last=facts.get("done") == facts.get("total"))
             show(event)
 
         yield both
+
+
+def _say_nothing(event: object) -> None:
+    pass
 
 
 def extraction_progress() -> AbstractContextManager[Callable[[Progress], None]]:
@@ -135,7 +146,7 @@ def _plain_progress() -> Callable[[Progress], None]:
             sys.stderr.write(f"{progress.waiting}\n")
             return
         now = time.monotonic()
-        if now - last < PLAIN_SECONDS and progress.done < progress.total:
+        if now - last < _seconds_between() and progress.done < progress.total:
             return
         last = now
         rate = progress.done / max(now - started, 1e-9)
@@ -149,10 +160,14 @@ def _plain_progress() -> Callable[[Progress], None]:
     return show
 
 
+def _seconds_between() -> float:
+    return 0.0 if speech().verbose else PLAIN_SECONDS
+
+
 @contextmanager
 def download_progress() -> Iterator[Callable[[str, int, int], None]]:
     """Show a download: a bar on a terminal, nothing elsewhere."""
-    if not sys.stderr.isatty():
+    if speech().quiet or not sys.stderr.isatty():
         yield lambda name, done, total: None
         return
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
@@ -196,7 +211,7 @@ def _plain_fit_progress() -> Callable[[FoldDone], None]:
 
     def show(event: FoldDone) -> None:
         nonlocal last
-        if time.monotonic() - last < PLAIN_SECONDS and event.done < event.total:
+        if time.monotonic() - last < _seconds_between() and event.done < event.total:
             return
         last = time.monotonic()
         of_all = f"{event.done} of {event.total}"
@@ -241,13 +256,19 @@ def _plain_audit_progress() -> Callable[[AuditProgress], None]:
 
     def show(event: AuditProgress) -> None:
         nonlocal last
-        if event.total and time.monotonic() - last < PLAIN_SECONDS:
+        if event.total and time.monotonic() - last < _seconds_between():
             return
         last = time.monotonic()
         counted = f" · {event.done} of {event.total} images" if event.total else ""
         sys.stderr.write(f"{event.number} of {event.steps}: {event.step}{counted}\n")
 
     return show
+
+
+def steps(seconds: Mapping[str, float]) -> str:
+    """Say what each step took, the longest first; they may have gone on at once."""
+    longest = sorted(seconds.items(), key=lambda step: -step[1])
+    return "steps: " + ", ".join(f"{name} {in_words(took)}" for name, took in longest)
 
 
 def in_words(seconds: float) -> str:

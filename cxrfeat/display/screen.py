@@ -50,18 +50,19 @@ def _in_other_signs(error: UnicodeError) -> tuple[str, int]:
 def to_json(result: Any) -> str:
     """Write a verb's result as JSON."""
     anything = codecs.lookup(sys.stdout.encoding or "ascii").name == "utf-8"
-    return json.dumps(_plain(result), indent=2, ensure_ascii=not anything)
+    return json.dumps(plain(result), indent=2, ensure_ascii=not anything)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Turn dataclasses, arrays and paths into what JSON has."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if hasattr(value, "tolist"):  # of NumPy, which takes too long to import for `--help`
-        return _plain(value.tolist())
+        return plain(value.tolist())
     if isinstance(value, float) and not math.isfinite(value):
         return None  # JSON has no NaN
     return str(value) if isinstance(value, Path) else value

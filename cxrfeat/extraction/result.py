@@ -7,6 +7,8 @@ from pathlib import Path
 
 from cxrfeat import features, store
 from cxrfeat.extraction.failures import Failure
+from cxrfeat.extraction.forecast import Forecast
+from cxrfeat.extraction.job import NamedExtractor
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,8 @@ class ExtractResult:
     steps : dict of str to float
         What "opening" the networks took, and, in seconds of one thread each, "reading", each
         extractor by its name, and "writing"; these go on at once.
+    forecast : Forecast or None
+        What the run would compute, where `dry_run` asked for that alone.
     """
 
     files: list[ExtractedFile]
@@ -81,6 +85,7 @@ class ExtractResult:
     notes: list[str]
     seconds: float
     steps: dict[str, float]
+    forecast: Forecast | None = None
 
 
 def extracted_file(
@@ -115,4 +120,23 @@ def extracted_file(
         failed=int(((embeddings.status == store.FAILED) & ~embeddings.gone).sum()),
         changes=changes,
         fingerprint=embeddings.fingerprint,
+    )
+
+
+def foreseen_file(extractor: NamedExtractor, path: Path, changes: store.Changes) -> ExtractedFile:
+    """Say what a file is that a run would make or bring up to date, with no row computed."""
+    description = extractor.description
+    return ExtractedFile(
+        name=extractor.name,
+        path=path,
+        backbone=description.backbone,
+        weights=description.weights_name,
+        control=description.is_control,
+        dimension=description.dimension,
+        rows=changes.reused + changes.failed_kept + changes.gone,
+        computed=0,
+        reused=changes.reused,
+        failed=changes.failed_kept,
+        changes=changes,
+        fingerprint="",
     )

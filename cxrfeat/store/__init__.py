@@ -19,7 +19,7 @@ from cxrfeat.store.reconcile import Changes, positions
 from cxrfeat.store.rows import finite_rows
 from cxrfeat.store.shard_merging import merge_shards
 from cxrfeat.store.verification import Damage, Verification, verify
-from cxrfeat.store.writer import StoreWriter, open_writer
+from cxrfeat.store.writer import StoreWriter, foresee, open_writer
 
 __all__ = [
     "DONE",
@@ -38,6 +38,7 @@ __all__ = [
     "describe",
     "embedding_files",
     "finite_rows",
+    "foresee",
     "known",
     "load",
     "merge",

@@ -18,12 +18,13 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from cxrfeat.arrays import RowNumbers
 from cxrfeat.errors import FileFormatError, InputError, SpecMismatchError, StorageError
 from cxrfeat.spec import difference
 from cxrfeat.store import format1
 from cxrfeat.store.disk import storage_errors, sync, sync_file, sync_folder
 from cxrfeat.store.format1 import PENDING, Header, Table, column_link, utf8_length
-from cxrfeat.store.reconcile import Changes, plan
+from cxrfeat.store.reconcile import Changes, Plan, plan
 from cxrfeat.store.rows import READ_BYTES, read_rows, runs, set_status
 from cxrfeat.store.validation import (
     damage_named,
@@ -89,18 +90,9 @@ def bring_to(
     """
     new = None
     with open_for_reading(path) as file:
-        theirs = read_header(file, path)
-        require_same(path, header, theirs)
-        old = read_table(file, path)
-        _refuse_other_patients(path, old, wanted, prune)
-        with damage_named(path):
-            status, sha256 = file["status"][...], file["sha256"][...]
-        todo = plan(
-            old, status, sha256, wanted, current_sha256, prune=prune, retry_failed=retry_failed
+        theirs, old, todo, target = _planned(
+            file, path, header, wanted, current_sha256, prune=prune, retry_failed=retry_failed
         )
-        counts = np.append(status != PENDING, False)  # source -1, a new row, finds False
-        counts[todo.reset] = False
-        target = np.flatnonzero(counts[todo.source])
         unnamed = False
         if len(target) < len(todo.source):
             header, unnamed = _named(computed_by(header, computed_in()), theirs, file)
@@ -123,6 +115,53 @@ def bring_to(
         if len(todo.reset):
             reset_rows(path, todo.reset)
     return changes, todo.table.ids
+
+
+def foreseen(
+    path: Path,
+    header: Header,
+    wanted: Table,
+    current_sha256: Mapping[str, str],
+    *,
+    prune: bool,
+    retry_failed: bool,
+) -> tuple[Changes, list[str]]:
+    """Say what `bring_to` would do to an existing file, and whose rows would be pending.
+
+    Raises
+    ------
+    SpecMismatchError, InputError, FileFormatError
+        As `cxrfeat.store.open_writer` documents.
+    """
+    with open_for_reading(path) as file:
+        _, _, todo, target = _planned(
+            file, path, header, wanted, current_sha256, prune=prune, retry_failed=retry_failed
+        )
+    pending = np.setdiff1d(np.arange(len(todo.source)), target)
+    return todo.changes, [todo.table.ids[row] for row in pending.tolist()]
+
+
+def _planned(
+    file: h5py.File,
+    path: Path,
+    header: Header,
+    wanted: Table,
+    current_sha256: Mapping[str, str],
+    *,
+    prune: bool,
+    retry_failed: bool,
+) -> tuple[Header, Table, Plan, RowNumbers]:
+    """Return what a file is and has, what is to be done, and which new rows are there already."""
+    theirs = read_header(file, path)
+    require_same(path, header, theirs)
+    old = read_table(file, path)
+    _refuse_other_patients(path, old, wanted, prune)
+    with damage_named(path):
+        status, sha256 = file["status"][...], file["sha256"][...]
+    todo = plan(old, status, sha256, wanted, current_sha256, prune=prune, retry_failed=retry_failed)
+    counts = np.append(status != PENDING, False)  # source -1, a new row, finds False
+    counts[todo.reset] = False
+    return theirs, old, todo, np.flatnonzero(counts[todo.source])
 
 
 def computed_by(header: Header, environment: dict[str, Any]) -> Header:

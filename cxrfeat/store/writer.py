@@ -22,7 +22,7 @@ from cxrfeat.store.disk import storage_errors, sync
 from cxrfeat.store.format1 import DONE, FAILED, PENDING, Header, Storage
 from cxrfeat.store.lock import FileLock
 from cxrfeat.store.reconcile import Changes, dataset_table
-from cxrfeat.store.rewrite import bring_to, computed_by, replace_file
+from cxrfeat.store.rewrite import bring_to, computed_by, foreseen, replace_file
 from cxrfeat.store.rows import (
     checksums,
     finite_rows,
@@ -139,6 +139,40 @@ def open_writer(
     except BaseException:
         lock.release()
         raise
+
+
+def foresee(
+    path: PathLike,
+    *,
+    spec: Spec,
+    dataset: Dataset,
+    dimension: int,
+    current_sha256: Mapping[str, str] | None = None,
+    prune: bool = False,
+    retry_failed: bool = False,
+    storage: Storage = "float32",
+) -> tuple[Changes, list[str]]:
+    """Say what `open_writer` would do with the same arguments, writing nothing.
+
+    Returns
+    -------
+    changes : Changes
+    pending : list of str
+        Ids whose rows would have to be computed, in the order of the file to be.
+
+    Raises
+    ------
+    InputError, SpecMismatchError, FileFormatError
+        As `open_writer`.
+    """
+    path = Path(path)
+    wanted = dataset_table(dataset)
+    if not path.exists():
+        return Changes(added=len(wanted.ids)), wanted.ids
+    return foreseen(
+        path, Header(dict(spec), dimension, storage), wanted, current_sha256 or {},
+        prune=prune, retry_failed=retry_failed,
+    )  # fmt: skip
 
 
 class StoreWriter:

@@ -10,6 +10,7 @@ import pytest
 
 import cxrfeat.commands.demo as demo_module
 from cxrfeat.commands.demo import demo
+from cxrfeat.errors import StorageError
 from cxrfeat.features.network.backbones import PACKAGED
 
 
@@ -44,3 +45,9 @@ def test_a_second_demo_takes_the_next_run_folder_and_computes_nothing_anew(small
     assert folders == ["demo", "demo-2"]
     before, after = (result.comparison.ranking[0].mean for result in (first, second))
     assert before == after
+
+
+def test_a_place_that_cannot_be_written_is_said_in_one_line(small, tmp_path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageError, match=r"cannot be written .*--out"):
+        demo(tmp_path / "file" / "demo", patients=15)
