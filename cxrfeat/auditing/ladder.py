@@ -29,6 +29,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -38,7 +39,7 @@ from cxrfeat.auditing.asked_of_pictures import WHOLE
 from cxrfeat.auditing.networks import Networks
 from cxrfeat.auditing.pictures import READING
 from cxrfeat.auditing.seen import SMALL, FileFacts, Seen
-from cxrfeat.evaluation.audit.control_checks import control_checks_of
+from cxrfeat.evaluation.audit.control_checks import control_checks_of, untested
 from cxrfeat.evaluation.audit.controls import (
     EDGES,
     NO_LUNGS,
@@ -47,6 +48,7 @@ from cxrfeat.evaluation.audit.controls import (
     climb,
 )
 from cxrfeat.evaluation.audit.controls import WHOLE as WHOLE_IMAGE
+from cxrfeat.evaluation.audit.predictions import teaches
 from cxrfeat.evaluation.audit.subject import Subject
 from cxrfeat.images.masking import CENTRE_MASKED, MARGINS, OUTER_FRAME, outside
 from cxrfeat.results.audit import Check
@@ -55,6 +57,9 @@ RANDOM = "random weights of "
 """What the random twin of an extractor is called; its name follows."""
 
 SEES = {OUTER_FRAME: NO_LUNGS, CENTRE_MASKED: EDGES}
+
+FEWEST = 10
+"""Pictures of which controls are scored."""
 
 MOST_LEVELS = 20
 """Of a column of the metadata that get a column of their own; the rest share one."""
@@ -70,6 +75,8 @@ def shown_for_ladder(networks: Networks) -> dict[str, dict[str, features.Extract
 def ladders(subject: Subject, seen: Seen, extractors: Sequence[str]) -> list[Ladder]:
     """Score all rungs of some extractors, on the images whose pictures were seen.
 
+    Too few of these cannot be scored, and there is no ladder.
+
     Parameters
     ----------
     subject
@@ -77,8 +84,17 @@ def ladders(subject: Subject, seen: Seen, extractors: Sequence[str]) -> list[Lad
     extractors
         Names of those of the study.
     """
-    here = subject.of(seen.rows)
+    here = _taught(subject.of(seen.rows))
+    if len(here.study) < FEWEST or len(here.design.folds) < 2:
+        return []
     return [climb(here, name, controls_of(seen, name)) for name in extractors]
+
+
+def _taught(subject: Subject) -> Subject:
+    """Leave out folds that lost so many images that nothing can be learned in them."""
+    exclusive = subject.exclusive
+    folds = [f for f in subject.design.folds if teaches(subject.study.labels[f.train], exclusive)]
+    return replace(subject, design=replace(subject.design, folds=folds))
 
 
 def control_checks(
@@ -86,6 +102,12 @@ def control_checks(
 ) -> tuple[list[Check], list[Ladder]]:
     """Climb the ladder of some extractors and ask what it says."""
     climbed = ladders(subject, seen, extractors)
+    if not climbed:
+        why = (
+            f"too few pictures: {len(seen.rows)} of {len(subject.study)} could be looked at, and"
+            " the folds leave nothing to learn from; --images has to name those that were extracted"
+        )
+        return [check for name in extractors for check in untested(name, why)], []
     return [check for ladder in climbed for check in control_checks_of(ladder)], climbed
 
 

@@ -110,7 +110,7 @@ class Questions:
         if self._seen is None:
             return []
         checks, ladders = control_checks(self._subject, self._seen, [self.audited.extractor])
-        self.headline = headline(ladders[0])
+        self.headline = headline(ladders[0]) if ladders else NOT_SEEN
         return checks
 
     def corner_mark(self, told: Told) -> list[Check]:

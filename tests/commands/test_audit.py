@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 import cxrfeat
 from cxrfeat.auditing import audit as auditing
 from cxrfeat.auditing.opening import Audited
-from cxrfeat.auditing.questions import Questions
+from cxrfeat.auditing.questions import NOT_SEEN, Questions
 from cxrfeat.auditing.steps import Step
 from cxrfeat.cli import app
 from cxrfeat.commands.audit import audit
@@ -332,6 +332,25 @@ def test_every_part_is_asked_and_without_its_network_nothing_is_extracted(
     validator = Draft202012Validator(json.loads(SCHEMA.read_text()))
     document = json.loads(Path("audit/audit.json").read_text())
     assert [error.message for error in validator.iter_errors(document)] == []
+
+
+@pytest.mark.parametrize("left", [0, 1, 3])
+def test_pictures_that_are_no_longer_those_of_the_embeddings_cost_what_is_asked_of_pictures(
+    with_a_copy: Path, left: int
+) -> None:
+    """As where --images names the collection in another size: what embeddings say is still said."""
+    for path in sorted(Path("images").rglob("*.png"))[left:]:
+        path.write_bytes(path.read_bytes() + b"\n")
+    found = audit(with_a_copy, images="images", head="lda")
+    codes = {check.code: check for check in found.checks}
+    controls = codes["controls-no-lungs:pixels"]
+    assert controls.verdict is Verdict.UNTESTED
+    assert f"{left} of " in controls.answer
+    assert "too few" in controls.answer
+    assert codes["attribute:source"].verdict is not Verdict.UNTESTED
+    assert codes["near-copies"].verdict is not Verdict.UNTESTED
+    assert found.headline == NOT_SEEN
+    assert any("are no longer what was extracted" in note for note in found.notes)
 
 
 def first_id(folder: Path) -> str:

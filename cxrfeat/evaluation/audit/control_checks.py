@@ -33,6 +33,23 @@ def control_checks_of(ladder: Ladder) -> list[Check]:
     return [_blind(ladder), _untrained(ladder)]
 
 
+def untested(extractor: str, why: str) -> list[Check]:
+    """Answer both questions of an extractor where there is no ladder."""
+    asked = {BLIND: _blind_question(extractor), UNTRAINED: _untrained_question(extractor)}
+    return [
+        Check(f"{code}:{extractor}", Section.CONTROLS, question, Verdict.UNTESTED, why)
+        for code, question in asked.items()
+    ]
+
+
+def _blind_question(extractor: str) -> str:
+    return f"Does anything that sees no lungs tell the classes apart as {extractor} does?"
+
+
+def _untrained_question(extractor: str) -> str:
+    return f"Could the score of {extractor} be had without its trained features?"
+
+
 def headline(ladder: Ladder) -> str:
     """Say in sentences to be quoted how far the best controls come."""
     sentences = []
@@ -74,9 +91,7 @@ def _percent(figure: Figure) -> str:
 def _blind(ladder: Ladder) -> Check:
     blind = ladder.blind
     code = f"{BLIND}:{ladder.extractor}"
-    question = (
-        f"Does anything that sees no lungs tell the classes apart as {ladder.extractor} does?"
-    )
+    question = _blind_question(ladder.extractor)
     if not blind:
         return Check(
             code, Section.CONTROLS, question, Verdict.UNTESTED,
@@ -137,7 +152,7 @@ def _remedy(found: list[Rung]) -> str:
 
 def _untrained(ladder: Ladder) -> Check:
     code = f"{UNTRAINED}:{ladder.extractor}"
-    question = f"Could the score of {ladder.extractor} be had without its trained features?"
+    question = _untrained_question(ladder.extractor)
     if not ladder.informed:
         return Check(
             code, Section.CONTROLS, question, Verdict.UNTESTED,

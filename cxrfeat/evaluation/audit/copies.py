@@ -127,7 +127,7 @@ def find_copies(
     readable = np.flatnonzero(prints.readable) if prints is not None else np.zeros(0, dtype=np.intp)
     near = near_copies(X, classes, patients, seed=seed)
     found = {EMBEDDING: near.pairs}
-    if prints is not None:
+    if prints is not None and len(readable) > 1:
         of = near_copies(
             hash_bits(prints.hashes[readable]),
             classes[readable],
