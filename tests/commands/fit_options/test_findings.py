@@ -33,8 +33,9 @@ def test_a_class_smaller_than_the_folds_is_found() -> None:
 
 
 def test_the_best_of_many_is_said_to_be_flattered_and_a_single_one_is_not() -> None:
-    path = made()
-    several, single = fit(path, head=["logreg", "lda"]), fit(path, head=["logreg"])
+    X, y = blobs(N, 12, distance=0.5)
+    path = write_file(Path("weak.h5"), X, y)
+    several, single = fit(path, head=["logreg", "lda", "knn"]), fit(path, head=["logreg"])
     assert findings.FLATTERED in codes_of(several)
     assert findings.FLATTERED not in codes_of(single)
 

@@ -126,6 +126,12 @@ def test_heads_that_do_equally_well_are_said_to() -> None:
     assert "is the first of those that do best on held-out training images (1.000, as " in why
 
 
+def test_the_best_is_not_called_flattered_where_choosing_inside_the_folds_scores_as_much() -> None:
+    one = made(distance=100)
+    assert one.ranking[0].mean["auroc"] == one.extractors[0].mean == 1.0
+    assert "winner-chosen-on-its-scores" not in {finding.code for finding in one.findings}
+
+
 def test_the_ranking_may_begin_with_another_extractor_than_what_is_called_best() -> None:
     one = next(one for one in map(made, range(20)) if one.ranking[0] is not one.winner)
     (flattered,) = (f for f in one.findings if f.code == "winner-chosen-on-its-scores")
