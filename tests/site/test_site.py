@@ -13,6 +13,7 @@ from urllib.parse import unquote, urldefrag
 
 import pytest
 
+import cxrfeat
 from tests.pages.conftest import browser as browser
 from tests.test_cli import commands
 
@@ -67,6 +68,12 @@ def test_every_command_and_option_is_in_the_reference(site: Path) -> None:
         assert f"cxrfeat {name}" in text
         for option in command.params:
             assert max(option.opts, key=len) in text or option.param_type_name == "argument"
+
+
+def test_everything_public_is_in_the_reference(site: Path) -> None:
+    text = (site / "reference/python.html").read_text()
+    missing = [name for name in cxrfeat.__all__ if f"cxrfeat.{name}" not in text]
+    assert set(missing) <= {"__version__"}
 
 
 def test_pages_named_in_the_texts_are_links(site: Path) -> None:
