@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-slow check format lint types layers browser clean
+.PHONY: demo test test-slow check format lint types layers browser docs clean
 
 $(VENV)/.demo: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -43,6 +43,9 @@ browser: ## the browser that opens pages in the tests; on Debian, as root, where
 		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
 			chromium fonts-liberation; \
 	else echo "install the browser chromium; until then the tests that open pages are skipped"; fi
+
+docs: $(VENV)/.dev ## the documentation, as pages that open without network: site/index.html
+	$(BIN)/python -m sphinx -W --keep-going -q docs site
 
 test-slow: $(VENV)/.dev
 	$(BIN)/python -m pytest -n auto -m slow

@@ -1,0 +1,54 @@
+"""Every command and block of code of the tutorials runs, and prints what the page says."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def _load() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("tutorial_runner", DOCS / "tutorial_runner.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+runner = _load()
+
+
+@pytest.mark.parametrize(
+    "page", [path for path in runner.PAGES if path.stem != "index"], ids=lambda path: path.stem
+)
+def test_a_tutorial_runs_as_it_stands(page: Path, tmp_path: Path) -> None:
+    text, steps = runner.run_page(page, tmp_path)
+    assert steps >= 3
+    assert [runner.masked(line) for line in text.splitlines()] == [
+        runner.masked(line) for line in page.read_text(encoding="utf-8").splitlines()
+    ]
+
+
+def test_what_is_not_printed_is_noticed(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text('```python\nprint("1 image")\n```\n\n```text\n2 images\n```\n')
+    with pytest.raises(AssertionError, match="not printed: '2 images'"):
+        runner.run_page(page, tmp_path)
+    page.write_text("```console\n$ cxrfeat info none.h5\n```\n")
+    with pytest.raises(AssertionError, match="ended with 2"):
+        runner.run_page(page, tmp_path)
+
+
+def test_numbers_of_a_run_are_written_into_the_page(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    code = '```python\nprint("a\\n2 images in 3.5 s\\nb")\n```\n\n'
+    page.write_text(f"{code}```text\n...\n1 images in 99 s\n```\nend\n")
+    text, _ = runner.run_page(page, tmp_path)
+    assert text.endswith("```text\n...\n2 images in 3.5 s\n```\nend\n")
