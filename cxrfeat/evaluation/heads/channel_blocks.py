@@ -30,7 +30,12 @@ BINS = 64
 """Quantiles of a channel at most."""
 FEWEST_BINS = 16
 IMAGES_A_BIN = 50
-"""Fewer rows have fewer quantiles: a tree of 800 rows spends most of its time on its bins."""
+"""Few rows have fewer quantiles: a tree of 800 rows spends most of its time on its bins."""
+
+
+def bins_of(n_train: int) -> int:
+    """Quantiles of a channel of some training rows, at most."""
+    return min(max(n_train // IMAGES_A_BIN, FEWEST_BINS), BINS)
 
 
 class QuantisedChannels:
@@ -55,7 +60,7 @@ class QuantisedChannels:
     def __init__(self, source: Matrix32, train: RowNumbers, test: RowNumbers) -> None:
         self._source, self._test = source, test
         self.dimension = int(source.shape[1])
-        self.bins = min(max(len(train) // IMAGES_A_BIN, FEWEST_BINS), BINS)
+        self.bins = bins_of(len(train))
         deal = np.random.default_rng(0)
         self.channels = [
             np.sort(part)
