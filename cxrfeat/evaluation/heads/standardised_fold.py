@@ -6,7 +6,7 @@ the head or its setting is computed here once, when it is first asked for.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -287,7 +287,12 @@ class SharedFold:
         return by_cosine(self.X, position[self.candidates[self.rows]])
 
 
-def candidates(X: Matrix32, widths: Sequence[int] = (), jobs: int = 1) -> Neighbours:
+def candidates(
+    X: Matrix32,
+    widths: Sequence[int] = (),
+    jobs: int = 1,
+    progress: Callable[[float], None] | None = None,
+) -> Neighbours:
     """Find for each row the rows that may be among its neighbours in any fold.
 
     Those most like it where all rows share one scaling: each pair of rows is multiplied once for
@@ -300,6 +305,8 @@ def candidates(X: Matrix32, widths: Sequence[int] = (), jobs: int = 1) -> Neighb
         As `SharedFold` takes them.
     jobs : int
         Threads; the result does not depend on it.
+    progress
+        Called now and then with the share that is done.
 
     Returns
     -------
@@ -307,4 +314,4 @@ def candidates(X: Matrix32, widths: Sequence[int] = (), jobs: int = 1) -> Neighb
     """
     whole = SharedFold(X, np.arange(len(X)), np.arange(0), widths)
     with threadpool_limits(1):
-        return most_alike(whole.X, len(X), jobs)
+        return most_alike(whole.X, len(X), jobs, progress=progress)
