@@ -148,10 +148,12 @@ def _each(work: Callable[..., None], tasks: Sequence[tuple[Any, ...]], jobs: int
     """Do tasks side by side; yield after each, in the caller's thread."""
     if jobs == 1 or len(tasks) < 2:
         for task in tasks:
-            yield work(*task)
+            work(*task)
+            yield
         return
     with ThreadPool(min(jobs, len(tasks))) as pool:
-        yield from pool.imap_unordered(lambda task: work(*task), tasks)
+        for _ in pool.imap_unordered(lambda task: work(*task), tasks):
+            yield
 
 
 def _cosines(
