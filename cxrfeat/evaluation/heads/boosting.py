@@ -1,4 +1,4 @@
-"""Gradient-boosted trees along the number of rounds, from one booster."""
+"""Gradient-boosted trees along the number of rounds, from one model that grows."""
 
 from __future__ import annotations
 
@@ -6,18 +6,16 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-import xgboost
 
 from cxrfeat.arrays import Matrix, RowNumbers
-from cxrfeat.estimators import BoostedTrees, balanced_weights, boosting_parameters, two_columns
-from cxrfeat.evaluation.heads.channel_blocks import BINS, Boosting, loss, probabilities
+from cxrfeat.estimators import BoostedTrees, balanced_weights
+from cxrfeat.evaluation.heads.channel_blocks import Boosting, loss, probabilities
 from cxrfeat.evaluation.heads.standardised_fold import SharedFold
-from cxrfeat.evaluation.heads.task import Classes, Pairs, Setting, Task, label_by_label
+from cxrfeat.evaluation.heads.task import Classes, Labels, Pairs, Setting, Task
 
+Target = npt.NDArray[np.float32]
 PATIENCE = 20
 """Rounds without a better log-loss on the held-out part before training stops."""
-MANY = 2000
-"""Training rows beyond which trees take turns on blocks of channels, quantised once for all."""
 
 
 def boosting_path(
@@ -27,19 +25,39 @@ def boosting_path(
     settings: Sequence[Sequence[Setting]],
     seed: int,
 ) -> list[Matrix]:
-    """Probabilities along ``n_estimators``: one booster, read after each number of rounds.
+    """Probabilities along ``n_estimators``: one model, read after each number of rounds.
 
     With several numbers of rounds, training stops early once the held-out rows no longer gain;
     the numbers beyond that get the scores of the last round.
     """
-    path = _on_blocks if fold.n_train > MANY else _on_all_channels
-    return path(fold, task, pairs, settings, seed)
+    of_problems = []
+    for (target, known), along in zip(_targets(task), settings, strict=True):
+        of_pairs = []
+        for fit, val in pairs:
+            weight = _weights(target, known, fit, along[0])
+            if isinstance(task, Labels) and not _teaches(target, weight):
+                of_pairs.append(np.full((len(along), len(val), target.shape[1]), np.nan))
+                continue
+            boosting = Boosting(fold.quantised, target, weight, seed)
+            wanted = [setting["n_estimators"] for setting in along]
+            if len(val) and val.max() >= fold.n_train:
+                of_pairs.append(_of_test(fold, boosting, val, wanted))
+            else:
+                held_out = _weights(target, known, val, along[0], fit)
+                of_pairs.append(_of_held_out(boosting, target, val, held_out, wanted))
+        of_problems.append(of_pairs)
+    if isinstance(task, Classes):
+        (found,) = of_problems
+        if task.n_classes > 2:
+            return found
+        return [np.concatenate([1 - one, one], axis=2) for one in found]
+    return [np.concatenate(of_pair, axis=2) for of_pair in zip(*of_problems, strict=True)]
 
 
 def boosted_trees(
     fold: SharedFold, task: Task, settings: Sequence[Setting], seed: int
 ) -> list[BoostedTrees]:
-    """Fit what is saved, on all training rows that know a label, as the path fits where it is long.
+    """Fit what is saved, on all training rows that know a label, as the path does.
 
     Parameters
     ----------
@@ -63,40 +81,6 @@ def boosted_trees(
         trees.n_features_in_ = fold.dimension
         fitted.append(trees)
     return fitted
-
-
-Target = npt.NDArray[np.float32]
-
-
-def _on_blocks(
-    fold: SharedFold,
-    task: Task,
-    pairs: Pairs,
-    settings: Sequence[Sequence[Setting]],
-    seed: int,
-) -> list[Matrix]:
-    of_problems = []
-    for (target, known), along in zip(_targets(task), settings, strict=True):
-        of_pairs = []
-        for fit, val in pairs:
-            weight = _weights(target, known, fit, along[0])
-            if not _teaches(target, weight):
-                of_pairs.append(np.full((len(along), len(val), target.shape[1]), np.nan))
-                continue
-            boosting = Boosting(fold.quantised, target, weight, seed)
-            wanted = [setting["n_estimators"] for setting in along]
-            if len(val) and val.max() >= fold.n_train:
-                of_pairs.append(_of_test(fold, boosting, val, wanted))
-            else:
-                held_out = _weights(target, known, val, along[0], fit)
-                of_pairs.append(_of_held_out(boosting, target, val, held_out, wanted))
-        of_problems.append(of_pairs)
-    if isinstance(task, Classes):
-        (found,) = of_problems
-        if task.n_classes > 2:
-            return found
-        return [np.concatenate([1 - one, one], axis=2) for one in found]
-    return [np.concatenate(of_pair, axis=2) for of_pair in zip(*of_problems, strict=True)]
 
 
 def _targets(task: Task) -> list[tuple[Target, npt.NDArray[np.bool_]]]:
@@ -184,49 +168,3 @@ def _of_held_out(
                 break
     last = boosting.margins[val]
     return probabilities(np.stack([along.get(rounds, last) for rounds in wanted]))
-
-
-@label_by_label
-def _on_all_channels(
-    fold: SharedFold,
-    y: npt.NDArray[np.intp],
-    pairs: Pairs,
-    settings: Sequence[Setting],
-    seed: int,
-) -> list[Matrix]:
-    n_classes = int(y.max()) + 1
-    most = max(setting["n_estimators"] for setting in settings)
-    results = []
-    weighs = settings[0].get("class_weight") is not None
-    for fit, val in pairs:
-        weight = np.ones(n_classes)
-        if weighs:
-            of_fit = balanced_weights(y[fit])
-            weight[: len(of_fit)] = of_fit
-        train = xgboost.QuantileDMatrix(
-            fold.raw(fit), label=y[fit], weight=weight[y[fit]] if weighs else None, max_bin=BINS
-        )
-        held_out = xgboost.QuantileDMatrix(fold.raw(val), ref=train, max_bin=BINS)
-        stop = None
-        if len(settings) > 1:
-            held_out.set_label(y[val])
-            if weighs:
-                held_out.set_weight(weight[y[val]])
-            stop = PATIENCE
-        booster = xgboost.train(
-            boosting_parameters(n_classes, seed),
-            train,
-            most,
-            evals=[(held_out, "val")] if stop else [],
-            early_stopping_rounds=stop,
-            verbose_eval=False,
-        )
-        rounds = booster.num_boosted_rounds()
-        along = [
-            two_columns(
-                booster.predict(held_out, iteration_range=(0, min(s["n_estimators"], rounds)))
-            )
-            for s in settings
-        ]
-        results.append(np.stack(along).astype(np.float64))
-    return results

@@ -1,4 +1,4 @@
-"""Boosting where there are many rows: each tree sees a tenth of the channels, and reads no more.
+"""Boosting in which each tree sees a tenth of the channels, and reads no more.
 
 XGBoost counts all channels of a matrix in its histograms, whatever ``colsample_bytree`` leaves.
 Here the channels are dealt out to ten matrices of quantiles, and another way to ten more; the trees
@@ -27,6 +27,15 @@ BLOCKS = 10
 DEALS = 2
 """Ways to deal the channels out; with one, channels of two parts never stand in one tree."""
 BINS = 64
+"""Quantiles of a channel at most."""
+FEWEST_BINS = 16
+IMAGES_A_BIN = 50
+"""Few rows have fewer quantiles: a tree of 800 rows spends most of its time on its bins."""
+
+
+def bins_of(n_train: int) -> int:
+    """Quantiles of a channel of some training rows, at most."""
+    return min(max(n_train // IMAGES_A_BIN, FEWEST_BINS), BINS)
 
 
 class QuantisedChannels:
@@ -40,6 +49,8 @@ class QuantisedChannels:
 
     Attributes
     ----------
+    bins : int
+        Of a channel, at most.
     channels : list of ndarray of int
         Those of each block, in order.
     train, test : list of QuantileDMatrix
@@ -49,6 +60,7 @@ class QuantisedChannels:
     def __init__(self, source: Matrix32, train: RowNumbers, test: RowNumbers) -> None:
         self._source, self._test = source, test
         self.dimension = int(source.shape[1])
+        self.bins = bins_of(len(train))
         deal = np.random.default_rng(0)
         self.channels = [
             np.sort(part)
@@ -58,7 +70,7 @@ class QuantisedChannels:
             )
         ]
         self.train = [
-            xgboost.QuantileDMatrix(source[np.ix_(train, part)], max_bin=BINS, nthread=1)
+            xgboost.QuantileDMatrix(source[np.ix_(train, part)], max_bin=self.bins, nthread=1)
             for part in self.channels
         ]
 
@@ -67,7 +79,7 @@ class QuantisedChannels:
         """The test rows, in the bins of the training rows."""
         return [
             xgboost.QuantileDMatrix(
-                self._source[np.ix_(self._test, part)], ref=train, max_bin=BINS, nthread=1
+                self._source[np.ix_(self._test, part)], ref=train, max_bin=self.bins, nthread=1
             )
             for part, train in zip(self.channels, self.train, strict=True)
         ]
@@ -105,6 +117,7 @@ class Boosting:
         self._outputs = target.shape[1]
         parameters = boosting_parameters(max(self._outputs, 2), seed) | {
             "colsample_bytree": 1.0,
+            "max_bin": channels.bins,
             # The gradients come from here, the start as well: all zero margins for XGBoost.
             "base_score": 0.5 if self._outputs == 1 else 0.0,
             # Else boosters that take turns draw from one stream that each has set back once.

@@ -6,7 +6,7 @@ only what beats a row's worst neighbour so far is looked at again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.pool import ThreadPool
 from threading import Lock
 from typing import Any
@@ -32,7 +32,14 @@ _LOW = np.uint64(0xFFFFFFFF)
 _SIGN = np.uint32(0x80000000)
 
 
-def most_alike(X: Matrix32, n: int, jobs: int = 1, kept: int = KEPT) -> Neighbours:
+def most_alike(
+    X: Matrix32,
+    n: int,
+    jobs: int = 1,
+    kept: int = KEPT,
+    *,
+    progress: Callable[[float], None] | None = None,
+) -> Neighbours:
     """Find the rows among the first n that are most like each row.
 
     Parameters
@@ -43,6 +50,8 @@ def most_alike(X: Matrix32, n: int, jobs: int = 1, kept: int = KEPT) -> Neighbou
     jobs : int
         Tiles worked on at a time. The result does not depend on it where the linear algebra below
         has as many threads.
+    progress
+        Called after each tile with the share of them that is done.
 
     Returns
     -------
@@ -68,11 +77,16 @@ def most_alike(X: Matrix32, n: int, jobs: int = 1, kept: int = KEPT) -> Neighbou
     def towards(rows: RowNumbers) -> None:
         best[rows] = _most_alike_among(X, inverse, rows, among, best.shape[1])
 
-    # Those within come first: they tell what a row need not look at elsewhere.
     pairs = [(left, right) for right in range(len(among)) for left in range(right)]
-    _all(within, [(rows,) for rows in among], jobs)
-    _all(between, pairs, jobs)
-    _all(towards, [(rows,) for rows in _blocks(n, len(X))], jobs)
+    others = [(rows,) for rows in _blocks(n, len(X))]
+    done, tiles = 0, len(among) + len(pairs) + len(others)
+    # Those within come first: they tell what a row need not look at elsewhere.
+    steps = ((within, [(rows,) for rows in among]), (between, pairs), (towards, others))
+    for work, tasks in steps:
+        for _ in _each(work, tasks, jobs):
+            done += 1
+            if progress is not None:
+                progress(done / tiles)
     return _rows_of(best)
 
 
@@ -130,13 +144,16 @@ def _blocks(start: int, stop: int) -> list[RowNumbers]:
     )
 
 
-def _all(work: Callable[..., None], tasks: Sequence[tuple[Any, ...]], jobs: int) -> None:
+def _each(work: Callable[..., None], tasks: Sequence[tuple[Any, ...]], jobs: int) -> Iterator[None]:
+    """Do tasks side by side; yield after each, in the caller's thread."""
     if jobs == 1 or len(tasks) < 2:
         for task in tasks:
             work(*task)
+            yield
         return
     with ThreadPool(min(jobs, len(tasks))) as pool:
-        pool.starmap(work, tasks, chunksize=1)
+        for _ in pool.imap_unordered(lambda task: work(*task), tasks):
+            yield
 
 
 def _cosines(

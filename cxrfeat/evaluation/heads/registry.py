@@ -13,7 +13,7 @@ from sklearn.dummy import DummyClassifier
 from cxrfeat.arrays import Matrix
 from cxrfeat.errors import InputError, UnknownNameError
 from cxrfeat.estimators import BoostedTrees, GaussianLandmarks
-from cxrfeat.evaluation.heads.boosting import MANY, boosted_trees, boosting_path
+from cxrfeat.evaluation.heads.boosting import boosted_trees, boosting_path
 from cxrfeat.evaluation.heads.head import Head, weight_of
 from cxrfeat.evaluation.heads.imported import imported
 from cxrfeat.evaluation.heads.kernel_estimators import (
@@ -149,7 +149,7 @@ HEADS: dict[str, Head] = {
             inner=1,
             weighs=True,
             fit_large=boosted_trees,
-            large=MANY,
+            large=0,
         ),
         Head(
             FLOOR,

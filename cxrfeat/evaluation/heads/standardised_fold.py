@@ -6,7 +6,7 @@ the head or its setting is computed here once, when it is first asked for.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -196,8 +196,11 @@ class SharedFold:
     def _span(self) -> Matrix32:
         """By what each training row is multiplied, shape (n, r), to give `rotated`'s directions."""
         G = self.gram[: self.n_train]
-        # Large ones in float32: a decomposition of 5,000 rows in float64 costs a minute.
-        values, vectors = eigh(G.astype(np.float64) if self.n_train <= 2000 else G)
+        if self.n_train <= 2000:
+            values, vectors = eigh(G.astype(np.float64), driver="evd", overwrite_a=True)
+        else:
+            # In float32: a decomposition of 5,000 rows in float64 costs a minute.
+            values, vectors = eigh(G)
         keep = values > values[-1] * 1e-6
         return (vectors[:, keep] / np.sqrt(values[keep])).astype(np.float32)
 
@@ -284,7 +287,12 @@ class SharedFold:
         return by_cosine(self.X, position[self.candidates[self.rows]])
 
 
-def candidates(X: Matrix32, widths: Sequence[int] = (), jobs: int = 1) -> Neighbours:
+def candidates(
+    X: Matrix32,
+    widths: Sequence[int] = (),
+    jobs: int = 1,
+    progress: Callable[[float], None] | None = None,
+) -> Neighbours:
     """Find for each row the rows that may be among its neighbours in any fold.
 
     Those most like it where all rows share one scaling: each pair of rows is multiplied once for
@@ -297,6 +305,8 @@ def candidates(X: Matrix32, widths: Sequence[int] = (), jobs: int = 1) -> Neighb
         As `SharedFold` takes them.
     jobs : int
         Threads; the result does not depend on it.
+    progress
+        Called now and then with the share that is done.
 
     Returns
     -------
@@ -304,4 +314,4 @@ def candidates(X: Matrix32, widths: Sequence[int] = (), jobs: int = 1) -> Neighb
     """
     whole = SharedFold(X, np.arange(len(X)), np.arange(0), widths)
     with threadpool_limits(1):
-        return most_alike(whole.X, len(X), jobs)
+        return most_alike(whole.X, len(X), jobs, progress=progress)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from cxrfeat.cores import available_cores
 from cxrfeat.errors import InputError
+from cxrfeat.evaluation.heads.channel_blocks import bins_of
 from cxrfeat.evaluation.heads.head import Head
 from cxrfeat.evaluation.heads.principal import split_name
 from cxrfeat.evaluation.heads.registry import APPROXIMATE, FLOOR
@@ -26,6 +27,8 @@ from cxrfeat.memory import usable_memory
 GIGA = 1e9
 LANDMARKS = 1024
 """Width that a kernel machine has at most, in what is estimated here."""
+ROUNDS = 70
+"""Of boosting, until it stops, in what is estimated here."""
 NEIGHBOURS = 200
 """Rows whose distance to a row is computed again, in what is estimated here."""
 
@@ -124,8 +127,10 @@ def _svm_rbf_nystroem(s: Size) -> float:
 
 
 def _xgboost(s: Size) -> float:
-    grown = 20.0 * s.train * s.dimensions * s.scans * (1 + s.labels / 4)
-    return _floor(s) + 0.1 + grown / GIGA
+    quantised = 150.0 * s.rows * s.dimensions
+    of_bins = 16.0 * bins_of(s.train) * s.dimensions
+    tree = 150_000.0 + of_bins + 0.22 * s.train * s.dimensions
+    return _floor(s) + (quantised + ROUNDS * s.scans * s.labels * tree) / GIGA
 
 
 def _shuffled(s: Size) -> float:

@@ -48,9 +48,13 @@ Outcomes = Mapping[tuple[str, str], Sequence[Outcome]]
 class FoldDone:
     """Told to the caller after each task: a fold of an extractor, by all heads or by one.
 
+    Also before the first, while neighbours of all images are looked for.
+
     Attributes
     ----------
-    extractor, fold : str
+    extractor : str
+    fold : str
+        Its name, or ``neighbours`` and the share that is found.
     done, total : int
         Pieces; those that were there before are done.
     heads : tuple of str
@@ -279,9 +283,14 @@ def cross_validate(
                 clock.left, share.memory if tasks else 0.0, share.at_once, share.threads,
             )
         )  # fmt: skip
-    common = replace(
-        _common(labels, groups, among, folds, plan, tasks), candidates=_candidates(tasks, share)
-    )
+
+    def told(extractor: str, fold: str, heads: tuple[str, ...], took: float) -> None:
+        if progress is not None:
+            done, total = len(scores), len(pieces)
+            progress(FoldDone(extractor, fold, done, total, heads, took, clock.left))
+
+    common = _common(labels, groups, among, folds, plan, tasks)
+    common = replace(common, candidates=_candidates(tasks, share, told))
     with naming(lambda place: _in_words(tasks[place], folds)):
         for place, (took, found) in (run or in_threads())(partial(_timed, common), tasks):
             task = tasks[place]
@@ -290,9 +299,7 @@ def cross_validate(
                 if kept is not None:
                     kept.keep(keys[piece], piece, scores[piece])
             clock.ended(_by_head(costs, task.pieces), took)
-            if progress is not None:
-                name, fold, done = task.extractor.name, folds[task.number].name, len(scores)
-                progress(FoldDone(name, fold, done, len(pieces), task.heads, took, clock.left))
+            told(task.extractor.name, folds[task.number].name, task.heads, took)
     return _put_together(pieces, scores)
 
 
@@ -327,7 +334,11 @@ def _common(
     return replace(common, problems={number: common.problems_of(number) for number in numbers})
 
 
-def _candidates(tasks: Sequence[Task], share: Share) -> dict[str, Neighbours]:
+def _candidates(
+    tasks: Sequence[Task],
+    share: Share,
+    told: Callable[[str, str, tuple[str, ...], float], None],
+) -> dict[str, Neighbours]:
     """Look for neighbours of all images once for all folds, where there are many of them."""
     asked = {
         task.extractor.name: task.extractor
@@ -335,7 +346,16 @@ def _candidates(tasks: Sequence[Task], share: Share) -> dict[str, Neighbours]:
         if "knn" in task.heads and len(task.extractor.X) >= CANDIDATES_FROM
     }
     jobs = min(share.at_once * share.threads, available_cores())  # tasks may be elsewhere
-    return {name: candidates(one.X, one.widths, jobs) for name, one in asked.items()}
+    found = {}
+    for name, one in asked.items():
+        started = time.perf_counter()
+
+        def progress(part: float, name: str = name, started: float = started) -> None:
+            took = time.perf_counter() - started
+            told(name, f"neighbours {100 * part:.0f} %", ("knn",), took)
+
+        found[name] = candidates(one.X, one.widths, jobs, progress)
+    return found
 
 
 def _costs(

@@ -1,9 +1,8 @@
-"""Trees of many rows: quantised once, a tenth of the channels each, the same scores."""
+"""Boosted trees: quantised once a fold, a tenth of the channels each, XGBoost's own scores."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +11,6 @@ import xgboost
 from cxrfeat.estimators import BoostedTrees
 from cxrfeat.evaluation.final_model.refit import refit
 from cxrfeat.evaluation.heads.boosting import boosted_trees, boosting_path
-from cxrfeat.evaluation.heads.head import Head
 from cxrfeat.evaluation.heads.registry import HEADS, weighted
 from cxrfeat.evaluation.heads.task import Classes, Labels
 from cxrfeat.evaluation.statistics.metrics import METRICS
@@ -23,13 +21,7 @@ from cxrfeat.evaluation.validation.tuning import Plan, score_fold
 from tests.evaluation.made import blobs, first_rows
 
 TWELVE = {"n_estimators": 12}
-
-
-@pytest.fixture
-def large(monkeypatch: pytest.MonkeyPatch) -> Head:
-    """The head as it is where there are many rows, on few."""
-    monkeypatch.setattr("cxrfeat.evaluation.heads.boosting.MANY", 0)
-    return replace(HEADS["xgboost"], large=0)
+XGBOOST = HEADS["xgboost"]
 
 
 def two_labels(y: np.ndarray) -> np.ndarray:
@@ -37,7 +29,7 @@ def two_labels(y: np.ndarray) -> np.ndarray:
 
 
 def test_a_fold_is_quantised_once_for_all_labels_settings_and_refits(
-    large: Head, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     rows = []
     quantile_matrix = xgboost.QuantileDMatrix
@@ -52,7 +44,7 @@ def test_a_fold_is_quantised_once_for_all_labels_settings_and_refits(
     folds = [
         Fold(str(k), 0, np.flatnonzero(part != k), np.flatnonzero(part == k)) for k in range(3)
     ]
-    plan = Plan([large], METRICS["auroc"], False)
+    plan = Plan([XGBOOST], METRICS["auroc"], False)
     common = Common(two_labels(y).astype(float), None, folds, plan)
     score_extractor(common, Extractor("all", X, False, {}, "1"), 0, ["xgboost"])
     # Ten blocks of channels, dealt out in two ways: of the training rows and of the test rows.
@@ -69,15 +61,13 @@ def test_a_fold_is_quantised_once_for_all_labels_settings_and_refits(
         ("labels with unknown", "balanced"),
     ],
 )
-def test_what_is_saved_of_many_rows_is_what_was_scored(
-    large: Head, labelled: str, class_weight: str | None
-) -> None:
+def test_what_is_saved_is_what_was_scored(labelled: str, class_weight: str | None) -> None:
     X, y = blobs(120, 40, distance=2, n_classes=2 if labelled == "two classes" else 3)
     exclusive = "classes" in labelled
     labels = np.eye(y.max() + 1)[y] if exclusive else two_labels(y).astype(float)
     if labelled == "labels with unknown":
         labels[:20, 0] = np.nan
-    ((head,), _) = weighted([large], class_weight)
+    ((head,), _) = weighted([XGBOOST], class_weight)
     plan = Plan([head], METRICS["auroc"], exclusive)
     scored = score_fold(first_rows(X, 90), labels[:90], None, plan)["xgboost"]
     estimator, tuned = refit(head, X[:90], labels[:90], None, plan)
@@ -87,7 +77,7 @@ def test_what_is_saved_of_many_rows_is_what_was_scored(
 
 @pytest.mark.parametrize(("n_classes", "class_weight"), [(2, None), (3, None), (3, "balanced")])
 def test_trees_that_take_turns_score_as_the_estimator_does(
-    large: Head, n_classes: int, class_weight: str | None
+    n_classes: int, class_weight: str | None
 ) -> None:
     """One deals out channels, the other draws them: for a seed they differ, on average not."""
     setting = {"n_estimators": 50, "class_weight": class_weight}
@@ -119,8 +109,16 @@ def test_each_tree_asks_for_a_tenth_of_the_channels_in_turn() -> None:
         assert set(np.array(tree["split_indices"])[split]) <= set(parts[number // 3 % 20])
 
 
+def test_classes_of_which_the_rows_to_fit_on_have_one_still_get_probabilities() -> None:
+    """As may be in an inner fold that keeps few patients together."""
+    X, y = blobs(30, 20, distance=2)
+    pairs = [(np.flatnonzero(y == 0), np.flatnonzero(y > 0))]
+    ((p,),) = boosting_path(first_rows(X, 30), Classes(y), pairs, [[TWELVE]], 0)
+    np.testing.assert_allclose(p, [[1, 0, 0]] * 20, atol=1e-4)
+
+
 @pytest.mark.parametrize("kind", ["rows left out", "rows that do not know the label"])
-def test_rows_that_do_not_count_teach_nothing(large: Head, kind: str) -> None:
+def test_rows_that_do_not_count_teach_nothing(kind: str) -> None:
     """Whatever their labels: only the quantiles, which need none, are of all training rows."""
     X, y = blobs(120, 20, distance=2, n_classes=2)
     fold, fit = first_rows(X, 90), np.arange(60)
@@ -140,7 +138,16 @@ def test_rows_that_do_not_count_teach_nothing(large: Head, kind: str) -> None:
     np.testing.assert_array_equal(changed, scores(honest, fit))
 
 
-def test_held_out_training_rows_are_scored_as_the_saved_model_would(large: Head) -> None:
+@pytest.mark.parametrize(("images", "bins"), [(30, 16), (1600, 32), (4000, 64)])
+def test_few_images_have_fewer_quantiles(images: int, bins: int) -> None:
+    X = np.random.default_rng(0).normal(size=(images, 1)).astype(np.float32)
+    quantised = first_rows(X, images).quantised
+    assert quantised.bins == bins
+    edges = {int(matrix.get_quantile_cut()[0][-1]) for matrix in quantised.train}
+    assert edges == {bins + 1}
+
+
+def test_held_out_training_rows_are_scored_as_the_saved_model_would() -> None:
     """Their margins are read along the way, and no rows are quantised or predicted for them."""
     X, y = blobs(120, 20, distance=2)
     fold, fit, val = first_rows(X, 120), np.arange(80), np.arange(80, 120)
@@ -154,7 +161,7 @@ def test_held_out_training_rows_are_scored_as_the_saved_model_would(large: Head)
         np.testing.assert_allclose(scores, expected, atol=1e-6)
 
 
-def test_training_stops_where_held_out_rows_no_longer_gain(large: Head) -> None:
+def test_training_stops_where_held_out_rows_no_longer_gain() -> None:
     """Nothing is to be learned, so that many rounds only get worse; what comes after stays."""
     random = np.random.default_rng(0)
     X, y = random.normal(size=(300, 20)).astype(np.float32), np.arange(300) % 2

@@ -170,3 +170,20 @@ def test_neighbours_found_once_for_all_folds_are_those_of_each(
     monkeypatch.setattr(f"{at}.candidates", counted)
     assert bits(cross_validate(extractors, labels, groups, folds, plan)) == bits(here)
     assert looked == [24, 20]
+
+
+def test_how_far_the_search_for_neighbours_is_is_told_tile_by_tile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    extractors, y, groups, folds = made()
+    monkeypatch.setattr("cxrfeat.evaluation.validation.cross_validation.CANDIDATES_FROM", len(y))
+    monkeypatch.setattr("cxrfeat.evaluation.heads.neighbours.TILE", 1 + len(y) // 2)
+    told: list[FoldDone] = []
+    cross_validate(
+        extractors[:1], np.eye(3)[y], groups, folds, plan_of("knn"), progress=told.append
+    )
+    # Two halves with themselves, and one with the other.
+    shares = ["neighbours 33 %", "neighbours 67 %", "neighbours 100 %"]
+    assert [one.fold for one in told[:3]] == shares
+    assert all(one.heads == ("knn",) and one.done == 0 < one.left for one in told[:3])
+    assert [one.done for one in told[3:]] == [2, 4, 6]
