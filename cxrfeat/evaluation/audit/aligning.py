@@ -28,8 +28,8 @@ REACH = 0.2
 """Most that a number of the movement may be; a corner is at 1: a copy that is cut by a tenth."""
 EDGE = 0.85
 """Share of the side that is compared: what lies at the edge of one may be cut away in the other."""
-BLOCK = 256
-"""Pairs at a time: some 50 MB."""
+BLOCK = 32
+"""Pairs at a time: what is worked on stays near the processor."""
 FLAT = 1e-3
 """Standard deviation of the grey values below which a picture has nothing to be laid over."""
 
@@ -110,17 +110,24 @@ def _at(layers: Matrix32, x: Matrix32, y: Matrix32) -> Matrix32:
     Outside is what is nearest inside.
     """
     count, side = layers.shape[:2]
-    flat = layers.reshape(count, side * side, -1)
+    flat = layers.reshape(count * side * side, -1)
     column, row = (
         np.clip((of + 1) * np.float32((side - 1) / 2), 0, np.float32(side - 1.001)) for of in (x, y)
     )
     left, top = column.astype(np.intp), row.astype(np.intp)
     right, low = (column - left)[..., None], (row - top)[..., None]
-    corner = np.broadcast_to(top * side + left, (count, x.shape[-1]))
-    of = np.arange(count)[:, None]
-    upper = flat[of, corner] * (1 - right) + flat[of, corner + 1] * right
-    lower = flat[of, corner + side] * (1 - right) + flat[of, corner + side + 1] * right
-    return np.asarray(upper * (1 - low) + lower * low)
+    corner = np.arange(count)[:, None] * side**2 + top * side + left
+
+    def along(corner: RowNumbers) -> Matrix32:
+        one = flat.take(corner, axis=0)
+        one += (flat.take(corner + 1, axis=0) - one) * right
+        return one
+
+    seen, lower = along(corner), along(corner + side)
+    lower -= seen
+    lower *= low
+    seen += lower
+    return seen
 
 
 def _standard(grey: Matrix32) -> tuple[Matrix32, Matrix32]:

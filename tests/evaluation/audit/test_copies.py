@@ -66,6 +66,17 @@ def test_each_search_finds_what_the_others_do_not_see() -> None:
     assert found.cosine[0] > 0.99
 
 
+def test_a_cut_copy_is_found_whatever_the_network_makes_of_it() -> None:
+    X, small, hashes = images()
+    whole = pictures(3, side=128, seed=5).astype(np.float32) / np.float32(255)
+    for row, one in enumerate(whole):
+        for place, picture in enumerate([one, altered_copy(one, "cropped", row)]):
+            small[2 * row + place] = fingerprint(picture).small
+    found = find_copies(X, prints(small, hashes), alone(), None)
+    assert found.pairs.tolist() == [[0, 1], [2, 3], [4, 5]]
+    assert not found.by[EMBEDDING].any()
+
+
 def test_what_could_not_be_read_again_is_searched_in_the_embedding_alone() -> None:
     X, small, hashes = images()
     X[1] = X[0] + 0.01
