@@ -117,7 +117,11 @@ class Questions:
         if self._seen is None or not len(self._seen.small_marked):
             return []
         check = corner_mark_check(
-            self._subject, self._seen, self._dealt, self.audited.extractor, attribute_checks
+            self._subject,
+            self._seen,
+            self._dealt,
+            self.audited.extractor,
+            partial(attribute_checks, control=False),  # the whole study has one
         )
         return [replace(check, section=Section.PROOFS)]
 

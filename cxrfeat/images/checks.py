@@ -198,7 +198,7 @@ def _part(pictures: npt.NDArray[np.float64], top: float, left: float) -> npt.NDA
         np.stack([np.interp(places + start * side, np.arange(side), one) for one in np.eye(side)])
         for start in (top, left)
     )
-    blown: npt.NDArray[np.float64] = np.einsum("nij,ia,jb->nab", pictures, rows, columns)
+    blown: npt.NDArray[np.float64] = rows.T @ pictures @ columns
     return blown
 
 
