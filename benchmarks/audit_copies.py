@@ -78,10 +78,7 @@ def embedded(pictures: list[np.ndarray]) -> np.ndarray:
         of = of + 0.8 * of[..., ::-1]
         windows = np.lib.stride_tricks.sliding_window_view(maps, (5, 5), axis=(2, 3))
         maps = np.stack(
-            [
-                np.maximum(np.tensordot(of, one, axes=([1, 2, 3], [0, 3, 4])), 0)
-                for one in windows
-            ]
+            [np.maximum(np.tensordot(of, one, axes=([1, 2, 3], [0, 3, 4])), 0) for one in windows]
         )
         means.append(maps.mean(axis=(2, 3)))
         side = maps.shape[2] // 2

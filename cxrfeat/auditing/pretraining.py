@@ -13,8 +13,8 @@ Kapoor S, Narayanan A. Leakage and the reproducibility crisis in machine-learnin
 Patterns 2023;4:100804. What collections are made of: Shih G et al. Radiol Artif Intell
 2019;1:e180041 (RSNA pneumonia, from NIH ChestX-ray14); Filice RW et al. J Digit Imaging
 2020;33:490-496 (SIIM-ACR pneumothorax, from the same); Rahman T et al. Comput Biol Med
-2021;132:104319 (COVID-19 Radiography Database); Pavlova M et al. arXiv:2206.03671 (COVIDx). Names of
-weights: Cohen JP et al. TorchXRayVision. MIDL 2022.
+2021;132:104319 (COVID-19 Radiography Database); Wu Y et al. arXiv:2311.17677 (COVIDx). Names of
+weights and data sets: Cohen JP et al. TorchXRayVision. MIDL 2022.
 """
 
 from __future__ import annotations

@@ -5,9 +5,10 @@
 - **hash**: the same search over the bits of the perceptual hash. It sees copies with other grey
   values, which move an embedding; the network sees what moves a hash;
 - **laid over**: pairs that are among each other's nearest in the embedding, or by the strength of
-  their waves (`cxrfeat.evaluation.audit.spectra`), are laid over each other. How well independent images lie on each other is known from neighbours that are a little
-  farther away, whose tail gives every pair a probability; the false discovery rate is held over
-  all pairs that were tried. It sees copies that were cut, turned or mirrored.
+  their waves (`cxrfeat.evaluation.audit.spectra`), are laid over each other. How well independent
+  images lie on each other is known from neighbours that are a little farther away, whose tail gives
+  every pair a probability; the false discovery rate is held over all pairs that were tried. It sees
+  copies that were cut, turned or mirrored.
 
 Byte- or pixel-identical images count as one. Images of one patient are not compared: these may be
 alike.
@@ -36,10 +37,10 @@ FARTHER = slice(6, 12)
 """Neighbours that are ordinary, and as alike as independent images come."""
 REFERENCES = 1000
 """Pairs of ordinary neighbours that are laid over each other."""
-LEVEL = 0.1
-"""False discovery rate among the pairs that are laid over each other; in truth it is less, as their
-tail is taken for longer than it is."""
-HASH_LEVEL = 0.1
+LEVEL = 0.02
+"""False discovery rate among the pairs that are laid over each other. Copies lie so much better on
+their originals than other pictures do that a higher one adds hardly any, but false pairs."""
+HASH_LEVEL = 0.02
 """As `near_copies` takes it; the embedding is searched as `fit` does it."""
 SMALLEST = 1e-5
 """Of one minus a correlation, which eight bits of grey cannot tell from nothing."""

@@ -1,4 +1,4 @@
-"""Small pictures as the strength of their waves: near for a picture that was moved, cut or mirrored.
+"""Small pictures as the strength of their waves: near for one that was moved, cut or mirrored.
 
 Moving a picture leaves the strength of its waves as it is, and mirroring gives the strength of a
 wave to the one that runs the other way; of these two the mean of the logarithms is taken. Cutting a
@@ -17,8 +17,8 @@ from cxrfeat.arrays import Matrix32
 LOWEST = 8
 """Waves along the height and along the width."""
 WEAK = 2.0
-"""Strength below which a wave is as good as none: eight bits of grey make some of 0.2; pictures have
-mean 0 and deviation 1."""
+"""Strength below which a wave is as good as none: eight bits of grey make some of 0.2 of pictures
+with mean 0 and deviation 1."""
 BLOCK = 2048
 
 
