@@ -113,6 +113,13 @@ def test_an_altered_copy_lies_on_its_original_and_another_picture_does_not(kind:
     assert of_others.max() < np.quantile(of_copies, 0.1)
 
 
+def test_a_copy_with_another_gamma_lies_on_its_original_as_well_as_the_original() -> None:
+    small = pictures(6)
+    other = np.round(255 * (small / 255.0) ** 2.5).astype(np.uint8)
+    pairs = np.stack([np.arange(6), np.arange(6, 12)], axis=1)
+    assert aligned_correlation(np.concatenate([small, other]), pairs).min() > 0.999
+
+
 def test_a_blank_picture_lies_on_nothing() -> None:
     small = np.zeros((3, 32, 32), dtype=np.uint8)
     small[2] = pictures(1)[0]
