@@ -11,8 +11,10 @@ References
 ----------
 Kapoor S, Narayanan A. Leakage and the reproducibility crisis in machine-learning-based science.
 Patterns 2023;4:100804. What collections are made of: Shih G et al. Radiol Artif Intell
-2019;1:e180041 (RSNA pneumonia, from NIH ChestX-ray14); Rahman T et al. Comput Biol Med
-2021;132:104319 (COVID-19 Radiography Database).
+2019;1:e180041 (RSNA pneumonia, from NIH ChestX-ray14); Filice RW et al. J Digit Imaging
+2020;33:490-496 (SIIM-ACR pneumothorax, from the same); Rahman T et al. Comput Biol Med
+2021;132:104319 (COVID-19 Radiography Database); Wu Y et al. arXiv:2311.17677 (COVIDx). Names of
+weights and data sets: Cohen JP et al. TorchXRayVision. MIDL 2022.
 """
 
 from __future__ import annotations
@@ -29,38 +31,73 @@ MOST_SOURCES = 50
 
 ALIASES: Mapping[str, frozenset[str]] = {
     "NIH ChestX-ray14": frozenset(
-        ("nihchestxray14", "chestxray14", "chestxray8", "nihchestxray", "nihcxr", "nih", "cxr14")
+        (
+            *("nihchestxray14", "nihchestxray8", "nihchestxray", "nihchestxrays", "nih"),
+            *("chestxray14", "chestxray8", "chestxraynihcc", "nihchestxraydataset"),
+            *("nihcxr14", "nihcxr8", "nihcxr", "cxr14", "cxr8", "nihgoogle"),
+        )
     ),
     "RSNA pneumonia": frozenset(
-        ("rsnapneumonia", "rsnapneumoniadetectionchallenge", "rsnapneumoniachallenge", "rsna")
+        (
+            *("rsnapneumonia", "rsnapneumoniachallenge", "rsnapneumoniadetection", "rsna"),
+            *("rsnapneumoniadetectionchallenge", "rsnapneumoniadetectionchallenge2018"),
+        )
     ),
-    "MIMIC-CXR": frozenset(("mimiccxr", "mimiccxrjpg", "mimic")),
-    "CheXpert": frozenset(("chexpert", "chexpertplus", "chexpertsmall")),
-    "PadChest": frozenset(("padchest", "bimcvpadchest")),
-    "VinDr-CXR": frozenset(("vindrcxr", "vinbigdata", "vindr")),
+    "SIIM-ACR pneumothorax": frozenset(
+        ("siimacrpneumothorax", "siimacrpneumothoraxsegmentation", "siimpneumothorax", "siimacr")
+    ),
+    "MIMIC-CXR": frozenset(("mimiccxr", "mimiccxrjpg", "mimiccxr2", "mimic", "mimicch", "mimicnb")),
+    "CheXpert": frozenset(
+        ("chexpert", "chexpertplus", "chexpertsmall", "chexpertv10", "chexpertv10small", "chex")
+    ),
+    "PadChest": frozenset(("padchest", "bimcvpadchest", "pc")),
+    "VinDr-CXR": frozenset(
+        (
+            *("vindrcxr", "vindr", "vinbigdata", "vinbigdatachestxray"),
+            "vinbigdatachestxrayabnormalitiesdetection",
+        )
+    ),
+    "Indiana University (Open-i)": frozenset(
+        ("openi", "indianauniversity", "indianauniversitychestxrays", "iuxray", "iucxr")
+    ),
     "COVID-19 Radiography Database": frozenset(
-        ("covid19radiographydatabase", "covid19radiography", "covidradiography")
+        (
+            *("covid19radiographydatabase", "covid19radiographydataset", "covid19radiography"),
+            "covidradiography",
+        )
     ),
-    "covid-chestxray-dataset (ieee8023)": frozenset(
-        ("covidchestxraydatasetieee8023", "covidchestxraydataset", "ieee8023", "cohen")
+    "covid-chestxray-dataset": frozenset(
+        ("covidchestxraydataset", "covid19imagedatacollection", "ieee8023", "cohen")
+    ),
+    "BIMCV-COVID19+": frozenset(("bimcvcovid19", "bimcvcovid19plus", "bimcvcovid")),
+    "MIDRC-RICORD": frozenset(
+        ("midrcricord", "midrcricord1c", "ricord", "ricord1c", "midrcricord1ccovid19")
     ),
     "Kermany pneumonia": frozenset(
-        ("kermanypneumonia", "kermany", "chestxraypneumonia", "guangzhoupediatric")
+        (
+            *("kermanypneumonia", "kermany", "chestxraypneumonia", "chestxrayimagespneumonia"),
+            "guangzhoupediatric",
+        )
     ),
-    "COVIDx": frozenset(("covidx", "covidxcxr2", "covidxcxr3")),
+    "COVIDx": frozenset(("covidx", "covidxcxr", "covidxcxr2", "covidxcxr3", "covidxcxr4")),
 }
-"""Other names of public collections, as `plain_name` writes them."""
+"""Other names of public collections, as `plain_name` writes them: those of their own pages, of
+Kaggle, and of torchxrayvision's weights and data sets."""
 
 PARTS: Mapping[str, frozenset[str]] = {
     "RSNA pneumonia": frozenset(("NIH ChestX-ray14",)),
+    "SIIM-ACR pneumothorax": frozenset(("NIH ChestX-ray14",)),
     "COVID-19 Radiography Database": frozenset(
         (
             *("RSNA pneumonia", "NIH ChestX-ray14", "Kermany pneumonia"),
-            "covid-chestxray-dataset (ieee8023)",
+            *("covid-chestxray-dataset", "BIMCV-COVID19+"),
         )
     ),
     "COVIDx": frozenset(
-        ("RSNA pneumonia", "NIH ChestX-ray14", "covid-chestxray-dataset (ieee8023)")
+        (
+            *("RSNA pneumonia", "NIH ChestX-ray14", "COVID-19 Radiography Database"),
+            *("covid-chestxray-dataset", "BIMCV-COVID19+", "MIDRC-RICORD"),
+        )
     ),
 }
 """Collections whose images were taken from others, at least in part."""

@@ -31,7 +31,8 @@ from cxrfeat.evaluation.audit.sources import source_checks
 from cxrfeat.evaluation.audit.subgroups import subgroup_checks
 from cxrfeat.extraction.reading_ahead import reader_count
 from cxrfeat.images.altered_copies import KINDS, altered_copy
-from cxrfeat.images.fingerprints import perceptual_hash, pixel_digest
+from cxrfeat.images.fingerprints import SIDE, perceptual_hash, pixel_digest
+from cxrfeat.images.resizing import resize
 from cxrfeat.results.audit import Check, Section, Verdict
 
 NOT_SEEN = "Whether something other than the lungs could explain the score was not tested."
@@ -118,7 +119,11 @@ class Questions:
         if self._seen is None or not len(self._seen.small_marked):
             return []
         check = corner_mark_check(
-            self._subject, self._seen, self._dealt, self.audited.extractor, attribute_checks
+            self._subject,
+            self._seen,
+            self._dealt,
+            self.audited.extractor,
+            partial(attribute_checks, control=False),  # the whole study has one
         )
         return [replace(check, section=Section.PROOFS)]
 
@@ -187,7 +192,7 @@ def _altered(kind: str, seed: int, picture: Picture, row: int) -> Picture:
 
 def fingerprint(picture: Picture) -> tuple[str, int]:
     """Give what copies are found by: the digest of all grey values, and the perceptual hash."""
-    return pixel_digest(picture), perceptual_hash(picture)
+    return pixel_digest(picture), perceptual_hash(resize(picture, SIDE))
 
 
 def _plain(name: str) -> str:

@@ -33,6 +33,10 @@ EVEN = 0.04
 WIDE_BORDER = 0.05
 """A picture of which more than this share lies in even lines at its edges has a border."""
 
+STRAIGHT, STRAIGHT_SHARE = 0.01, 0.75
+"""A border ends on a straight line: what follows it begins no farther from one than this share of
+the side, along this share of it."""
+
 FEWEST_TO_COMPARE = 8
 
 
@@ -62,7 +66,10 @@ def picture_warnings(pixels: _Floats) -> tuple[str, ...]:
 
 
 def border_share(pixels: _Floats) -> float:
-    """Return which share of a picture lies in even lines at its edges, of whatever grey.
+    """Return which share of a picture lies in even lines at its edges that end on a straight line.
+
+    Of whatever grey, and a little askew or not. Black beside a body is even, too, but ends where
+    the body does: it is no border.
 
     Parameters
     ----------
@@ -74,7 +81,11 @@ def border_share(pixels: _Floats) -> float:
     if not len(inner):
         return 1.0
     left, right = _even_lines(inner.T)
-    return 1.0 - inner.size * (1 - (left + right) / pixels.shape[1]) / pixels.size
+    middle = pixels[:, left : pixels.shape[1] - right]
+    height, width = pixels.shape
+    height -= _straight(middle, top) + _straight(middle[::-1], bottom)
+    width -= _straight(inner.T, left) + _straight(inner.T[::-1], right)
+    return 1.0 - height * width / pixels.size
 
 
 def _even_lines(pixels: _Floats) -> tuple[int, int]:
@@ -83,6 +94,25 @@ def _even_lines(pixels: _Floats) -> tuple[int, int]:
     if not len(uneven):
         return len(pixels), 0
     return int(uneven[0]), len(pixels) - 1 - int(uneven[-1])
+
+
+def _straight(pixels: _Floats, lines: int) -> int:
+    """Return the number of even rows at the beginning, 0 where what follows begins on no line.
+
+    The line goes through the medians of the outer thirds (Tukey's resistant line), so that what is
+    as dark as the border here and there does not bend it.
+    """
+    if not lines:
+        return 0
+    away = np.abs(pixels - np.median(pixels[:lines])) > EVEN
+    start = np.where(away.any(axis=0), away.argmax(axis=0), len(pixels))
+    place = np.arange(len(start))
+    third = -(-len(start) // 3)
+    ends = (slice(0, third), slice(len(start) - third, None))
+    (first, last), (low, high) = ([np.median(of[end]) for end in ends] for of in (place, start))
+    off = start - (high - low) / max(last - first, 1) * place
+    near = np.abs(off - np.median(off)) <= STRAIGHT * len(pixels)
+    return lines if near.mean() >= STRAIGHT_SHARE else 0
 
 
 def inverted_against_the_rest(small: _Floats) -> npt.NDArray[np.bool_]:
@@ -168,7 +198,7 @@ def _part(pictures: npt.NDArray[np.float64], top: float, left: float) -> npt.NDA
         np.stack([np.interp(places + start * side, np.arange(side), one) for one in np.eye(side)])
         for start in (top, left)
     )
-    blown: npt.NDArray[np.float64] = np.einsum("nij,ia,jb->nab", pictures, rows, columns)
+    blown: npt.NDArray[np.float64] = rows.T @ pictures @ columns
     return blown
 
 

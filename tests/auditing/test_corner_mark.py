@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,11 @@ from PIL import Image
 
 import cxrfeat
 from cxrfeat import images
-from cxrfeat.auditing.asked_of_pictures import Asked
+from cxrfeat.auditing.asked_of_pictures import CORNER_MARK, Asked
 from cxrfeat.auditing.corner_mark import FEWEST, RATE, corner_mark_check, deal
 from cxrfeat.auditing.networks import open_networks
 from cxrfeat.auditing.pictures import find_sources, look_at_pictures
+from cxrfeat.auditing.seen import SMALL, Seen
 from cxrfeat.comparison.loaded_study import load_study
 from cxrfeat.evaluation.audit.attributes import attribute_checks
 from cxrfeat.evaluation.audit.subject import Subject
@@ -21,8 +23,10 @@ from cxrfeat.evaluation.heads.registry import HEADS
 from cxrfeat.evaluation.statistics import metrics
 from cxrfeat.evaluation.study.design import Asked as Folds
 from cxrfeat.evaluation.study.design import plan_comparison
+from cxrfeat.images.drawing.phantom import CLASSES, Anatomy, draw_phantom
 from cxrfeat.images.masking import MARK_AWAY, MARK_SIDE, with_corner_mark
 from cxrfeat.results.audit import Check, Verdict
+from tests.evaluation.audit.made_copies import subject
 
 
 def planted(folder: Path, pictures: Path, weights: list[str], **options: object) -> Check:
@@ -50,6 +54,51 @@ def assert_seen(check: Check) -> None:
     assert of["macro AUROC of the outer frame, 32 x 32 pixels"] > 0.75
     assert check.proofs[0].rate == RATE
     assert check.proofs[0].recall == 1
+
+
+@pytest.fixture(scope="module")
+def phantoms() -> list[np.ndarray]:
+    random = np.random.default_rng(0)
+    return [draw_phantom(Anatomy.random(random), CLASSES[row % 3], random, 48) for row in range(80)]
+
+
+def asked_of(phantoms: list[np.ndarray], sees_corners: bool) -> Check:
+    """Ask by 8 x 8 grey values in place of a network."""
+    n = len(phantoms)
+    marked = [with_corner_mark(picture) for picture in phantoms]
+
+    def resized(pictures: list[np.ndarray], side: int) -> np.ndarray:
+        return np.stack([images.resize(picture, side) for picture in pictures])
+
+    X, X_marked = (resized(of, 8).reshape(n, -1) for of in (phantoms, marked))
+    small = resized(phantoms, SMALL)
+    asked = subject({"net": X}, np.arange(n) % 3, head="lda")
+    seen = Seen(
+        why_not=[""] * n, files=[None] * n, grey=np.zeros((n, 2)), small=small,
+        tiny=small[:, :8, :8], shapes=np.full((n, 2), 48), small_marked=resized(marked, SMALL),
+        X={(CORNER_MARK, "net"): X_marked if sees_corners else X}, prints=None, copies=[],
+        warnings={}, seconds={}, notes=[],
+    )  # fmt: skip
+    detect = partial(attribute_checks, control=False)
+    return corner_mark_check(asked, seen, deal(asked), "net", detect)
+
+
+def test_a_corner_mark_is_named_where_the_network_sees_corners(phantoms: list[np.ndarray]) -> None:
+    assert_seen(asked_of(phantoms, True))
+
+
+def test_a_corner_mark_that_the_network_does_not_see_is_not_named(
+    phantoms: list[np.ndarray],
+) -> None:
+    """As where it is drawn nowhere, or its part is not taken off: the score is chance."""
+    check = asked_of(phantoms, False)
+    of = figures(check)
+    assert check.verdict is Verdict.NOT_FOUND
+    assert "proof that it is not used" in check.remedy
+    assert of["macro AUROC with the mark"] < 0.65
+    assert of["fall of macro AUROC where the mark's part is taken off"] < 0.1
+    assert of["macro AUROC of the outer frame, 32 x 32 pixels"] > 0.75
+    assert check.proofs[0].recall == 0
 
 
 @pytest.mark.slow

@@ -6,7 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cxrfeat.auditing.pretraining import in_common, pretraining_checks
+from cxrfeat.auditing.pretraining import (
+    ALIASES,
+    PARTS,
+    in_common,
+    plain_name,
+    pretraining_checks,
+)
 from cxrfeat.errors import WeightsError
 from cxrfeat.evaluation.study.study import Extractor, Study
 from cxrfeat.features import stated_pretraining
@@ -94,6 +100,41 @@ def test_names_are_compared_by_letters_and_digits() -> None:
     assert in_common("COVIDx", "RSNA pneumonia")
     assert in_common("COVIDx", "COVID-19 Radiography Database")
     assert not in_common("PadChest", "CheXpert")
+
+
+@pytest.mark.parametrize(
+    ("other", "known"),
+    [
+        ("nih", "NIH ChestX-ray14"),
+        ("NIH Chest X-rays", "NIH ChestX-ray14"),
+        ("NIH-CXR14", "NIH ChestX-ray14"),
+        ("CXR8", "NIH ChestX-ray14"),
+        ("chex", "CheXpert"),
+        ("CheXpert-v1.0-small", "CheXpert"),
+        ("mimic_ch", "MIMIC-CXR"),
+        ("pc", "PadChest"),
+        ("BIMCV-PadChest", "PadChest"),
+        ("Chest X-Ray Images (Pneumonia)", "Kermany pneumonia"),
+        ("COVID-19 Image Data Collection", "covid-chestxray-dataset"),
+    ],
+)
+def test_collections_go_by_the_names_that_others_give_them(other: str, known: str) -> None:
+    assert in_common(other, known) == "the same collection"
+
+
+def test_every_name_is_of_one_collection_and_every_part_is_known() -> None:
+    names = [name for others in ALIASES.values() for name in others]
+    assert len(names) == len(set(names))
+    assert all(name == plain_name(name) for name in names)
+    assert set(PARTS).union(*PARTS.values()) <= set(ALIASES)
+
+
+def test_collections_of_collections_hold_what_their_parts_hold() -> None:
+    for whole, parts in PARTS.items():
+        for part in parts:
+            assert PARTS.get(part, frozenset()) - {"Kermany pneumonia"} <= parts, (whole, part)
+    assert in_common("SIIM-ACR Pneumothorax", "RSNA") == "both hold images of NIH ChestX-ray14"
+    assert in_common("COVIDx CXR-4", "MIDRC-RICORD-1c")
 
 
 @pytest.mark.parametrize("wrong", ["ImageNet", [1], [""], {"a": 1}])

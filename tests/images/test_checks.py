@@ -73,3 +73,20 @@ def test_the_share_of_a_border_is_that_of_its_area(grey: float) -> None:
     assert border_share(bordered) == pytest.approx(1 - 80 * 60 / (100 * 80))
     assert border_share(bordered) > WIDE_BORDER
     assert border_share(np.full((5, 5), grey, np.float32)) == 1
+
+
+def beside(start: np.ndarray) -> np.ndarray:
+    """Grey values that begin in each row at some place, black before."""
+    grey = np.random.default_rng(0).uniform(0.2, 1, (len(start), 100)).astype(np.float32)
+    return np.where(np.arange(100) >= start[:, None], grey, np.float32(0))
+
+
+def test_black_beside_a_body_is_no_border() -> None:
+    body = 8 + 12 * np.sin(np.linspace(0, np.pi, 90))
+    assert border_share(beside(body)) == 0
+
+
+def test_a_border_that_is_a_little_askew_is_one() -> None:
+    askew = beside(8 + 0.06 * np.arange(90))
+    askew[40:50, :20] = 0  # as dark as the border
+    assert border_share(askew) == pytest.approx(0.08)

@@ -66,6 +66,17 @@ def test_each_search_finds_what_the_others_do_not_see() -> None:
     assert found.cosine[0] > 0.99
 
 
+def test_a_cut_copy_is_found_whatever_the_network_makes_of_it() -> None:
+    X, small, hashes = images()
+    whole = pictures(8, side=128, seed=5).astype(np.float32) / np.float32(255)
+    for row, one in enumerate(whole):
+        for place, picture in enumerate([one, altered_copy(one, "cropped", row)]):
+            small[2 * row + place] = fingerprint(picture).small
+    found = find_copies(X, prints(small, hashes), alone(), None)
+    assert found.pairs.tolist() == [[row, row + 1] for row in range(0, 16, 2)]
+    assert not found.by[EMBEDDING].any()
+
+
 def test_what_could_not_be_read_again_is_searched_in_the_embedding_alone() -> None:
     X, small, hashes = images()
     X[1] = X[0] + 0.01
@@ -100,6 +111,13 @@ def test_an_altered_copy_lies_on_its_original_and_another_picture_does_not(kind:
     of_others = aligned_correlation(both, np.stack([np.arange(20), np.roll(np.arange(20), 1)], 1))
     assert np.quantile(of_copies, 0.1) > 0.98
     assert of_others.max() < np.quantile(of_copies, 0.1)
+
+
+def test_a_copy_with_another_gamma_lies_on_its_original_as_well_as_the_original() -> None:
+    small = pictures(6)
+    other = np.round(255 * (small / 255.0) ** 2.5).astype(np.uint8)
+    pairs = np.stack([np.arange(6), np.arange(6, 12)], axis=1)
+    assert aligned_correlation(np.concatenate([small, other]), pairs).min() > 0.999
 
 
 def test_a_blank_picture_lies_on_nothing() -> None:

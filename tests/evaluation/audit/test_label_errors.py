@@ -59,6 +59,17 @@ def test_right_labels_are_not_found_to_be_wrong(distance: float) -> None:
     assert 0 < bound <= 1
 
 
+@pytest.mark.parametrize("wrong", [0, 12])
+def test_labels_are_asked_about_where_the_head_tells_shares_of_a_few_neighbours(wrong: int) -> None:
+    """Most of these shares are 0: their spread says nothing of what lies beyond a limit."""
+    X, y = classes(4, 5.0)
+    y[:wrong] = (y[:wrong] + 1) % 3
+    (check,) = label_checks(subject({"net": X}, y, head="knn"))
+    assert check.verdict is (Verdict.FOUND if wrong else Verdict.NOT_FOUND)
+    assert {one.name: one.value for one in check.figures}["expected by chance"] < 6
+    assert "Asked by logreg: knn" in check.answer
+
+
 def test_controls_are_not_asked_where_there_is_a_pretrained_extractor() -> None:
     X, y = classes()
     noise = np.random.default_rng(0).normal(size=X.shape)
