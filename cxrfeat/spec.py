@@ -14,6 +14,14 @@ from typing import Any
 
 Spec = Mapping[str, Any]
 
+OUTSIDE = "outside"
+"""The ``origin`` of numbers that cxrfeat did not compute; ours say none."""
+
+
+def made_elsewhere(spec: Spec) -> bool:
+    """Whether embeddings of this spec were not computed by cxrfeat, so that none can be added."""
+    return spec.get("origin") == OUTSIDE
+
 
 def canonical_json(spec: Spec) -> str:
     """Write a spec as the one JSON text that its fingerprint is taken over.

@@ -10,7 +10,7 @@ from cxrfeat.display.comparison import comparison, demonstration, report
 from cxrfeat.display.diagnosis import diagnosis
 from cxrfeat.display.explanation import explanation
 from cxrfeat.display.extraction import backbones, extraction, weights
-from cxrfeat.display.files import exported, file_info, merged, verification
+from cxrfeat.display.files import exported, file_info, imported, merged, verification
 from cxrfeat.display.inputs import dataset_summary, inspection
 from cxrfeat.display.model import model_info, predictions
 from cxrfeat.display.progress import (
@@ -39,6 +39,7 @@ __all__ = [
     "extraction_progress",
     "file_info",
     "fit_progress",
+    "imported",
     "inspection",
     "merged",
     "merged_shards",
