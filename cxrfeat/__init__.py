@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from cxrfeat.commands.weights import weights_fetch as weights_fetch
     from cxrfeat.commands.weights import weights_list as weights_list
     from cxrfeat.store import Embeddings as Embeddings
-    from cxrfeat.store import load as load
     from cxrfeat.store import write as write
+    from cxrfeat.store.aligned import load as load
 
 _PUBLIC = {
     "audit": "cxrfeat.commands.audit",
@@ -66,7 +66,7 @@ _PUBLIC = {
     "weights_check": "cxrfeat.commands.weights",
     "weights_fetch": "cxrfeat.commands.weights",
     "weights_list": "cxrfeat.commands.weights",
-    "load": "cxrfeat.store",
+    "load": "cxrfeat.store.aligned",
     "write": "cxrfeat.store",
     "Embeddings": "cxrfeat.store",
     "CxrfeatError": "cxrfeat.errors",

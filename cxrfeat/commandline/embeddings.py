@@ -172,7 +172,9 @@ def merge(
 def export(
     file: options.EmbeddingFile,
     include_gone: options.IncludeGone = False,
-    to: Annotated[str, panels.output(help="parquet, npz, csv or tensorboard.")] = defaults.EXPORT,
+    to: Annotated[
+        str, panels.output(help="parquet, npz, csv, anndata or tensorboard.")
+    ] = defaults.EXPORT,
     out: Annotated[
         str | None,
         panels.output(help="A file that does not exist yet.  [default: beside FILE, its name]"),

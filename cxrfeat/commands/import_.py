@@ -16,6 +16,7 @@ from cxrfeat.inputs import Dataset, ImageIds, LabelTable, PatientKey
 from cxrfeat.inputs.positive import one_against_the_rest
 from cxrfeat.interchange import Matched, Outside, Wanted
 from cxrfeat.interchange.reading import digest
+from cxrfeat.notebook import Shown
 from cxrfeat.paths import PathLike, several
 from cxrfeat.spec import OUTSIDE, made_elsewhere
 from cxrfeat.version import __version__
@@ -24,8 +25,8 @@ IMPORT_VERSION = 1
 """Raised where the same file would be read as other numbers."""
 
 
-@dataclass(frozen=True)
-class Imported:
+@dataclass(frozen=True, repr=False)
+class Imported(Shown):
     """What `import_` made.
 
     Attributes

@@ -4,11 +4,13 @@ Imports plain data only; imported by what several commands share, and by command
 `format1` (what is in a file), `rows` (how one row is kept), `reader` with `validation` and
 `hdf5_guard` (a file may come from a stranger), `writer` with `lock` and `disk` (a kill loses a
 batch at most), `reconcile` and `rewrite` (other images than last time), `whole_file` and
-`from_arrays` (embeddings that are there already); then `description`,
+`from_arrays` (embeddings that are there already); then `columns`, `aligned`, `description`,
 `verification`, and `merging` and `shard_merging` over `joining` and `joined_files`, each of one
 command.
 """
 
+from cxrfeat.store.aligned import AlignedEmbeddings
+from cxrfeat.store.columns import GONE, columns_of
 from cxrfeat.store.description import FileInfo, describe
 from cxrfeat.store.format1 import DONE, FAILED, PENDING
 from cxrfeat.store.from_arrays import write
@@ -27,7 +29,9 @@ from cxrfeat.store.writer import StoreWriter, open_writer
 __all__ = [
     "DONE",
     "FAILED",
+    "GONE",
     "PENDING",
+    "AlignedEmbeddings",
     "Changes",
     "Damage",
     "Embeddings",
@@ -38,6 +42,7 @@ __all__ = [
     "Origin",
     "StoreWriter",
     "Verification",
+    "columns_of",
     "describe",
     "embedding_files",
     "finite_rows",
