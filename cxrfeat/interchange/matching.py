@@ -80,7 +80,11 @@ def match(ids: Sequence[str], sha256: Sequence[str], known: KnownImages, where: 
                 )
             found[row] = (same or places)[0]
     rest = [row for row in range(len(ids)) if row not in found]
-    located = locate([ids[row] for row in rest], [ImageIds(tuple(known.ids))])
+    located = locate(
+        [ids[row] for row in rest],
+        [ImageIds(tuple(known.ids))],
+        f"use paths, or the sha256 of the images, as ids in {where}",
+    )
     notes = list(located.notes)
     if found:
         notes.insert(0, f"{len(found)} row(s) joined by the sha256 of their image")

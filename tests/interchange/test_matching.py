@@ -43,7 +43,7 @@ def test_the_bytes_of_an_image_decide_where_they_are_known() -> None:
 @pytest.mark.parametrize(
     ("ids", "sha256", "message"),
     [
-        (["2"], [], "'2' could be 'train/b/2.png' or 'val/b/2.png'"),
+        (["2"], [], "'2' could be 'train/b/2.png' or 'val/b/2.png': use paths, or the sha256"),
         (["1", "train/a/1.png"], [], "'1' and 'train/a/1.png' are both of the image"),
         (["copy"], ["2" * 64], "'copy' could be 'train/b/2.png' or 'val/b/2.png', whose bytes"),
         (["x", "y"], [], "none of its 2 ids is an image"),
