@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from cxrfeat.store import FileInfo, Merged, Verification
 
 SHOWN_DAMAGE = 20
+SHOWN_IDS = 3
+"""Of rows that were left out; the notes name them."""
 
 
 def file_info(info: FileInfo) -> None:
@@ -116,8 +118,8 @@ def imported(result: Imported) -> None:
         screen.print(note)
     if changes := describe_changes(result.changes):
         screen.print(f"{result.name}: {changes}")
-    if result.unmatched:
-        screen.print(f"{len(result.unmatched)} rows left out in all (--json lists them)")
+    if len(result.unmatched) > SHOWN_IDS:
+        screen.print(f"{len(result.unmatched)} rows were left out (--json lists all of them)")
     counts = ", ".join(f"{name} {count}" for name, count in result.classes.items())
     screen.print(
         f"{result.path}: {result.rows} embeddings of length {result.dimension} from"

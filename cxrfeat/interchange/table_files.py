@@ -36,7 +36,10 @@ def read_text(path: Path, wanted: Wanted) -> Outside:
     others: Columns = {}
     numbers: list[npt.NDArray[np.float32]] = []
     row = 2
-    for block in tables.read_blocks(path, ROWS, delimiter=None):
+    for cells_of in tables.read_blocks(path, ROWS, delimiter=None):
+        block = {name.strip(): cells for name, cells in cells_of.items()}
+        if len(block) < len(cells_of):
+            raise InputError(f"'{path}' names a column twice, but for blanks: rename one")
         if not chosen:
             chosen = number_columns(list(block), wanted.embedding, str(path))
             others = {name: [] for name in block if name not in chosen}

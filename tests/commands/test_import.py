@@ -338,3 +338,46 @@ def test_pictures_of_images_whose_bytes_are_not_known_are_found_by_their_ids(
         [],
         ["1 images without thumbnail: no longer what was extracted"],
     )
+
+
+def features_of(path: Path, side: int) -> np.ndarray:
+    """Grey values and their spread: what any other program could compute."""
+    from PIL import Image
+
+    with Image.open(path) as opened:
+        grey = np.asarray(opened.convert("L").resize((side, side)), dtype=np.float32) / 255
+    return np.concatenate([grey.reshape(-1), np.histogram(grey, bins=16, range=(0, 1))[0]])
+
+
+@pytest.mark.slow
+def test_the_317_radiographs_of_four_formats_stand_beside_vgg16(
+    folder: Path, radiographs: Path, vgg16_weights: Path
+) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet", reason="needs cxrfeat[parquet]")
+    import pyarrow
+
+    cxrfeat.extract(radiographs, backbone=["vgg16"], weights=[str(vgg16_weights)], image_size=64)
+    ours = Path("embeddings/vgg16-64.h5")
+    paths = sorted(path for path in radiographs.rglob("*.*") if path.suffix != ".md")
+    ids = [path.relative_to(radiographs).as_posix() for path in paths]
+    X = {side: np.stack([features_of(path, side) for path in paths]) for side in (4, 8, 12, 16)}
+    np.savez("npz.npz", features=X[4], ids=np.array(ids))
+    csv(Path("csv.csv"), [id_.replace("/", "\\") for id_ in ids], X[8])
+    parquet.write_table(
+        pyarrow.table({"file": [f"/mnt/{id_}" for id_ in ids], "x": X[12].tolist()}), "pq.parquet"
+    )
+    for id_, row in zip([*ids, "nowhere.png"], [*X[16], X[16][0]], strict=True):
+        path = Path("trident", id_).with_suffix(".h5")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with h5py.File(path, "w") as file:
+            file["features"], file["coords"] = row, np.zeros((4, 2))
+    for source in ("npz.npz", "csv.csv", "pq.parquet", "trident"):
+        made = import_(source, like=ours)
+        assert (made.rows, made.images_without_row) == (317, [])
+        assert made.unmatched == (["nowhere"] if source == "trident" else [])
+    result = cxrfeat.fit("embeddings", head=["logreg"], images=radiographs)
+    assert {score.extractor for score in result.extractors} == {
+        *("vgg16-64", "npz", "csv", "pq", "trident")
+    }
+    page = (result.run / "report.html").read_text(encoding="utf-8")
+    assert all(name in page for name in ("vgg16-64", "npz", "csv", "pq", "trident"))

@@ -42,7 +42,7 @@ def test_a_table_that_cannot_be_read(lines: list[str], message: str, tmp_path: P
 
 
 def test_columns_that_are_not_numbered_are_named(tmp_path: Path) -> None:
-    path = table(tmp_path, "id,mean,sd,b0,b1", "a,1,2,3,4")
+    path = table(tmp_path, "id,mean, sd,b0, b1", "a,1,2,3,4")
     np.testing.assert_array_equal(reading(path, embedding="b*,mean,sd").X, [[3, 4, 1, 2]])
     with pytest.raises(InputError, match="unknown column 'maen': did you mean mean"):
         reading(path, embedding="maen")
