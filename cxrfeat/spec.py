@@ -23,6 +23,12 @@ def made_elsewhere(spec: Spec) -> bool:
     return spec.get("origin") == OUTSIDE
 
 
+def stated_name(spec: Spec) -> str:
+    """Return what a user called the encoder of embeddings that were made elsewhere; "" if not."""
+    stated = spec.get("encoder")
+    return str(stated.get("name", "")) if isinstance(stated, Mapping) else ""
+
+
 def canonical_json(spec: Spec) -> str:
     """Write a spec as the one JSON text that its fingerprint is taken over.
 

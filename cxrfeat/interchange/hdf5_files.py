@@ -113,7 +113,8 @@ def read_folder(path: Path, wanted: Wanted) -> Outside:
             vectors[id_] = _vector(values_of(parts[0], one), f"'{one}' '{name}'", wanted.patches)
             encoders.add(_encoder(file, parts))
     X = _stacked(vectors, path)
-    encoder = next(iter(encoders)) if len(encoders) == 1 else ""
+    encoders.discard("")
+    encoder = encoders.pop() if len(encoders) == 1 else ""
     return Outside("HDF5" if of_hdf5 else "npy", X, list(vectors), {}, None, encoder, chosen)
 
 

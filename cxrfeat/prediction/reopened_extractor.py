@@ -20,7 +20,7 @@ from cxrfeat.errors import (
 from cxrfeat.features.weights.find import search_folders
 from cxrfeat.features.weights.sidecar import SUFFIXES
 from cxrfeat.images import ReadingOptions
-from cxrfeat.spec import Spec, canonical_json, difference, made_elsewhere
+from cxrfeat.spec import Spec, canonical_json, difference, made_elsewhere, stated_name
 
 LARGEST_IMAGE = 8192  # a spec from elsewhere must not ask for all the memory
 
@@ -69,8 +69,7 @@ def refuse_imported(spec: Spec) -> None:
     """
     if not made_elsewhere(spec):
         return
-    stated = spec.get("encoder")
-    name = stated.get("name") if isinstance(stated, Mapping) else stated
+    name = stated_name(spec)
     raise MadeElsewhereError(
         f"these embeddings were imported{f' (of {name})' if name else ''}, and cxrfeat cannot"
         " compute those of other images: make them with the program that made these, import them"

@@ -91,7 +91,7 @@ def _imported(spec: Mapping[str, Any]) -> str:
     if not made_elsewhere(spec):
         return "see the spec"
     said = spec.get("encoder")
-    stated = said if isinstance(said, Mapping) else {"name": said or "an encoder that is not named"}
+    stated = said if isinstance(said, Mapping) else {"name": "an encoder that is not named"}
     told = "; ".join(f"{key}: {written(value)}" for key, value in stated.items())
     return f"imported, not computed by cxrfeat; as stated: {told}"
 

@@ -60,10 +60,11 @@ def write(
     sha256 : sequence of str, length n, optional
         Of each image file, 64 hexadecimal digits; "" where unknown.
     spec : mapping, optional
-        What decides the meaning of the numbers, in plain JSON values: encoder, weights,
-        preprocessing ... Files of equal specs may be mixed, compared as training and outside set,
-        and given to one model. Default: the sha256 of the numbers and ids, so that no other file
-        is taken for one of the same encoder.
+        What decides the meaning of the numbers, in plain JSON values: ``name`` of the encoder,
+        ``preprocessing``, ``pretraining`` (a list of collections), weights ... It stands in the
+        file's spec as ``encoder``. Files of equal specs may be mixed, compared as training and
+        outside set, and given to one model. Default: the sha256 of the numbers and ids, so that no
+        other file is taken for one of the same encoder.
 
     Returns
     -------
@@ -85,7 +86,7 @@ def write(
     >>> import cxrfeat
     >>> cxrfeat.write(
     ...     "embeddings/raddino.h5", X, ids, labels=names, groups=patients,
-    ...     spec={"encoder": "RAD-DINO", "preprocessing": "518 x 518, its own mean and spread"},
+    ...     spec={"name": "RAD-DINO", "preprocessing": "518 x 518, its own mean and spread"},
     ... )  # doctest: +SKIP
     """
     if ids is None:
@@ -103,12 +104,15 @@ def write(
         meta["group"] = _texts(groups, "groups", len(names))
     if len(numbers) != len(names):
         raise InputError(f"X has {len(numbers)} rows and there are {len(names)} ids: give as many")
-    source = {"format": "array", "sha256": _digest(numbers, names)}
+    if spec is None:
+        stated = {"source": {"format": "array", "sha256": _digest(numbers, names)}}
+    else:
+        stated = {"encoder": _in_json(spec)}
     write_all(
         Path(path),
         numbers,
         Dataset(names, [], known_classes, matrix, kind, meta),
-        spec={**({"source": source} if spec is None else _in_json(spec)), "origin": OUTSIDE},
+        spec={"origin": OUTSIDE, **stated},
         sha256=None if sha256 is None else [str(one or "").lower() for one in sha256],
         environment={"written_by": f"cxrfeat.write {__version__}"},
     )

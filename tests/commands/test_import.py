@@ -18,6 +18,7 @@ import cxrfeat
 from cxrfeat.cli import app
 from cxrfeat.commands.import_ import import_
 from cxrfeat.errors import InputError, MadeElsewhereError, SpecMismatchError
+from cxrfeat.pages.tables import files as files_table
 from cxrfeat.spec import made_elsewhere
 from cxrfeat.store import load, verify
 from tests.evaluation.made import CLASSES, blobs, write_file
@@ -102,6 +103,8 @@ def test_four_formats_and_our_own_file_are_compared_on_one_page(ours: Path) -> N
     }
     assert result.patients == N // 2
     assert not [note for note in result.notes if "left out" in note]
+    listed = [[cell.text for cell in row] for row in files_table(result.as_json()).rows]
+    assert ["npz", "encoder of npz (imported)"] in [row[:2] for row in listed]
     card = (result.run / "model_card.md").read_text(encoding="utf-8")
     if result.winner["extractor"] != "vgg16":
         assert f"encoder of {result.winner['extractor']}" in card

@@ -26,7 +26,7 @@ def test_arrays_become_a_file(path: Path) -> None:
     made = cxrfeat.write(
         path, X, IDS, labels=["a", "b", None, "a"], groups=[1, 1.0, None, "x"],
         columns={"view": ["PA", "AP", "", "PA"]}, sha256=["A" * 64, "", "b" * 64, None],
-        spec={"encoder": {"name": "own"}},
+        spec={"name": "own"},
     )  # fmt: skip
     assert made == path
     assert verify(path).sound
@@ -118,10 +118,10 @@ def test_a_file_keeps_its_numbers(path: Path) -> None:
     with pytest.raises(SpecMismatchError, match=r"source.sha256"):
         cxrfeat.write(path, X + 1, IDS)
     stated = path.with_name("stated.h5")
-    cxrfeat.write(stated, X[:3], IDS[:3], spec={"encoder": "own"})
+    cxrfeat.write(stated, X[:3], IDS[:3], spec={"name": "own"})
     with pytest.raises(InputError, match=r"holds other numbers of 2 images .* say in the spec"):
-        cxrfeat.write(stated, np.vstack([X[:1], X[1:3] + 1]), IDS[:3], spec={"encoder": "own"})
-    cxrfeat.write(stated, X[1:], IDS[1:], spec={"encoder": "own"})
+        cxrfeat.write(stated, np.vstack([X[:1], X[1:3] + 1]), IDS[:3], spec={"name": "own"})
+    cxrfeat.write(stated, X[1:], IDS[1:], spec={"name": "own"})
     with load(stated) as e:
         assert (e.ids, e.gone.tolist()) == ([*IDS[1:], IDS[0]], [False, False, False, True])
         np.testing.assert_array_equal(e.numpy(IDS), X.astype(np.float32))
