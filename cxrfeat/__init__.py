@@ -1,8 +1,8 @@
 """cxrfeat: frozen ImageNet backbones over chest radiographs, once; then compare them honestly.
 
 Every command of the command line is a function of the same name here (``cxrfeat weights list`` is
-`weights_list`), with the same options and defaults. Nothing heavy is imported until a function is
-used. For research only, not for diagnosis.
+`weights_list`, and ``cxrfeat import``, a word of Python's, `import_`), with the same options and
+defaults. Nothing heavy is imported until a function is used. For research only, not for diagnosis.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from cxrfeat.commands.export import export as export
     from cxrfeat.commands.extract import extract as extract
     from cxrfeat.commands.fit import fit as fit
+    from cxrfeat.commands.import_ import import_ as import_
     from cxrfeat.commands.info import info as info
     from cxrfeat.commands.inspect import inspect as inspect
     from cxrfeat.commands.merge import merge as merge
@@ -37,7 +38,8 @@ if TYPE_CHECKING:
     from cxrfeat.commands.weights import weights_fetch as weights_fetch
     from cxrfeat.commands.weights import weights_list as weights_list
     from cxrfeat.store import Embeddings as Embeddings
-    from cxrfeat.store import load as load
+    from cxrfeat.store import write as write
+    from cxrfeat.store.aligned import load as load
 
 _PUBLIC = {
     "audit": "cxrfeat.commands.audit",
@@ -49,6 +51,7 @@ _PUBLIC = {
     "extract": "cxrfeat.commands.extract",
     "export": "cxrfeat.commands.export",
     "fit": "cxrfeat.commands.fit",
+    "import_": "cxrfeat.commands.import_",
     "info": "cxrfeat.commands.info",
     "inspect": "cxrfeat.commands.inspect",
     "merge": "cxrfeat.commands.merge",
@@ -63,7 +66,8 @@ _PUBLIC = {
     "weights_check": "cxrfeat.commands.weights",
     "weights_fetch": "cxrfeat.commands.weights",
     "weights_list": "cxrfeat.commands.weights",
-    "load": "cxrfeat.store",
+    "load": "cxrfeat.store.aligned",
+    "write": "cxrfeat.store",
     "Embeddings": "cxrfeat.store",
     "CxrfeatError": "cxrfeat.errors",
 }

@@ -25,6 +25,7 @@ COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "verify": embeddings.verify,
         "merge": embeddings.merge,
         "export": embeddings.export,
+        "import": embeddings.import_,
         "shards status": shards.shards_status,
         "shards merge": shards.shards_merge,
         "shards script": shards.shards_script,

@@ -7,6 +7,7 @@
     │   └── UnknownNameError (LookupError)   a backbone, head, column ... of a name we do not have
     ├── FileFormatError (ValueError)  a file that is damaged, of another version or not ours
     ├── SpecMismatchError (ValueError)   embeddings made in another way than the ones at hand
+    ├── MadeElsewhereError (ValueError)  images for a model of embeddings that we cannot compute
     ├── LockedError (OSError)         another process, or another writer of this one, has this file
     ├── StorageError (OSError)        the disk is full, or the place cannot be written
     ├── WeightsError (OSError)        weights that are missing, damaged or of another network
@@ -94,6 +95,10 @@ class SpecMismatchError(CxrfeatError, ValueError):
     def __init__(self, message: str, difference: Sequence[str] = ()) -> None:
         super().__init__(message)
         self.difference = list(difference)
+
+
+class MadeElsewhereError(CxrfeatError, ValueError):
+    """Images for a model whose embeddings were imported, so that we cannot compute theirs."""
 
 
 class LockedError(CxrfeatError, OSError):

@@ -14,6 +14,20 @@ from typing import Any
 
 Spec = Mapping[str, Any]
 
+OUTSIDE = "outside"
+"""The ``origin`` of numbers that cxrfeat did not compute; ours say none."""
+
+
+def made_elsewhere(spec: Spec) -> bool:
+    """Whether embeddings of this spec were not computed by cxrfeat, so that none can be added."""
+    return spec.get("origin") == OUTSIDE
+
+
+def stated_name(spec: Spec) -> str:
+    """Return what a user called the encoder of embeddings that were made elsewhere; "" if not."""
+    stated = spec.get("encoder")
+    return str(stated.get("name", "")) if isinstance(stated, Mapping) else ""
+
 
 def canonical_json(spec: Spec) -> str:
     """Write a spec as the one JSON text that its fingerprint is taken over.

@@ -1,4 +1,4 @@
-"""Tables of text: CSV, TSV and Parquet, read and written."""
+"""Tables: CSV, TSV and Parquet, read and written."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO, cast
+
+import numpy as np
+import numpy.typing as npt
 
 from cxrfeat.errors import InputError, MissingExtraError
 from cxrfeat.paths import PathLike
@@ -48,15 +51,20 @@ def read_table(path: PathLike) -> dict[str, list[str]]:
     return _read_text(path)
 
 
-def read_blocks(path: PathLike, rows: int) -> Iterator[dict[str, tuple[str, ...]]]:
-    """Read a CSV file of our own, packed or not, some rows at a time; cells come as they are.
+def read_blocks(
+    path: PathLike, rows: int, delimiter: str | None = ","
+) -> Iterator[dict[str, tuple[str, ...]]]:
+    """Read a CSV file, packed or not, some rows at a time; cells come as they are.
 
     Parameters
     ----------
     path
-        Separated by commas, with a header; packed where it ends in ``.gz``.
+        With a header; packed where it ends in ``.gz``.
     rows
         How many at a time, at most.
+    delimiter
+        Between cells, those of our own files as a rule; None tells comma, semicolon and tab by
+        the header.
 
     Yields
     ------
@@ -71,8 +79,11 @@ def read_blocks(path: PathLike, rows: int) -> Iterator[dict[str, tuple[str, ...]
     path = Path(path)
     if not path.is_file():
         raise InputError(f"no table '{path}': give the path of a CSV file")
-    with _opened(path, encoding="utf-8") as file:
-        reader = csv.reader(file)
+    with _opened(path, encoding="utf-8-sig") as file:
+        if delimiter is None:
+            delimiter = _delimiter(path, file.readline())
+            file.seek(0)
+        reader = csv.reader(file, delimiter=delimiter)
         header = next(reader, [])
         _check_header(path, header)
         while block := list(islice(reader, rows)):
@@ -82,6 +93,52 @@ def read_blocks(path: PathLike, rows: int) -> Iterator[dict[str, tuple[str, ...]
                 raise InputError(
                     f"'{path}' has a row of another length than its header: mend that line"
                 ) from None
+
+
+def read_arrays(path: PathLike) -> dict[str, npt.NDArray[Any]]:
+    """Read a Parquet table as arrays: numbers as numbers, lists of one length as a matrix.
+
+    Returns
+    -------
+    dict of str to ndarray
+        By column: float32 or float64 of shape (n,), or (n, D) of a column of lists; anything else
+        as text of shape (n,), "" where it is blank. Blank numbers are NaN.
+
+    Raises
+    ------
+    InputError
+        Not Parquet, or lists of different length in one column.
+    MissingExtraError
+        Without pyarrow.
+    """
+    table = _opened_parquet(Path(path))
+    return {
+        name: _array(column.combine_chunks(), f"'{path}' column '{name}'")
+        for name, column in zip(table.column_names, table.columns, strict=True)
+    }
+
+
+def _array(column: Any, what: str) -> npt.NDArray[Any]:
+    from pyarrow import compute, types
+
+    kind = column.type
+    if types.is_floating(kind) or types.is_integer(kind):
+        return np.asarray(column.to_numpy(zero_copy_only=False))
+    lists = (types.is_list, types.is_large_list, types.is_fixed_size_list)
+    if any(is_list(kind) for is_list in lists):
+        if column.null_count:
+            row = compute.index(compute.is_null(column), True).as_py()
+            raise InputError(f"{what} is blank in row {row + 1}: every row needs its numbers")
+        lengths = compute.list_value_length(column).to_numpy(zero_copy_only=False)
+        if len(other := np.flatnonzero(lengths != lengths[:1])):
+            row = int(other[0])
+            raise InputError(
+                f"{what} has {lengths[row]} numbers in row {row + 1} and {lengths[0]} in row 1: "
+                "every row needs as many"
+            )
+        values = np.asarray(column.flatten().to_numpy(zero_copy_only=False))
+        return values.reshape(len(column), -1) if len(column) else values.reshape(0, 0)
+    return np.array(["" if v is None else str(v) for v in column.to_pylist()], dtype=np.str_)
 
 
 def write_table(path: PathLike, columns: Mapping[str, Sequence[Any]]) -> None:
@@ -221,18 +278,22 @@ def _check_header(path: Path, header: list[str]) -> None:
 
 
 def _read_parquet(path: Path) -> dict[str, list[str]]:
+    table = _opened_parquet(path)
+    return {
+        name: ["" if value is None else str(value) for value in table.column(name).to_pylist()]
+        for name in table.column_names
+    }
+
+
+def _opened_parquet(path: Path) -> Any:
     try:
         from pyarrow import ArrowException, parquet
     except ImportError:
         raise MissingExtraError("reading Parquet tables", "parquet") from None
     try:
-        table = parquet.read_table(path)
+        return parquet.read_table(path)
     except (ArrowException, OSError) as error:
         raise InputError(f"'{path}' cannot be read as Parquet: {error}") from None
-    return {
-        name: ["" if value is None else str(value) for value in table.column(name).to_pylist()]
-        for name in table.column_names
-    }
 
 
 def _write_parquet(path: Path, columns: Mapping[str, Sequence[Any]]) -> None:

@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import keyword
 import os
 import subprocess
 import sys
@@ -43,9 +44,15 @@ def commands() -> dict:
     return found
 
 
+def python_name(command: str) -> str:
+    """What a command is called in Python, whose own words get a line at their end (PEP 8)."""
+    name = command.replace(" ", "_")
+    return f"{name}_" if keyword.iskeyword(name) else name
+
+
 def function_of(command: str) -> Callable[..., object]:
     """The function of the same name."""
-    return getattr(cxrfeat, command.replace(" ", "_"))
+    return getattr(cxrfeat, python_name(command))
 
 
 @pytest.fixture
@@ -60,8 +67,9 @@ def folder(tmp_path) -> Path:
 
 
 def test_every_command_is_a_public_function_of_the_same_name_and_no_other_is() -> None:
-    names = {name.replace(" ", "_") for name in commands()}
-    assert names == set(cxrfeat.__all__) - {"__version__", "load", "Embeddings", "CxrfeatError"}
+    names = {python_name(name) for name in commands()}
+    others = {"__version__", "load", "write", "Embeddings", "CxrfeatError"}
+    assert names == set(cxrfeat.__all__) - others
     assert names == {function_of(name).__name__ for name in commands()}
 
 

@@ -25,6 +25,7 @@ from typing import Any
 from cxrfeat.evaluation.study.study import Extractor, Study
 from cxrfeat.features import stated_pretraining
 from cxrfeat.results.audit import Candidate, Check, Figure, Section, Verdict
+from cxrfeat.spec import made_elsewhere
 
 MOST_SOURCES = 50
 """Distinct values of a column of sources that can be names of collections."""
@@ -169,7 +170,8 @@ def _check(extractor: Extractor, names: Sequence[str], weights: Sequence[str]) -
         return Check(
             code, Section.PRETRAINING, question, Verdict.UNTESTED,
             "nothing states what these weights were trained on: a list \"pretraining\" in the"
-            " sidecar of their file is needed, and --weights FILE where it is",
+            " sidecar of their file is needed, and --weights FILE where it is; of imported"
+            " embeddings, cxrfeat import --pretraining",
         )  # fmt: skip
     said = ", ".join(stated) if stated else "nothing (random weights)"
     if not stated:
@@ -206,6 +208,10 @@ def _check(extractor: Extractor, names: Sequence[str], weights: Sequence[str]) -
 
 
 def _stated(spec: Mapping[str, Any], weights: Sequence[str]) -> list[str] | None:
+    if made_elsewhere(spec):
+        said = spec.get("encoder")
+        names = said.get("pretraining") if isinstance(said, Mapping) else None
+        return [str(one) for one in names] if isinstance(names, list) and names else None
     of_spec = spec.get("weights")
     name = str(of_spec.get("name", "")) if isinstance(of_spec, Mapping) else ""
     return stated_pretraining(str(spec.get("backbone", "")), name, weights)

@@ -1,4 +1,4 @@
-"""`extract` makes embedding files; `info`, `verify`, `merge` and `export` look after them."""
+"""`extract` and `import` make embedding files; `info`, `verify` and others look after them."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def extract(
         ),
     ] = [],
     storage: Annotated[str, panels.output(help="float32 or float16.")] = defaults.STORAGE,
-    prune: Annotated[bool, panels.output(help="Drop rows whose image is gone.")] = False,
+    prune: options.Prune = False,
     device: options.Device = defaults.DEVICE,
     runtime: Annotated[
         str, panels.running(help="On the CPU: auto (the fastest here), torch or ncnn.")
@@ -181,7 +181,9 @@ def merge(
 def export(
     file: options.EmbeddingFile,
     include_gone: options.IncludeGone = False,
-    to: Annotated[str, panels.output(help="parquet, npz, csv or tensorboard.")] = defaults.EXPORT,
+    to: Annotated[
+        str, panels.output(help="parquet, npz, csv, anndata or tensorboard.")
+    ] = defaults.EXPORT,
     out: Annotated[
         str | None,
         panels.output(help="A file that does not exist yet.  [default: beside FILE, its name]"),
@@ -192,3 +194,108 @@ def export(
     from cxrfeat.commands.export import export as verb
 
     show(verb(file, to=to, out=out, include_gone=include_gone), json, display.exported)
+
+
+def import_(
+    files: Annotated[
+        list[str],
+        typer.Argument(
+            help="CSV, Parquet, npz, npy, HDF5 or AnnData files with a row for each image, or a "
+            "folder with a .h5 or .npy file for each."
+        ),
+    ],
+    like: Annotated[
+        str | None,
+        panels.images_and_labels(
+            help="An embedding file of the same images: ids are matched to its own, by path, file "
+            "name or sha256, and its labels, patients and columns are taken."
+        ),
+    ] = None,
+    labels: options.Labels = None,
+    path_column: options.PathColumn = None,
+    label_column: options.LabelColumn = None,
+    group_column: options.GroupColumn = None,
+    keep_column: options.KeepColumn = [],
+    uncertain: options.Uncertain = None,
+    positive: options.Positive = None,
+    where: options.Where = [],
+    repeated_rows: options.RepeatedRows = defaults.REPEATED_ROWS,
+    ids: Annotated[
+        str | None,
+        panels.embeddings(
+            help="A file with an id for each row: text, table or .npy.  [default: FILES say them]"
+        ),
+    ] = None,
+    id_column: Annotated[
+        str | None, panels.embeddings(help="Column, array or dataset of ids.")
+    ] = None,
+    embedding: Annotated[
+        str | None,
+        panels.embeddings(
+            help="What holds the numbers: columns (NAME, NAME* or A,B), an array, a dataset, or a "
+            "matrix of obsm.  [default: recognised]"
+        ),
+    ] = None,
+    patches: Annotated[
+        str | None,
+        panels.embeddings(help="mean: of several rows of an image, of its patches."),
+    ] = None,
+    encoder: Annotated[str | None, panels.networks(help="What made the numbers.")] = None,
+    preprocessing: Annotated[
+        str | None, panels.networks(help="How images were prepared for it.")
+    ] = None,
+    pretraining: Annotated[
+        list[str],
+        panels.networks(
+            help="A collection that it was trained on; several times for several. For `audit`."
+        ),
+    ] = [],
+    licence: Annotated[str | None, panels.networks(help="Of its weights.")] = None,
+    same_as: Annotated[
+        str | None,
+        panels.networks(
+            help="An earlier import of the same encoder, so that the two may be training and "
+            "outside set."
+        ),
+    ] = None,
+    out: Annotated[str, panels.output(help="Folder for NAME.h5.")] = defaults.EMBEDDINGS,
+    name: Annotated[
+        str | None,
+        panels.output(help="Of the extractor, and its file.  [default: that of the first file]"),
+    ] = None,
+    prune: options.Prune = False,
+    json: options.Json = False,
+) -> None:
+    """Make an embedding file of numbers that another program computed.
+
+    It can be compared, audited and exported like those of `extract`; rows of no image of --like
+    are left out and listed.
+    """
+    from cxrfeat.commands.import_ import import_ as verb
+
+    made = verb(
+        files,
+        name=name,
+        out=out,
+        ids=ids,
+        id_column=id_column,
+        embedding=embedding,
+        patches=patches,
+        like=like,
+        labels=labels,
+        path_column=path_column,
+        label_column=label_column,
+        group_column=group_column,
+        keep_column=keep_column,
+        uncertain=uncertain,
+        positive=positive,
+        where=where,
+        repeated_rows=repeated_rows,
+        encoder=encoder,
+        preprocessing=preprocessing,
+        pretraining=pretraining,
+        licence=licence,
+        same_as=same_as,
+        prune=prune,
+    )
+    show(made, json, display.imported)

@@ -119,6 +119,7 @@ Weights = Annotated[
     ),
 ]
 
+Prune = Annotated[bool, panels.output(help="Drop rows whose image is gone.")]
 IncludeGone = Annotated[
     bool,
     panels.embeddings(

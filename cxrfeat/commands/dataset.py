@@ -14,6 +14,7 @@ from cxrfeat.extraction.declared_columns import with_declared_columns
 from cxrfeat.extraction.reading_ahead import reader_count
 from cxrfeat.images import ReadingOptions
 from cxrfeat.inputs import Dataset
+from cxrfeat.notebook import Shown
 from cxrfeat.paths import PathLike, several
 
 
@@ -27,8 +28,8 @@ class ClassCount:
     unknown: int
 
 
-@dataclass(frozen=True)
-class DatasetSummary:
+@dataclass(frozen=True, repr=False)
+class DatasetSummary(Shown):
     """What `cxrfeat extract` would work on.
 
     Attributes

@@ -13,6 +13,7 @@ from cxrfeat.commands.fit import fit
 from cxrfeat.errors import InputError, MissingExtraError, StorageError
 from cxrfeat.extraction.drain import Progress
 from cxrfeat.images.drawing import phantom
+from cxrfeat.notebook import Shown
 from cxrfeat.paths import PathLike
 from cxrfeat.reporting.run_folder import next_free
 from cxrfeat.results import FitResult
@@ -20,8 +21,8 @@ from cxrfeat.results import FitResult
 TINY = "efficientnet_lite0"
 
 
-@dataclass(frozen=True)
-class DemoResult:
+@dataclass(frozen=True, repr=False)
+class DemoResult(Shown):
     """What `demo` made.
 
     Attributes

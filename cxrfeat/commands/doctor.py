@@ -19,6 +19,7 @@ from cxrfeat import defaults
 from cxrfeat.cores import available_cores
 from cxrfeat.errors import CxrfeatError, WeightsError
 from cxrfeat.memory import usable_memory
+from cxrfeat.notebook import Shown
 from cxrfeat.paths import PathLike
 
 if TYPE_CHECKING:
@@ -54,8 +55,8 @@ class Check:
     mend: str = ""
 
 
-@dataclass(frozen=True)
-class Diagnosis:
+@dataclass(frozen=True, repr=False)
+class Diagnosis(Shown):
     """What `doctor` found.
 
     Attributes

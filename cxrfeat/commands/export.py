@@ -19,22 +19,20 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from cxrfeat import defaults, store, tables
+from cxrfeat import defaults, interchange, store, tables
 from cxrfeat.arrays import RowNumbers
 from cxrfeat.errors import InputError, StorageError, UnknownNameError
+from cxrfeat.notebook import Shown
 from cxrfeat.paths import PathLike
 from cxrfeat.version import __version__
 
 _BLOCK_BYTES = 32 << 20
 
-GONE = "gone"
-"""The column that tells rows whose image is gone, where they are exported as well."""
-
 Columns = dict[str, npt.NDArray[Any]]
 
 
-@dataclass(frozen=True)
-class Exported:
+@dataclass(frozen=True, repr=False)
+class Exported(Shown):
     """What `export` wrote.
 
     Attributes
@@ -71,7 +69,8 @@ def export(
     file : path
         The embedding file.
     to : str
-        "parquet", "npz", "csv" or "tensorboard" (a folder for the Embedding Projector).
+        "parquet", "npz", "csv", "anndata" (``.h5ad``) or "tensorboard" (a folder for the Embedding
+        Projector).
     out : path, optional
         Where to; default: beside the file, under its name. It must not exist.
     include_gone : bool
@@ -105,7 +104,9 @@ def export(
         rows = np.flatnonzero(done & ~gone)
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            chosen.write(embeddings, rows, _columns(embeddings, rows, include_gone), new)
+            chosen.write(
+                embeddings, rows, store.columns_of(embeddings, rows, include_gone=include_gone), new
+            )
             if not chosen.holds_provenance:
                 beside = target.with_name(target.name + ".json")
                 beside.write_text(_provenance(embeddings), encoding="utf-8")
@@ -147,8 +148,8 @@ def _write_npz(e: store.Embeddings, rows: RowNumbers, columns: Columns, path: Pa
         arrays["labels"] = e.labels[rows]
         arrays["classes"] = _text(e.classes)
     arrays |= {f"meta_{name}": values[rows] for name, values in e.meta.items()}
-    if GONE in columns:
-        arrays["gone"] = columns[GONE]
+    if store.GONE in columns:
+        arrays[store.GONE] = columns[store.GONE]
     header = {"descr": "<f4", "fortran_order": False, "shape": (len(rows), e.dimension)}
     with zipfile.ZipFile(path, "w", allowZip64=True) as archive:
         for name, values in arrays.items():
@@ -190,6 +191,21 @@ def _write_tensorboard(e: store.Embeddings, rows: RowNumbers, columns: Columns, 
     (path / "provenance.json").write_text(_provenance(e), encoding="utf-8")
 
 
+def _write_anndata(e: store.Embeddings, rows: RowNumbers, columns: Columns, path: Path) -> None:
+    interchange.write_anndata(
+        path,
+        ids=[e.ids[row] for row in rows],
+        blocks=(e[rows[part]] for part in _blocks(e, len(rows))),
+        dimension=e.dimension,
+        obs={name: values for name, values in columns.items() if name != "id"},
+        uns={
+            "spec": json.dumps(e.spec, sort_keys=True),
+            "fingerprint": e.fingerprint,
+            "provenance": _provenance(e),
+        },
+    )
+
+
 class _Format(NamedTuple):
     """How one format is written: the target's ending, by what, and whether it takes provenance."""
 
@@ -202,32 +218,9 @@ FORMATS = {
     "parquet": _Format(".parquet", _write_parquet),
     "npz": _Format(".npz", _write_npz),
     "csv": _Format(".csv", _write_csv, holds_provenance=False),
+    "anndata": _Format(".h5ad", _write_anndata),
     "tensorboard": _Format("-tensorboard", _write_tensorboard),
 }
-
-
-def _columns(e: store.Embeddings, rows: RowNumbers, include_gone: bool) -> Columns:
-    """Everything about the rows but their embeddings, by the name it is exported under."""
-    columns: Columns = {
-        "id": _text([e.ids[row] for row in rows]),
-        "sha256": _text([e.sha256[row] for row in rows]),
-    }
-    if include_gone:
-        columns[GONE] = e.gone[rows].astype(np.uint8)
-    if e.labels is not None:
-        labels = e.labels[rows]
-        if e.kind == "multiclass":
-            columns["label"] = _class_names(e.classes, labels)
-        columns |= {f"label_{name}": labels[:, i] for i, name in enumerate(e.classes)}
-    for name, values in e.meta.items():
-        columns[f"meta_{name}" if name in columns or name == "embedding" else name] = values[rows]
-    return columns
-
-
-def _class_names(classes: list[str], labels: npt.NDArray[np.float32]) -> npt.NDArray[np.str_]:
-    names = np.array([*classes, ""])
-    known = (labels == 1).any(axis=1)
-    return names[np.where(known, np.argmax(labels == 1, axis=1), len(classes))]
 
 
 def _provenance(e: store.Embeddings) -> str:

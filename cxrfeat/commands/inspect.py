@@ -18,6 +18,7 @@ from cxrfeat.extraction.reading_ahead import read_in_order, reader_count
 from cxrfeat.extraction.sources import ImageSource, sources_of
 from cxrfeat.images.checks import inverted_against_the_rest, picture_warnings
 from cxrfeat.images.drawing.contact_sheet import Tile, draw_sheet
+from cxrfeat.notebook import Shown
 from cxrfeat.paths import PathLike
 
 _COMPARED_SIDE = 32
@@ -56,8 +57,8 @@ class InspectedImage:
     error: str = ""
 
 
-@dataclass(frozen=True)
-class Inspection:
+@dataclass(frozen=True, repr=False)
+class Inspection(Shown):
     """What `inspect` saw.
 
     Attributes

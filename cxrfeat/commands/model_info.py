@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 
 from cxrfeat.model import load as load_model
+from cxrfeat.notebook import Shown
 from cxrfeat.paths import PathLike
 from cxrfeat.prediction.result import USE
 
 
-@dataclass(frozen=True)
-class ModelInfo:
+@dataclass(frozen=True, repr=False)
+class ModelInfo(Shown):
     """What a model file says about itself.
 
     Attributes

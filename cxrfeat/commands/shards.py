@@ -11,6 +11,7 @@ from cxrfeat.errors import InputError
 from cxrfeat.extraction.failures import Failure, failures_in, write_failures
 from cxrfeat.extraction.shard_files import ShardState, as_array, states_of
 from cxrfeat.extraction.shard_plan import ShardPlan, plan_file, read_plan
+from cxrfeat.notebook import Shown
 from cxrfeat.paths import PathLike
 
 
@@ -40,8 +41,8 @@ class ShardedExtractor:
     shards: list[ShardState]
 
 
-@dataclass(frozen=True)
-class ShardsStatus:
+@dataclass(frozen=True, repr=False)
+class ShardsStatus(Shown):
     """What became of the shards of a folder.
 
     Attributes
@@ -64,8 +65,8 @@ class ShardsStatus:
     extractors: list[ShardedExtractor]
 
 
-@dataclass(frozen=True)
-class ShardsMerge:
+@dataclass(frozen=True, repr=False)
+class ShardsMerge(Shown):
     """What `shards_merge` made.
 
     Attributes

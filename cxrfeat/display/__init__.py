@@ -10,7 +10,7 @@ from cxrfeat.display.comparison import comparison, demonstration, report
 from cxrfeat.display.diagnosis import diagnosis
 from cxrfeat.display.explanation import explanation
 from cxrfeat.display.extraction import backbones, extraction, forecast, weights
-from cxrfeat.display.files import exported, file_info, merged, verification
+from cxrfeat.display.files import exported, file_info, imported, merged, verification
 from cxrfeat.display.inputs import dataset_summary, inspection
 from cxrfeat.display.model import model_info, predictions
 from cxrfeat.display.progress import (
@@ -43,6 +43,7 @@ __all__ = [
     "file_info",
     "fit_progress",
     "forecast",
+    "imported",
     "inspection",
     "merged",
     "merged_shards",

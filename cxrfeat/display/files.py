@@ -1,17 +1,21 @@
-"""What `info`, `verify`, `merge` and `export` print."""
+"""What `info`, `verify`, `merge`, `export` and `import` print."""
 
 from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
 
+from cxrfeat.display.extraction import describe_changes
 from cxrfeat.display.screen import console
 
 if TYPE_CHECKING:
     from cxrfeat.commands.export import Exported
+    from cxrfeat.commands.import_ import Imported
     from cxrfeat.store import FileInfo, Merged, Verification
 
 SHOWN_DAMAGE = 20
+SHOWN_IDS = 3
+"""Of rows that were left out; the notes name them."""
 
 
 def file_info(info: FileInfo) -> None:
@@ -104,4 +108,21 @@ def exported(result: Exported) -> None:
         left_out += f"; {result.gone} gone left out (--include-gone)"
     console().print(
         f"{result.path}: {result.rows} embeddings of length {result.dimension}{left_out}"
+    )
+
+
+def imported(result: Imported) -> None:
+    """Print what `import` made, and what it left out."""
+    screen = console()
+    for note in result.notes:
+        screen.print(note)
+    if changes := describe_changes(result.changes):
+        screen.print(f"{result.name}: {changes}")
+    if len(result.unmatched) > SHOWN_IDS:
+        screen.print(f"{len(result.unmatched)} rows were left out (--json lists all of them)")
+    counts = ", ".join(f"{name} {count}" for name, count in result.classes.items())
+    screen.print(
+        f"{result.path}: {result.rows} embeddings of length {result.dimension} from"
+        f" {result.format}; {f'{result.kind}: {counts}' if counts else 'no labels'}"
+        + ("" if result.groups is None else f"; {result.groups} patients")
     )

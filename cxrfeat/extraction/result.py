@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,10 +10,11 @@ from cxrfeat import features, store
 from cxrfeat.extraction.failures import Failure
 from cxrfeat.extraction.forecast import Forecast
 from cxrfeat.extraction.job import NamedExtractor
+from cxrfeat.notebook import Rows, Shown
 
 
-@dataclass(frozen=True)
-class ExtractedFile:
+@dataclass(frozen=True, repr=False)
+class ExtractedFile(Shown):
     """What happened to one embedding file.
 
     Attributes
@@ -46,8 +48,8 @@ class ExtractedFile:
     fingerprint: str
 
 
-@dataclass(frozen=True)
-class ExtractResult:
+@dataclass(frozen=True, repr=False)
+class ExtractResult(Shown):
     """What `extract` did.
 
     Attributes
@@ -86,6 +88,19 @@ class ExtractResult:
     seconds: float
     steps: dict[str, float]
     forecast: Forecast | None = None
+
+    def _headline(self) -> str:
+        names = ", ".join(file.name for file in self.files)
+        failed = f", {len(self.failures)} failed" if self.failures else ""
+        return f"{names}: {self.images} images, {self.read} read{failed}"
+
+    def _table(self) -> tuple[Sequence[str], Rows]:
+        names = ("extractor", "weights", "dimension", "rows", "computed", "reused", "failed")
+        shown = [
+            (one.name, one.weights, one.dimension, one.rows, one.computed, one.reused, one.failed)
+            for one in self.files
+        ]
+        return names, shown
 
 
 def extracted_file(

@@ -15,19 +15,24 @@ from pathlib import Path
 
 from cxrfeat.inputs.archives import Member, is_archive
 from cxrfeat.inputs.dataset import Dataset, LabelKind, PatientKey
-from cxrfeat.inputs.folders import find_images, from_folders
+from cxrfeat.inputs.folders import find_images, from_folders, from_ids, id_of
+from cxrfeat.inputs.joining import Located, locate
+from cxrfeat.inputs.label_table import Columns, one_hot
 from cxrfeat.inputs.places import ImageIds, Place, PlaceList, root_of
 from cxrfeat.inputs.positive import against_the_rest, one_against_the_rest, overlap_note
 from cxrfeat.inputs.remote_images import RemoteFile, RemoteFolder
-from cxrfeat.inputs.table import LabelTable, from_table
+from cxrfeat.inputs.table import PATH_COLUMNS, LabelTable, from_columns, from_table
 from cxrfeat.paths import PathLike, several
 from cxrfeat.tables import TABLE_SUFFIXES
 
 __all__ = [
+    "PATH_COLUMNS",
+    "Columns",
     "Dataset",
     "ImageIds",
     "LabelKind",
     "LabelTable",
+    "Located",
     "Member",
     "PatientKey",
     "Place",
@@ -35,9 +40,14 @@ __all__ = [
     "RemoteFile",
     "against_the_rest",
     "find",
+    "from_columns",
     "from_folders",
+    "from_ids",
     "from_table",
+    "id_of",
     "image_ids",
+    "locate",
+    "one_hot",
 ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import TypeVar
 
@@ -83,16 +83,23 @@ def from_folders(roots: PathLike | Sequence[PathLike]) -> Dataset:
         raise InputError(f"no images in {places}: name a folder that holds radiographs")
     _refuse_duplicates(found)
     order = sorted(range(len(found.ids)), key=found.ids.__getitem__)
-    ids = [found.ids[i] for i in order]
+    labelled = from_ids([found.ids[i] for i in order])
+    return replace(
+        labelled, paths=found.paths.taken(order), notes=[*labelled.notes, *found.notes()]
+    )
+
+
+def from_ids(ids: Sequence[str]) -> Dataset:
+    """Take images that are known by their ids alone, labels from the folders in these."""
     splits, names, notes = _layout(ids)
     classes = sorted(set(names))
     return Dataset(
-        ids=ids,
-        paths=found.paths.taken(order),
+        ids=list(ids),
+        paths=PlaceList(ids),
         classes=classes,
         labels=one_hot(names, classes) if classes else None,
         meta={"split": np.array(splits)} if splits else {},
-        notes=[*notes, *found.notes()],
+        notes=notes,
     )
 
 

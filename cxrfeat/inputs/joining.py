@@ -47,7 +47,12 @@ class Located:
     notes: list[str] = field(default_factory=list)
 
 
-def locate(values: Sequence[str], roots: Sequence[Root]) -> Located:
+USE_PATHS = (
+    "write in the table the path from the image folder, or name the one folder that is meant"
+)
+
+
+def locate(values: Sequence[str], roots: Sequence[Root], mend: str = USE_PATHS) -> Located:
     """Find the image of each row.
 
     A value is looked for as a path from the image folders, or from a folder above them, in either
@@ -61,6 +66,8 @@ def locate(values: Sequence[str], roots: Sequence[Root]) -> Located:
         Path, file name, or either without its suffix; Windows paths too.
     roots
         The image folders; or the ids of images, among which a value is looked for in the same way.
+    mend
+        What to do about a value that could be several images.
 
     Returns
     -------
@@ -71,7 +78,7 @@ def locate(values: Sequence[str], roots: Sequence[Root]) -> Located:
     InputError
         A value that could be several images, or several prefixes that could be dropped.
     """
-    search = _Search(roots)
+    search = _Search(roots, mend)
     places: dict[int, Place] = {}
     names: dict[int, str] = {}  # found by the file name alone, below the folders
     suffixes: dict[int, str] = {}  # found in their folder, once a suffix is added
@@ -133,7 +140,8 @@ def _parts(value: str) -> list[str]:
 class _Search:
     """Looks for images as the disk has them; walks the folders at most once, when it must."""
 
-    def __init__(self, roots: Sequence[Root]) -> None:
+    def __init__(self, roots: Sequence[Root], mend: str) -> None:
+        self._mend = mend
         self._roots = list(roots)
         self._tails = [_parts(same_form(_written_out(root))) for root in roots]
         self._folders = [root for root in roots if isinstance(root, Path)]
@@ -151,7 +159,7 @@ class _Search:
         for written in dict.fromkeys((value, slashes(value))):
             places = self._on_disk(written)
             if places:
-                return _only(value, places), False
+                return self._only(value, places), False
         parts = _parts(same_form(value))
         if not parts:
             return None, False
@@ -163,8 +171,8 @@ class _Search:
                     tries.append((root, parts[length:]))
         whole = [place for root, rest in tries for place in listed.whole(root, "/".join(rest))]
         if whole or len(parts) == 1:
-            return _only(value, whole), False
-        place = _only(
+            return self._only(value, whole), False
+        place = self._only(
             value, [p for root, rest in tries for p in listed.without_suffix(root, "/".join(rest))]
         )
         return place, place is not None
@@ -172,7 +180,7 @@ class _Search:
     def by_name(self, value: str) -> Place | None:
         """Find a file name, with or without its suffix, anywhere below the folders."""
         name = "/".join(_parts(same_form(value)))
-        return _only(value, self._images().named.get(name, ()))
+        return self._only(value, self._images().named.get(name, ()))
 
     def without_prefix(self, values: dict[int, str]) -> tuple[str, dict[int, Place]]:
         """Drop the one prefix that leaves most of the rows with their image.
@@ -198,7 +206,7 @@ class _Search:
         if not found:
             return "", {}
         best, *others = sorted(found, key=lambda prefix: -len(found[prefix]))
-        chosen = {row: _only(values[row], places) for row, places in found[best].items()}
+        chosen = {row: self._only(values[row], places) for row, places in found[best].items()}
         claimed = set(chosen.values())
         for other in others:
             nested = other.startswith(best) or best.startswith(other)
@@ -221,6 +229,23 @@ class _Search:
         folded = self._images().folded()
         keys = {value: "/".join(_parts(same_form(value))).casefold() for value in values}
         return {value: folded[key] for value, key in keys.items() if key in folded}
+
+    def _only(self, value: str, places: Sequence[Place]) -> Place | None:
+        """Return the one place, None for none.
+
+        Raises
+        ------
+        InputError
+            Several that are not one file under several names.
+        """
+        if len(places) > 1:
+            files = {os.path.realpath(p) if isinstance(p, Path) else p for _, p in places}
+            if len(files) > 1:
+                ids = sorted({name for name, _ in places})
+                names = ids if len(ids) > 1 else sorted(_written(path) for _, path in places)
+                shown = " or ".join(f"'{name}'" for name in names[:3])
+                raise InputError(f"'{value}' could be {shown}: {self._mend}")
+        return places[0] if places else None
 
     def _images(self) -> _Listed:
         if self._listed is None:
@@ -293,27 +318,6 @@ def _written_out(root: Root) -> str:
     if isinstance(root, ImageIds):
         return ""
     return root.url if isinstance(root, RemoteFolder) else os.path.abspath(_folder_of(root))
-
-
-def _only(value: str, places: Sequence[Place]) -> Place | None:
-    """Return the one place, None for none.
-
-    Raises
-    ------
-    InputError
-        Several that are not one file under several names.
-    """
-    if len(places) > 1:
-        files = {os.path.realpath(p) if isinstance(p, Path) else p for _, p in places}
-        if len(files) > 1:
-            ids = sorted({name for name, _ in places})
-            names = ids if len(ids) > 1 else sorted(_written(path) for _, path in places)
-            shown = " or ".join(f"'{name}'" for name in names[:3])
-            raise InputError(
-                f"'{value}' could be {shown}: write in the table the path from the image folder, "
-                "or name the one folder that is meant"
-            )
-    return places[0] if places else None
 
 
 def _written(path: Where) -> str:

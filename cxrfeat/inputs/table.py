@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -78,6 +78,16 @@ class LabelTable:
         """Take the images that the table lists; see `from_table`."""
         options = {one.name: getattr(self, one.name) for one in fields(self)}
         return from_table(options.pop("table"), images=images, **options)
+
+    def read_columns(self, columns: Columns, ids: Sequence[str]) -> Dataset:
+        """Take columns that are read already, of images known by their ids, as those of a table."""
+        options = {one.name: getattr(self, one.name) for one in fields(self)}
+        if options["path_column"] is not None:
+            raise InputError("--path-column is of a table (--labels): --id-column names the ids")
+        name = next(one for one in PATH_COLUMNS if one not in columns)
+        options["path_column"] = name
+        found = from_columns({name: list(ids), **columns}, images=ImageIds(tuple(ids)), **options)
+        return replace(found, notes=found.notes[1:])  # which says that column
 
     def written(self) -> dict[str, Any]:
         """Write what was asked for, without what was left out, and the digest of the table."""
@@ -155,9 +165,36 @@ def from_table(
         meant, an uncertain label without a policy, an image listed twice, a row that could be
         several images, or no image found at all.
     """
+    return from_columns(
+        read_table(table),
+        table=table,
+        images=images,
+        path_column=path_column,
+        label_column=label_column,
+        group_column=group_column,
+        keep_column=keep_column,
+        uncertain=uncertain,
+        where=where,
+        repeated_rows=repeated_rows,
+    )
+
+
+def from_columns(
+    every_row: Columns,
+    *,
+    table: PathLike,
+    images: PathLike | Sequence[PathLike] | ImageIds,
+    path_column: str | None = None,
+    label_column: str | Sequence[str] | None = None,
+    group_column: str | None = None,
+    keep_column: Sequence[str] = (),
+    uncertain: str | None = None,
+    where: Sequence[str] = (),
+    repeated_rows: str = "error",
+) -> Dataset:
+    """Take the images that columns of text list, as `from_table` does; `table` is their name."""
     check_uncertain(uncertain)
     check_repeated_rows(repeated_rows)
-    every_row = read_table(table)
     roots: list[Root]
     if known_already := isinstance(images, ImageIds):
         roots = [images]

@@ -17,6 +17,7 @@ from cxrfeat.pages.words import (
     shown_names,
 )
 from cxrfeat.results.checklist import ChecklistItem
+from cxrfeat.spec import made_elsewhere, stated_name
 
 IN_RANKING = ("auroc", "auprc", "balanced_accuracy", "accuracy", "f1", "mcc", "brier", "ece")
 
@@ -272,6 +273,12 @@ def learning(results: Mapping[str, Any]) -> Table:
     )
 
 
+def _made_by(spec: Mapping[str, Any]) -> str:
+    if made_elsewhere(spec):
+        return f"{stated_name(spec) or 'not stated'} (imported)"
+    return str(spec.get("weights", {}).get("name", ""))
+
+
 def files(results: Mapping[str, Any]) -> Table:
     """List the embedding files: what was found, failed and done."""
     return Table(
@@ -285,10 +292,7 @@ def files(results: Mapping[str, Any]) -> Table:
         [
             [
                 _text(entry["name"] + (" (outside)" if entry["outside"] else "")),
-                _text(
-                    entry["spec"].get("weights", {}).get("name", "")
-                    + (" (control)" if entry["control"] else "")
-                ),
+                _text(_made_by(entry["spec"]) + (" (control)" if entry["control"] else "")),
                 _text(", ".join(f"{code} {n}" for code, n in entry["failures"].items()) or "–"),
                 _text(entry["fingerprint"][:12]),
                 *(

@@ -19,7 +19,11 @@ from cxrfeat.extraction.local_engine import LocalEngine
 from cxrfeat.extraction.plan import plan
 from cxrfeat.extraction.sources import sources_of
 from cxrfeat.model import Model
-from cxrfeat.prediction.reopened_extractor import reading_options, reopen_extractor
+from cxrfeat.prediction.reopened_extractor import (
+    reading_options,
+    refuse_imported,
+    reopen_extractor,
+)
 from cxrfeat.spec import difference
 from cxrfeat.spec import fingerprint as fingerprint_of
 
@@ -96,7 +100,7 @@ def from_images(
 
     Raises
     ------
-    InputError, WeightsError, SpecMismatchError
+    InputError, WeightsError, SpecMismatchError, MadeElsewhereError
     """
     found = inputs.find(given)
     specs = parts_of(loaded)
@@ -139,6 +143,8 @@ def reopen_all(
     specs: Mapping[str, Mapping[str, Any]], *, weights: Sequence[str] = (), device: str = "auto"
 ) -> dict[str, features.Extractor]:
     """Open every extractor of a model; each gets the sources of weights that are for it."""
+    for spec in specs.values():
+        refuse_imported(spec)
     backbones = [str(spec.get("backbone", "")) for spec in specs.values()]
     known = [name for name in dict.fromkeys(backbones) if name]
     for name in known:

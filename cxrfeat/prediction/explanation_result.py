@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cxrfeat.extraction.failures import Failure
+from cxrfeat.notebook import Shown
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,8 @@ class ExplainedImage:
     map: str
 
 
-@dataclass(frozen=True)
-class ExplainResult:
+@dataclass(frozen=True, repr=False)
+class ExplainResult(Shown):
     """What `explain` found; ``evidence.json`` holds the same.
 
     Attributes

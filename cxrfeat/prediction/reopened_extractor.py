@@ -11,11 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from cxrfeat import defaults, features, images
-from cxrfeat.errors import FileFormatError, SpecMismatchError, WeightsError
+from cxrfeat.errors import (
+    FileFormatError,
+    MadeElsewhereError,
+    SpecMismatchError,
+    WeightsError,
+)
 from cxrfeat.features.weights.find import search_folders
 from cxrfeat.features.weights.sidecar import SUFFIXES
 from cxrfeat.images import ReadingOptions
-from cxrfeat.spec import canonical_json, difference
+from cxrfeat.spec import Spec, canonical_json, difference, made_elsewhere, stated_name
 
 LARGEST_IMAGE = 8192  # a spec from elsewhere must not ask for all the memory
 
@@ -39,6 +44,8 @@ def reopen_extractor(
 
     Raises
     ------
+    MadeElsewhereError
+        A spec of embeddings that were imported.
     FileFormatError
         A spec that does not say what to open.
     UnknownNameError
@@ -49,7 +56,25 @@ def reopen_extractor(
         What can be opened here would give other embeddings: other tensors, another version of
         image reading or preprocessing ...; with one line for each difference.
     """
+    refuse_imported(spec)
     return _open(canonical_json(spec), tuple(weights), device)
+
+
+def refuse_imported(spec: Spec) -> None:
+    """Refuse a spec of embeddings that another program computed: no more can be made here.
+
+    Raises
+    ------
+    MadeElsewhereError
+    """
+    if not made_elsewhere(spec):
+        return
+    name = stated_name(spec)
+    raise MadeElsewhereError(
+        f"these embeddings were imported{f' (of {name})' if name else ''}, and cxrfeat cannot"
+        " compute those of other images: make them with the program that made these, import them"
+        " with --same-as, and predict from that .h5 file"
+    )
 
 
 @lru_cache(maxsize=2)  # building VGG16 takes seconds, one image a fraction of one

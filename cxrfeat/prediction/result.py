@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from cxrfeat.arrays import Matrix
 from cxrfeat.extraction.failures import Failure
+from cxrfeat.notebook import Rows, Shown
 
 USE = "For research only, not for diagnosis."
 
@@ -44,8 +46,8 @@ class Prediction:
     unlike_training: bool
 
 
-@dataclass(frozen=True)
-class PredictResult:
+@dataclass(frozen=True, repr=False)
+class PredictResult(Shown):
     """What `predict` found.
 
     Attributes
@@ -86,6 +88,17 @@ class PredictResult:
     path: Path | None
     seconds: float
     use: str = USE
+
+    def _headline(self) -> str:
+        failed = f", {len(self.failures)} failed" if self.failures else ""
+        return f"{len(self.predictions)} images by {self.head} on {self.extractor}{failed}"
+
+    def _table(self) -> tuple[Sequence[str], Rows]:
+        rows = [
+            (one.id, "|".join(one.labels), *(f"{p:.3f}" for p in one.probabilities.values()))
+            for one in self.predictions
+        ]
+        return ("image", "label", *self.classes), rows
 
     def numpy(self) -> Matrix:
         """Return the probabilities, shape (n, L), a row for each of `predictions`."""

@@ -168,7 +168,8 @@ def _radiographs(
     order = {row: number[row] for row in dict.fromkeys([*first, *drawn])}
     known: dict[str, str] = {}
     for file in reversed(files.values()):
-        known |= dict(zip(file.ids, file.sha256, strict=True))
+        said = zip(file.ids, file.sha256, strict=True)
+        known |= {id_: digest for id_, digest in said if digest or id_ not in known}
     return Radiographs(
         saved.ids,
         order,

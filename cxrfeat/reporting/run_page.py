@@ -11,6 +11,7 @@ from pathlib import Path
 from cxrfeat import defaults, pages
 from cxrfeat.errors import StorageError
 from cxrfeat.evaluation.outcome.saved_run import read_results, read_run
+from cxrfeat.notebook import Shown
 from cxrfeat.pages import Content
 from cxrfeat.paths import PathLike, several
 from cxrfeat.reporting.anonymous_page import anonymous, ids_beside
@@ -27,8 +28,8 @@ LARGEST = 7_900_000
 """Bytes of a page, so that with what is said of its thumbnails it stays below 8 MB."""
 
 
-@dataclass(frozen=True)
-class ReportResult:
+@dataclass(frozen=True, repr=False)
+class ReportResult(Shown):
     """What `report` wrote.
 
     Attributes

@@ -69,7 +69,7 @@ class Radiographs:
     folders : sequence of Path
         Where ids may begin.
     sha256 : dict of str to str
-        By id, of the file that was extracted.
+        By id, of the file that was extracted; "" where it is not known.
     frame, bits : int or None
         What a spec says of reading images.
     """
@@ -115,7 +115,7 @@ def thumbnails(
     folders
         Where ids may begin.
     sha256
-        By id, of the file that was extracted.
+        By id, of the file that was extracted; "" where it is not known.
     frame
         Of DICOM files of several.
     bits
@@ -152,7 +152,7 @@ def thumbnails(
             except ImageError:
                 changed = True
                 continue
-            if radiograph.sha256 == sha256.get(name, ""):
+            if sha256.get(name, "") in ("", radiograph.sha256):  # imported: as a rule not known
                 return _Small(row, thumbnail(radiograph.pixels, side=side))
             changed = True
         return _Small(row, why_not="changed" if changed else "gone")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from cxrfeat.notebook import Rows, Shown
 from cxrfeat.results.data import Interval, without_nan
 
 FORMAT, FORMAT_VERSION = "cxrfeat-audit", 1
@@ -116,8 +118,8 @@ class Table:
     rows: list[list[str | float | int | None]]
 
 
-@dataclass(frozen=True)
-class Check:
+@dataclass(frozen=True, repr=False)
+class Check(Shown):
     """One question with its answer.
 
     Attributes
@@ -158,8 +160,8 @@ class Check:
     remedy: str = ""
 
 
-@dataclass(frozen=True)
-class Audit:
+@dataclass(frozen=True, repr=False)
+class Audit(Shown):
     """Everything `cxrfeat audit` found; ``audit.json`` holds the same.
 
     Attributes
@@ -207,6 +209,17 @@ class Audit:
     run: str = ""
     folder: str = ""
     files: dict[str, str] = field(default_factory=dict)
+
+    def _headline(self) -> str:
+        counts = [
+            f"{sum(check.verdict == verdict for check in self.checks)} {verdict}"
+            for verdict in Verdict
+        ]
+        return f"{len(self.checks)} checks of {self.images} images: {', '.join(counts)}"
+
+    def _table(self) -> tuple[Sequence[str], Rows]:
+        rows = [(check.verdict, check.code, check.answer) for check in self.checks]
+        return ("verdict", "check", "answer"), rows
 
     def as_json(self) -> dict[str, Any]:
         """Plain data for ``audit.json`` and ``--json``; what is undefined is null."""

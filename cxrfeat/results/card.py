@@ -12,6 +12,7 @@ from typing import Any
 from cxrfeat.results.audit import Section, Verdict
 from cxrfeat.results.checklist_rules import written
 from cxrfeat.results.data import intervals_over
+from cxrfeat.spec import made_elsewhere
 
 BLANK = "**[to be filled in by the author: {}]**"
 """How a blank is marked; nothing fills one but a person."""
@@ -71,7 +72,7 @@ def _details(about: Mapping[str, Any]) -> Lines:
         "settings": written(about.get("training", {}).get("settings"), "not recorded"),
         "why this one": written(about.get("training", {}).get("why"), "not recorded"),
         "features": f"{about['extractor']}, {about['dimension']} numbers an image, frozen",
-        "network": written(spec.get("backbone"), "see the spec"),
+        "network": written(spec.get("backbone"), _imported(spec)),
         "weights": _weights(spec),
         "layer and pooling": f"{written(spec.get('layer'))}, {written(spec.get('pooling'))}",
         "image": _image(spec),
@@ -83,6 +84,16 @@ def _details(about: Mapping[str, Any]) -> Lines:
     }
     lines = _table(("", ""), rows.items())
     return [*lines, "", *_blank("authors, contact, date, licence of the model, how to cite it")]
+
+
+def _imported(spec: Mapping[str, Any]) -> str:
+    """Say of features that another program made what its user stated."""
+    if not made_elsewhere(spec):
+        return "see the spec"
+    said = spec.get("encoder")
+    stated = said if isinstance(said, Mapping) else {"name": "an encoder that is not named"}
+    told = "; ".join(f"{key}: {written(value)}" for key, value in stated.items())
+    return f"imported, not computed by cxrfeat; as stated: {told}"
 
 
 def _weights(spec: Mapping[str, Any]) -> str:
@@ -243,8 +254,13 @@ def _audit(audit: Mapping[str, Any]) -> Lines:
 
 
 def _caveats(about: Mapping[str, Any], results: Mapping[str, Any] | None) -> Lines:
+    whose = (
+        "were imported, and what made them is not here"
+        if made_elsewhere(about["spec"])
+        else "come from a network that was made for photographs"
+    )
     lines = [
-        "- The features come from a network that was made for photographs; what they pick up may"
+        f"- The features {whose}; what they pick up may"
         " be the source of an image instead of a disease.",
     ]
     if not about.get("training", {}).get("test_images_unseen") and not (results or {}).get(

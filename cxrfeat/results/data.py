@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+from cxrfeat.notebook import Rows, Shown
 
 Interval = tuple[float, float]
 OVER_TESTED = "over test patients, with the models as they are"
@@ -31,8 +33,8 @@ def over(words: str, *, patients: bool) -> str:
     return words if patients else words.replace("patients", "images")
 
 
-@dataclass(frozen=True)
-class Score:
+@dataclass(frozen=True, repr=False)
+class Score(Shown):
     """One extractor with one head, over the folds.
 
     Attributes
@@ -59,8 +61,8 @@ class Score:
     folds: list[dict[str, Any]]
 
 
-@dataclass(frozen=True)
-class ClassReport:
+@dataclass(frozen=True, repr=False)
+class ClassReport(Shown):
     """One class of one extractor's best head, against all others.
 
     Attributes
@@ -117,8 +119,8 @@ class ClassReport:
     auroc_interval: Interval = (math.nan, math.nan)
 
 
-@dataclass(frozen=True)
-class HeadReport:
+@dataclass(frozen=True, repr=False)
+class HeadReport(Shown):
     """The best head of an extractor, class by class.
 
     Attributes
@@ -200,8 +202,8 @@ class Comparison:
     mcnemar: float | None = None
 
 
-@dataclass(frozen=True)
-class LearningCurve:
+@dataclass(frozen=True, repr=False)
+class LearningCurve(Shown):
     """An extractor's best head with fewer patients.
 
     Attributes
@@ -218,8 +220,8 @@ class LearningCurve:
     sentence: str
 
 
-@dataclass(frozen=True)
-class EmbeddingFile:
+@dataclass(frozen=True, repr=False)
+class EmbeddingFile(Shown):
     """One embedding file that a run used, as it was then.
 
     Attributes
@@ -267,8 +269,8 @@ class EmbeddingFile:
     created: str
 
 
-@dataclass(frozen=True)
-class JoinedTable:
+@dataclass(frozen=True, repr=False)
+class JoinedTable(Shown):
     """A table that a run took labels from, joined by id (``--labels``, ``--test-labels``).
 
     Attributes
@@ -312,8 +314,8 @@ class Finding:
     detail: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class FitResult:
+@dataclass(frozen=True, repr=False)
+class FitResult(Shown):
     """Everything `cxrfeat fit` found; ``results.json`` holds the same.
 
     Attributes
@@ -375,6 +377,26 @@ class FitResult:
     decisions: str = ""
     intervals: str = OVER_TESTED
     tables: list[JoinedTable] = field(default_factory=list)
+
+    def _headline(self) -> str:
+        best = self.winner
+        return (
+            f"{self.run.name}, {len(self.extractors)} extractors by {len(self.ranking)} scores on"
+            f" {self.images} images; best by {self.metric}: {best.get('extractor')} with"
+            f" {best.get('head')}"
+        )
+
+    def _table(self) -> tuple[Sequence[str], Rows]:
+        rows = [
+            (
+                f"{score.extractor} (control)" if score.control else score.extractor,
+                score.head,
+                *(f"{score.mean.get(name, math.nan):.3f}" for name in score.mean),
+            )
+            for score in self.ranking
+        ]
+        names = list(self.ranking[0].mean) if self.ranking else []
+        return ("extractor", "head", *names), rows
 
     def as_json(self) -> dict[str, Any]:
         """Plain data for ``results.json`` and ``--json``; what is undefined is null."""

@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from cxrfeat.notebook import Shown
 from cxrfeat.paths import PathLike
 from cxrfeat.store.format1 import FAILED, PENDING
 from cxrfeat.store.reader import Embeddings, Origin, load
 
 
-@dataclass(frozen=True)
-class FileInfo:
+@dataclass(frozen=True, repr=False)
+class FileInfo(Shown):
     """What an embedding file says about itself.
 
     Attributes

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from cxrfeat.arrays import RowNumbers
 from cxrfeat.errors import FileFormatError
+from cxrfeat.notebook import Shown
 from cxrfeat.paths import PathLike
 from cxrfeat.store.format1 import DONE, FAILED, PENDING, Header, Table
 from cxrfeat.store.reader import Embeddings
@@ -26,8 +27,8 @@ _MOST_OPEN = 200
 """Files that are open at once; many systems allow a process 1,024, or 256."""
 
 
-@dataclass(frozen=True)
-class Merged:
+@dataclass(frozen=True, repr=False)
+class Merged(Shown):
     """What `merge` or `merge_shards` made.
 
     Attributes

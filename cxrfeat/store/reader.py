@@ -14,7 +14,9 @@ import numpy.typing as npt
 
 from cxrfeat.errors import InputError
 from cxrfeat.inputs import LabelKind
+from cxrfeat.notebook import html_table
 from cxrfeat.paths import PathLike
+from cxrfeat.store.columns import columns_of, frame_of, target_of
 from cxrfeat.store.format1 import DONE, column_link
 from cxrfeat.store.rows import read_rows
 from cxrfeat.store.validation import (
@@ -287,6 +289,46 @@ class Embeddings:
             raise InputError(f"'{self.ids[row]}' has no embedding in '{self.path}': {why}")
         return self._read(rows)
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows of `done` and numbers of each, as `numpy` returns them."""
+        return int(np.count_nonzero(self.done)), self.dimension
+
+    @property
+    def y(self) -> npt.NDArray[Any]:
+        """The labels of the rows that `numpy` returns, as scikit-learn wants them.
+
+        Returns
+        -------
+        ndarray
+            Of classes that exclude each other the place of each among `classes`, int of shape (n,),
+            -1 where it is unknown; else the labels, float32 of shape (n, L), NaN where unknown.
+
+        Raises
+        ------
+        InputError
+            No labels.
+        """
+        labels = None if self.labels is None else self.labels[self.done]
+        return target_of(labels, self.kind, f"'{self.path}'")
+
+    def to_pandas(self) -> Any:
+        """Return a DataFrame with a row for each image of `done`, its id as index.
+
+        Returns
+        -------
+        pandas.DataFrame
+            The columns that ``cxrfeat export --to csv`` writes: ``sha256``, ``label`` and
+            ``label_<class>``, ``group`` and others, then ``embedding_0`` ...
+
+        Raises
+        ------
+        MissingExtraError
+            Without pandas.
+        """
+        rows = np.flatnonzero(self.done)
+        return frame_of(columns_of(self, rows), {"embedding": self[rows]})
+
     def close(self) -> None:
         """Close the file; calling it again does nothing."""
         self.file.close()
@@ -309,6 +351,18 @@ class Embeddings:
             + (f"{gone} gone, " if gone else "")
             + f"dimension {self.dimension}, {self.storage}>"
         )
+
+    def _repr_html_(self) -> str:
+        groups = None if self.groups is None else len({*self.groups[self.done].tolist()} - {""})
+        counts = {} if self.labels is None else np.nansum(self.labels[self.done], axis=0).tolist()
+        rows = [
+            ("file", self.path),
+            ("made by", self.spec.get("backbone") or self.spec.get("encoder") or "not stated"),
+            ("fingerprint", self.fingerprint[:16]),
+            ("patients", "not known" if groups is None else groups),
+            *((name, int(n)) for name, n in zip(self.classes, counts, strict=False)),
+        ]
+        return html_table(repr(self)[1:-1], ("", ""), rows)
 
     def _row(self, name: str) -> int:
         row = self._row_of.get(name)

@@ -155,7 +155,7 @@ def _planned(
     theirs = read_header(file, path)
     require_same(path, header, theirs)
     old = read_table(file, path)
-    _refuse_other_patients(path, old, wanted, prune)
+    refuse_other_patients(path, old, wanted, prune)
     with damage_named(path):
         status, sha256 = file["status"][...], file["sha256"][...]
     todo = plan(old, status, sha256, wanted, current_sha256, prune=prune, retry_failed=retry_failed)
@@ -189,7 +189,7 @@ def _named(ours: Header, theirs: Header, file: h5py.File) -> tuple[Header, bool]
     return replace(ours, created=theirs.created, environments=environments), unnamed
 
 
-def _refuse_other_patients(path: Path, old: Table, wanted: Table, prune: bool) -> None:
+def refuse_other_patients(path: Path, old: Table, wanted: Table, prune: bool) -> None:
     """Refuse groups of another patient key, which would not match those of the file.
 
     With `prune` no row of the file keeps its old group, so that a key that lasts may replace one

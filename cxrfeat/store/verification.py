@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from cxrfeat.notebook import Shown
 from cxrfeat.paths import PathLike
 from cxrfeat.store.format1 import DONE, FAILED, PENDING
 from cxrfeat.store.lock import FileLock
@@ -44,8 +45,8 @@ class Damage:
     what: str
 
 
-@dataclass(frozen=True)
-class Verification:
+@dataclass(frozen=True, repr=False)
+class Verification(Shown):
     """What reading a whole file found.
 
     Attributes

@@ -13,6 +13,7 @@ import pytest
 
 from cxrfeat import commandline, commands
 from tests.test_cli import commands as every_command
+from tests.test_cli import python_name
 
 FOLDERS = [Path(package.__path__[0]) for package in (commandline, commands)]
 ITS_OWN = {"--out"}
@@ -65,7 +66,7 @@ def test_no_help_is_written_twice() -> None:
 
 def functions() -> dict[str, ast.FunctionDef]:
     """What a user calls: the commands as they are typed, and the functions behind them."""
-    names = {name.replace(" ", "_") for name in every_command()}
+    names = {python_name(name) for name in every_command()}
     return {
         f"{folder.name}.{node.name}": node
         for folder in FOLDERS

@@ -4,6 +4,7 @@ import csv
 import json
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
@@ -110,7 +111,53 @@ def test_tensorboard_files_have_a_line_for_each_embedding(file: Path) -> None:
     assert '"tensors.tsv"' in (done.path / "projector_config.pbtxt").read_text()
 
 
-@pytest.mark.parametrize("to", ["parquet", "npz", "csv", "tensorboard"])
+def test_pandas_polars_and_datasets_open_the_parquet(file: Path) -> None:
+    """Polars and datasets are no dependencies of the tests: they skip, and were tried by hand."""
+    pytest.importorskip("pyarrow", reason="needs cxrfeat[parquet]")
+    path = export(file).path
+    pandas = pytest.importorskip("pandas", reason="needs cxrfeat[pandas]")
+    frame = pandas.read_parquet(path)
+    np.testing.assert_array_equal(np.stack(frame["embedding"]), VECTORS[DONE])
+    polars = pytest.importorskip("polars", reason="needs polars")
+    table = polars.read_parquet(path)
+    assert table.schema["embedding"] == polars.Array(polars.Float32, 7)
+    np.testing.assert_array_equal(table["embedding"].to_numpy(), VECTORS[DONE])
+    datasets = pytest.importorskip("datasets", reason="needs datasets")
+    rows = datasets.Dataset.from_parquet(str(path), cache_dir=str(file.parent / "cache"))
+    np.testing.assert_array_equal(np.array(rows["embedding"][:], np.float32), VECTORS[DONE])
+
+
+def test_parquet_holds_lists_of_one_length(file: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet", reason="needs cxrfeat[parquet]")
+    kind = parquet.read_table(export(file).path).schema.field("embedding").type
+    assert str(kind) == "fixed_size_list<element: float>[7]"
+
+
+def test_anndata_is_laid_out_by_its_specification(file: Path) -> None:
+    done = export(file, to="anndata")
+    assert done.path == file.with_suffix(".h5ad")
+    with h5py.File(done.path) as made:
+        assert dict(made.attrs) == {"encoding-type": "anndata", "encoding-version": "0.1.0"}
+        np.testing.assert_array_equal(made["X"][:], VECTORS[DONE])
+        obs = made["obs"]
+        assert obs.attrs["encoding-type"] == "dataframe"
+        assert obs[obs.attrs["_index"]].asstr()[:].tolist() == [IDS[row] for row in DONE]
+        assert set(obs.attrs["column-order"]) == set(obs) - {"_index"}
+        assert obs["label"].asstr()[:].tolist() == ["a", "b", ""]
+        assert json.loads(made["uns/spec"].asstr()[()]) == {"backbone": "vgg16"}
+
+
+def test_anndata_opens_the_export(file: Path) -> None:
+    """Anndata is no dependency of the tests: this skips, and was tried by hand."""
+    anndata = pytest.importorskip("anndata", reason="needs anndata")
+    read = anndata.read_h5ad(export(file, to="anndata").path)
+    np.testing.assert_array_equal(read.X, VECTORS[DONE])
+    assert read.obs_names.tolist() == [IDS[row] for row in DONE]
+    assert read.obs["group"].tolist() == ["p", "q", ""]
+    assert json.loads(read.uns["spec"]) == {"backbone": "vgg16"}
+
+
+@pytest.mark.parametrize("to", ["parquet", "npz", "csv", "anndata", "tensorboard"])
 def test_a_file_without_embeddings_can_be_exported(tmp_path: Path, to: str) -> None:
     path = tmp_path / "empty.h5"
     with open_writer(path, spec={}, dataset=Dataset(ids=["1"], paths=[]), dimension=3):

@@ -132,7 +132,7 @@ def align(
         classes=said.classes,
         kind=said.kind,
         labels=said.labels[known],
-        sha256=[first.sha256[row] for row in where],
+        sha256=_known_bytes(files, rows),
         meta={**_joined_meta(files, rows), **meta},
         extractors=[_extractor(file, ids, mapped) for file in files],
         notes=[*said.notes, *notes],
@@ -260,6 +260,17 @@ def _refuse_other_images(files: Sequence[_EmbeddingFile], rows: Sequence[RowNumb
                     f"'{first.ids[row]}' is another image in {first.path} than in {file.path}"
                     " (sha256 differs): extract both from the same folder"
                 )
+
+
+def _known_bytes(files: Sequence[_EmbeddingFile], rows: Sequence[RowNumbers]) -> list[str]:
+    """Return the sha256 of each image, of the first file that knows it; "" where none does."""
+    known = [""] * len(rows[0])
+    for file, of_file in zip(files, rows, strict=True):
+        theirs = file.sha256
+        known = [ours or theirs[row] for ours, row in zip(known, of_file.tolist(), strict=True)]
+        if all(known):
+            break
+    return known
 
 
 def _labels(file: _EmbeddingFile, rows: RowNumbers) -> Matrix32:

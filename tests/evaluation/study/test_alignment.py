@@ -151,3 +151,15 @@ def test_embeddings_are_read_and_looked_through_in_blocks(
     )
     with pytest.raises(InputError, match=r"1 rows of large are not finite.*'7\.png'"):
         align([file])
+
+
+def test_the_bytes_of_an_image_are_those_of_any_file_that_knows_them() -> None:
+    """Imported files may come first, and as a rule do not know them."""
+    first, second = (
+        drawn("a", 30, np.random.default_rng(0)),
+        drawn("b", 30, np.random.default_rng(1)),
+    )
+    known = dict(zip(second.ids, second.sha256, strict=True))
+    first.sha256 = [""] * 30
+    study = align([first, second])
+    assert study.sha256 == [known[id_] for id_ in study.ids]
