@@ -72,15 +72,19 @@ def backbones(entries: list[Backbone]) -> None:
     shown = table(
         *("backbone", "weights", "dimension", "G mult-adds", "parameters", "size"), right=2
     )
+    family = ""
     for entry in entries:
+        if entry.family != family:
+            family = entry.family
+            shown.add_row(f"[bold]{family}[/bold]", end_section=False)
         extra = f" (pip install 'cxrfeat[{entry.extra}]')" if entry.extra else ""
         shown.add_row(
             entry.name,
             ", ".join(entry.weights) + extra,
-            str(entry.dimension),
-            f"{entry.gflops:.2f}",
-            f"{entry.parameters / 1e6:.1f} M",
-            str(entry.size),
+            str(entry.dimension or ""),
+            f"{entry.gflops:.2f}" if entry.gflops else "",
+            f"{entry.parameters / 1e6:.1f} M" if entry.parameters else "",
+            str(entry.size or ""),
         )
     console().print(shown)
 
