@@ -353,3 +353,19 @@ def test_naming_a_family_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_explain_shows_what_a_cropping_network_sees(tmp_path) -> None:
+    from cxrfeat import inputs
+    from cxrfeat.commands.explain import _read
+    from cxrfeat.extraction.sources import sources_of
+
+    stored = np.zeros((90, 60), np.uint8)
+    stored[15:75] = 255
+    Image.fromarray(stored).save(tmp_path / "tall.png")
+    (source,) = sources_of(inputs.find(tmp_path)).values()
+    seen = {crop: _read(source, images.ReadingOptions(), Framing(32, crop)).radiograph
+            for crop in ("none", "centre")}  # fmt: skip
+    assert seen["none"].pixels.shape == (90, 60)
+    assert (seen["centre"].height, seen["centre"].width) == seen["centre"].pixels.shape == (60, 60)
+    assert seen["centre"].pixels.min() == 1
