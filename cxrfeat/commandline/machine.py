@@ -13,7 +13,10 @@ from cxrfeat.commandline.running import EXIT_WRONG_INPUT, say, show
 
 def backbones(
     names: Annotated[
-        list[str], typer.Argument(help="Names, or beginnings of names.  [default: all]")
+        list[str],
+        typer.Argument(
+            help="Names, or beginnings of names, e.g. timm:vit_s.  [default: all but timm's]"
+        ),
     ] = [],
     json: options.Json = False,
 ) -> None:

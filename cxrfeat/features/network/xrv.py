@@ -75,7 +75,7 @@ def translate(network: nn.Module, tensors: dict[str, Tensor]) -> dict[str, Tenso
 
 
 FAMILY = Family(
-    title="torchxrayvision, trained on radiographs",
+    title="torchxrayvision",
     names=lambda: ["densenet121"],
     weights=weights,
     build=build,

@@ -28,6 +28,7 @@ from cxrfeat.features import (
 from cxrfeat.features.network import timm_networks
 from cxrfeat.features.network.families import FAMILIES
 from cxrfeat.framing import Framing
+from tests.test_cli import run
 
 TINY = "timm:vit_tiny_patch16_224"
 RANDOM = WeightsChoice("random")
@@ -327,6 +328,15 @@ def test_backbones_lists_every_family(timm) -> None:
     assert [one.name for one in tiny] == [TINY]
     assert "augreg_in21k_ft_in1k" in tiny[0].weights
     assert tiny[0].family == "timm"
+
+
+def test_the_command_lists_them_by_family() -> None:
+    done = run("backbones", "vgg16", "efficientnet_lite0", "vgg19", "xrv:")
+    lines = [line.strip() for line in done.stdout.splitlines()]
+    headings = ["torchvision:", "packaged:", "torchxrayvision:"]
+    assert [line for line in lines if line.endswith(":")] == headings
+    order = [line.split()[0] for line in lines if line.startswith(("vgg", "eff", "xrv"))]
+    assert order == ["vgg16", "vgg19", "efficientnet_lite0", "xrv:densenet121"]
 
 
 def test_two_weights_of_one_network_have_a_file_each(timm, tmp_path) -> None:
