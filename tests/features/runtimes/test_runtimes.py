@@ -319,7 +319,7 @@ def test_a_network_that_is_kept_to_the_end_does_not_end_the_process_with_a_signa
         "from cxrfeat import features, images\n"
         "from cxrfeat.prediction.reopened_extractor import reopen_extractor\n"
         "ready = features.prepare_extractor('efficientnet_lite0', runtime='ncnn')\n"
-        "image = images.reading_spec(ready.description.image_size)\n"
+        "image = images.reading_spec(ready.description.framing)\n"
         "kept = reopen_extractor({**ready.description.spec, 'image': image})\n"
         "kept(np.zeros((1, kept.image_size, kept.image_size), np.float32))\n"
         "print(kept.environment()['runtime'])\n"
