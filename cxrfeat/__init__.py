@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from cxrfeat.commands.inspect import inspect as inspect
     from cxrfeat.commands.merge import merge as merge
     from cxrfeat.commands.model_info import model_info as model_info
+    from cxrfeat.commands.open_extractor import open_extractor as open_extractor
     from cxrfeat.commands.predict import predict as predict
+    from cxrfeat.commands.radiograph_embedder import RadiographEmbedder as RadiographEmbedder
     from cxrfeat.commands.report import report as report
     from cxrfeat.commands.shard_script import shards_script as shards_script
     from cxrfeat.commands.shards import shards_merge as shards_merge
@@ -35,8 +37,11 @@ if TYPE_CHECKING:
     from cxrfeat.commands.verify import verify as verify
     from cxrfeat.commands.weights import weights_add as weights_add
     from cxrfeat.commands.weights import weights_check as weights_check
+    from cxrfeat.commands.weights import weights_convert as weights_convert
     from cxrfeat.commands.weights import weights_fetch as weights_fetch
     from cxrfeat.commands.weights import weights_list as weights_list
+    from cxrfeat.display.progress_bar import progress_bar as progress_bar
+    from cxrfeat.features.network.family import Encoder as Encoder
     from cxrfeat.store import Embeddings as Embeddings
     from cxrfeat.store import write as write
     from cxrfeat.store.aligned import load as load
@@ -56,7 +61,9 @@ _PUBLIC = {
     "inspect": "cxrfeat.commands.inspect",
     "merge": "cxrfeat.commands.merge",
     "model_info": "cxrfeat.commands.model_info",
+    "open_extractor": "cxrfeat.commands.open_extractor",
     "predict": "cxrfeat.commands.predict",
+    "RadiographEmbedder": "cxrfeat.commands.radiograph_embedder",
     "report": "cxrfeat.commands.report",
     "shards_merge": "cxrfeat.commands.shards",
     "shards_script": "cxrfeat.commands.shard_script",
@@ -64,12 +71,15 @@ _PUBLIC = {
     "verify": "cxrfeat.commands.verify",
     "weights_add": "cxrfeat.commands.weights",
     "weights_check": "cxrfeat.commands.weights",
+    "weights_convert": "cxrfeat.commands.weights",
     "weights_fetch": "cxrfeat.commands.weights",
     "weights_list": "cxrfeat.commands.weights",
     "load": "cxrfeat.store.aligned",
     "write": "cxrfeat.store",
     "Embeddings": "cxrfeat.store",
     "CxrfeatError": "cxrfeat.errors",
+    "Encoder": "cxrfeat.features.network.family",
+    "progress_bar": "cxrfeat.display.progress_bar",
 }
 
 __all__ = ["__version__", *sorted(_PUBLIC)]

@@ -47,6 +47,7 @@ COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "weights fetch": machine.weights_fetch,
         "weights add": machine.weights_add,
         "weights check": machine.weights_check,
+        "weights convert": machine.weights_convert,
         "doctor": machine.doctor,
     },
 }
@@ -55,7 +56,7 @@ COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
 GROUPS = {
     "model": "Look into a saved model.",
     "shards": "Extract in several processes that share a folder, such as the jobs of a cluster.",
-    "weights": "List, fetch, describe and check weights, also for machines without network.",
+    "weights": "List, fetch, describe, check and convert weights, also without network.",
 }
 """What the first word of the commands of two words is about."""
 

@@ -64,6 +64,9 @@ def open_networks(
         if one.control:
             notes.append(f"{name} is of random weights itself: it has no random twin as a control")
             continue
+        if not features.has_random_weights(str(one.spec["backbone"])):
+            notes.append(f"{name} makes its weights itself: it has no random twin as a control")
+            continue
         random[name] = features.open_extractor(
             str(one.spec["backbone"]),
             weights=features.WeightsChoice("random"),

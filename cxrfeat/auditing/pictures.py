@@ -34,6 +34,7 @@ from cxrfeat.evaluation.study.study import Study
 from cxrfeat.extraction.local_engine import Stopwatch
 from cxrfeat.extraction.reading_ahead import read_in_order
 from cxrfeat.extraction.sources import ImageSource, sources_of
+from cxrfeat.framing import Framing
 from cxrfeat.images import Radiograph, ReadingOptions
 from cxrfeat.images.checks import WIDE_BORDER, border_share, picture_warnings
 from cxrfeat.images.masking import masked, with_corner_mark
@@ -166,14 +167,16 @@ class _Eye:
 
     def _squares(self, row: int, pixels: Picture, looked: Looked) -> Iterator[Shown]:
         """Give what networks are shown of a picture; one at a time, so that few are in memory."""
-        shape = looked.shape
-        sizes: dict[int, Picture] = {}
+        seen: dict[Framing, Picture] = {}
         for mask, extractors in self._asked.shown.items():
             for name, extractor in extractors.items():
-                size = extractor.image_size
-                if size not in sizes:
-                    sizes[size] = images.resize(pixels, size)
-                square = sizes[size] if mask == WHOLE else masked(sizes[size], mask, shape)
+                framing = extractor.framing
+                if framing not in seen:
+                    seen[framing] = images.frame(pixels, framing)
+                square = seen[framing]
+                if mask != WHOLE:
+                    height, width = pixels[framing.box(*looked.shape)].shape
+                    square = masked(square, mask, (height, width))
                 yield Shown(row, (mask, name), extractor, square)
         if row in self._marked:
             marked = with_corner_mark(pixels)
@@ -189,7 +192,7 @@ class _Eye:
 
     def _embedded(self, row: int, pixels: Picture, what: str) -> Iterator[Shown]:
         for name, extractor in self._asked.embedded.items():
-            yield Shown(row, (what, name), extractor, images.resize(pixels, extractor.image_size))
+            yield Shown(row, (what, name), extractor, images.frame(pixels, extractor.framing))
 
 
 def _facts(radiograph: Radiograph) -> FileFacts:

@@ -29,7 +29,10 @@ def extract(
     weights: options.Weights = [],
     pool: Annotated[
         str,
-        panels.networks(help="avg, max, avgmax, multi (every stage's average) or flatten."),
+        panels.networks(
+            help="avg, max, avgmax, multi (every stage's average) or flatten; of networks of "
+            "tokens also token, patches (their average) or tokenpatches (both)."
+        ),
     ] = defaults.POOL,
     image_size: Annotated[
         int | None,

@@ -8,12 +8,15 @@ import typer
 
 from cxrfeat import defaults, display
 from cxrfeat.commandline import options, panels
-from cxrfeat.commandline.running import EXIT_WRONG_INPUT, print_error, show
+from cxrfeat.commandline.running import EXIT_WRONG_INPUT, print_error, say, show
 
 
 def backbones(
     names: Annotated[
-        list[str], typer.Argument(help="Names, or beginnings of names.  [default: all]")
+        list[str],
+        typer.Argument(
+            help="Names, or beginnings of names, e.g. timm:vit_s.  [default: all but timm's]"
+        ),
     ] = [],
     json: options.Json = False,
 ) -> None:
@@ -86,12 +89,51 @@ def weights_add(
         tuple[float, float, float] | None,
         panels.networks(help="Standard deviation per channel, for pixels in 0..1."),
     ] = None,
+    crop: Annotated[
+        str | None,
+        panels.networks(help="none, or centre: the largest square in the middle of an image."),
+    ] = None,
+    preprocessor: Annotated[
+        str | None,
+        panels.networks(help="A preprocessor_config.json of transformers: says size, mean, std."),
+    ] = None,
+    pretraining: Annotated[
+        list[str],
+        panels.networks(help="A collection that they were trained on; several times for several."),
+    ] = [],
+    licence: Annotated[str | None, panels.networks(help="Of the weights.")] = None,
+    citation: Annotated[str | None, panels.networks(help="Paper or address to cite.")] = None,
     json: options.Json = False,
 ) -> None:
     """Check weights of your own and write the sidecar that says how to preprocess for them."""
     from cxrfeat.commands.weights import weights_add as verb
 
-    show([verb(file, backbone=backbone, size=size, mean=mean, std=std)], json, display.weights)
+    added = verb(
+        file, backbone=backbone, size=size, mean=mean, std=std, crop=crop,
+        preprocessor=preprocessor, pretraining=pretraining or None, licence=licence,
+        citation=citation,
+    )  # fmt: skip
+    show([added], json, display.weights)
+
+
+def weights_convert(
+    file: Annotated[str, typer.Argument(help="A pickle, such as torchxrayvision's .pt files.")],
+    out: Annotated[str, typer.Argument(help="The .safetensors file to write.")],
+    backbone: Annotated[
+        str | None,
+        panels.networks(
+            "--backbone",
+            "-b",
+            help="The network it is of, for the sidecar.  [default: none; "
+            "known for torchxrayvision's files]",
+        ),
+    ] = None,
+    json: options.Json = False,
+) -> None:
+    """Make tensors of a pickle once, in a process of its own; `extract` never opens pickles."""
+    from cxrfeat.commands.weights import weights_convert as verb
+
+    show([verb(file, out, backbone=backbone, warn=say)], json, display.weights)
 
 
 def weights_check(

@@ -25,12 +25,12 @@ def audit(
     images: PathLike | Sequence[PathLike] | None = None,
     run: PathLike | None = None,
     source: str | None = None,
-    attribute: Sequence[str] | None = None,
-    collection: Sequence[str] | None = None,
+    attribute: str | Sequence[str] | None = None,
+    collection: str | Sequence[str] | None = None,
     head: str | None = None,
     metric: str | None = None,
     quick: bool = False,
-    weights: Sequence[str] = (),
+    weights: str | Sequence[str] = (),
     out: PathLike | None = None,
     device: str = defaults.DEVICE,
     seed: int = defaults.SEED,
@@ -111,16 +111,17 @@ def audit(
     folder = new_run(place)
     try:
         audited = open_audited(
-            embeddings, images, run=audited_run, source=source, attributes=attribute or [],
-            collections=collection or [],
-            head=head, metric=metric, seed=seed, jobs=jobs, weights=weights, device=device,
+            embeddings, images, run=audited_run, source=source, attributes=several(attribute),
+            collections=several(collection),
+            head=head, metric=metric, seed=seed, jobs=jobs, weights=several(weights), device=device,
             quick=quick, mapped=folder.mapped,
         )  # fmt: skip
         options = as_written(
             embeddings=[file.as_posix() for file in audited.files],
             images=audited.images,
             run=audited_run, source=audited.source,
-            attribute=audited.attributes if attribute else [], collection=audited.collections,
+            attribute=audited.attributes if several(attribute) else [],
+            collection=audited.collections,
             head=audited.subject.head.name, metric=audited.subject.metric.name, quick=quick,
             weights=several(weights), device=device, seed=seed,
         )  # fmt: skip

@@ -6,15 +6,17 @@ from collections.abc import Sequence
 
 from cxrfeat import features
 from cxrfeat.errors import UnknownNameError
+from cxrfeat.paths import several
 
 
-def backbones(names: Sequence[str] = ()) -> list[features.Backbone]:
+def backbones(names: str | Sequence[str] = ()) -> list[features.Backbone]:
     """Describe backbones without loading or downloading anything.
 
     Parameters
     ----------
-    names : sequence of str
-        Names, or beginnings of names (``"vgg"``); default: all of them.
+    names : str or sequence of str
+        Names, or beginnings of names (``"vgg"``, ``"timm:vit_small"``); default: all of them but
+        timm's, of which there are over a thousand.
 
     Returns
     -------
@@ -25,11 +27,13 @@ def backbones(names: Sequence[str] = ()) -> list[features.Backbone]:
     UnknownNameError
         If no backbone begins with one of the names.
     """
-    known = features.backbone_names()
     chosen: list[str] = []
-    for name in names:
+    for name in several(names):
+        prefix, colon, _ = name.partition(":")
+        in_family = colon and prefix in features.FAMILIES
+        known = features.names_of(prefix) if in_family else features.backbone_names()
         matching = [name] if name in known else [k for k in known if k.startswith(name)]
         if not matching:
             raise UnknownNameError("backbone", name, known)
         chosen += matching
-    return features.describe(chosen or known)
+    return features.describe(chosen)

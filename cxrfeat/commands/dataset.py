@@ -89,12 +89,12 @@ def dataset(
     path_column: str | None = None,
     label_column: str | None = None,
     group_column: str | None = None,
-    keep_column: Sequence[str] = (),
+    keep_column: str | Sequence[str] = (),
     uncertain: str | None = None,
     positive: str | None = None,
-    where: Sequence[str] = (),
+    where: str | Sequence[str] = (),
     repeated_rows: str = defaults.REPEATED_ROWS,
-    modality: Sequence[str] = defaults.MODALITIES,
+    modality: str | Sequence[str] = defaults.MODALITIES,
     workers: int | None = None,
 ) -> DatasetSummary:
     """Say what is understood of images and labels; no picture is decoded.
@@ -123,13 +123,13 @@ def dataset(
         path_column=path_column,
         label_column=label_column,
         group_column=group_column,
-        keep_column=keep_column,
+        keep_column=several(keep_column),
         uncertain=uncertain,
         positive=positive,
-        where=where,
+        where=several(where),
         repeated_rows=repeated_rows,
     )
-    reading = ReadingOptions.asked_for(modality, frame=None)
+    reading = ReadingOptions.asked_for(several(modality), frame=None)
     modalities = Counter[str]()
     found = with_declared_columns(found, reader_count(workers), modalities=modalities)
     groups = found.meta.get("group")

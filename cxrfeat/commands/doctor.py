@@ -20,7 +20,7 @@ from cxrfeat.cores import available_cores
 from cxrfeat.errors import CxrfeatError, WeightsError
 from cxrfeat.memory import usable_memory
 from cxrfeat.notebook import Shown
-from cxrfeat.paths import PathLike
+from cxrfeat.paths import PathLike, several
 
 if TYPE_CHECKING:
     from cxrfeat.features import WeightsChoice, WeightsFile
@@ -80,9 +80,9 @@ class Diagnosis(Shown):
 
 
 def doctor(
-    backbone: Sequence[str] | None = None,
+    backbone: str | Sequence[str] | None = None,
     *,
-    weights: Sequence[str] = (),
+    weights: str | Sequence[str] = (),
     out: PathLike = defaults.EMBEDDINGS,
     online: bool = False,
 ) -> Diagnosis:
@@ -110,7 +110,7 @@ def doctor(
     of_weights: list[Check] = []
     if all(check.state == GOOD for check in packages):
         checks += [_cores(), _devices(), *_folder(Path(out))]
-        of_weights = _weights(backbone, weights, online)
+        of_weights = _weights(several(backbone), several(weights), online)
     usable = all(check.state != BAD for check in checks) and any(
         check.state != BAD for check in of_weights
     )
@@ -236,7 +236,7 @@ def _memory() -> Check:
     return Check("memory", GOOD, f"{_gigabytes(free)} free")
 
 
-def _weights(backbone: Sequence[str] | None, weights: Sequence[str], online: bool) -> list[Check]:
+def _weights(backbone: Sequence[str], weights: Sequence[str], online: bool) -> list[Check]:
     from cxrfeat import features
 
     checks = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -14,9 +15,10 @@ from cxrfeat.errors import ImageError, InputError, UnknownNameError
 from cxrfeat.extraction.drain import Progress
 from cxrfeat.extraction.reading_ahead import read_in_order, reader_count
 from cxrfeat.extraction.sources import ImageSource, sources_of
+from cxrfeat.framing import Framing
 from cxrfeat.inputs import Dataset
 from cxrfeat.model import load as load_model
-from cxrfeat.paths import PathLike
+from cxrfeat.paths import PathLike, several
 from cxrfeat.prediction.evidence_maps import OCCLUSION, Mapper, open_mapper
 from cxrfeat.prediction.explanation_files import ExplanationFiles, ReadImage, write_evidence
 from cxrfeat.prediction.explanation_result import ExplainResult
@@ -43,8 +45,8 @@ def explain(
     class_: str | None = None,
     out: PathLike = defaults.EXPLAINED,
     budget: int = defaults.BUDGET,
-    weights: Sequence[str] = (),
-    modality: Sequence[str] = defaults.MODALITIES,
+    weights: str | Sequence[str] = (),
+    modality: str | Sequence[str] = defaults.MODALITIES,
     device: str = defaults.DEVICE,
     workers: int | None = None,
     progress: Callable[[Progress], None] | None = None,
@@ -66,9 +68,9 @@ def explain(
         Folder for overlays, maps, contact sheet and tables; it must not hold anything.
     budget : int
         Occlusions of an image at most, for heads and poolings without an exact map.
-    weights : sequence of str
+    weights : str or sequence of str
         Where the extractor's weights are, as for `extract`.
-    modality : sequence of str
+    modality : str or sequence of str
         DICOM modalities that are read, others fail; "any" reads any.
     device : str
         "auto", "cpu", "cuda" or "mps".
@@ -100,14 +102,17 @@ def explain(
     loaded = load_model(model)
     wanted = _position(class_, loaded.classes)
     found = inputs.find(images)
-    mapper = open_mapper(loaded, budget=budget, weights=weights, device=device)
-    options = reading_options(mapper.spec, modality)
+    mapper = open_mapper(loaded, budget=budget, weights=several(weights), device=device)
+    options = reading_options(mapper.spec, several(modality))
     run = new_run(out)
     try:
         files = ExplanationFiles(run.partial, loaded.classes, mapper.method)
         places = list(sources_of(found).values())
         reading = read_in_order(
-            places, partial(_read, options=options), reader_count(workers), BATCH
+            places,
+            partial(_read, options=options, framing=mapper.framing),
+            reader_count(workers),
+            BATCH,
         )
         while batch := list(islice(reading, BATCH)):
             files.take(batch, mapper, wanted)
@@ -132,10 +137,16 @@ def _position(class_: str | None, classes: list[str]) -> int | None:
     return classes.index(class_)
 
 
-def _read(source: ImageSource, options: pictures.ReadingOptions) -> ReadImage:
+def _read(source: ImageSource, options: pictures.ReadingOptions, framing: Framing) -> ReadImage:
+    """Read what the network sees of an image."""
     try:
         data = source.read(options.max_bytes)
-        return ReadImage(source.id, pictures.read_image(data, options=options))
+        radiograph = pictures.read_image(data, options=options)
+        if framing.crop != "none":
+            seen = radiograph.pixels[framing.box(*radiograph.pixels.shape)]
+            side = min(radiograph.height, radiograph.width)
+            radiograph = replace(radiograph, pixels=seen, height=side, width=side)
+        return ReadImage(source.id, radiograph)
     except ImageError as error:
         return ReadImage(source.id, error=error)
 
@@ -182,6 +193,8 @@ def _notes(found: Dataset, mapper: Mapper) -> list[str]:
         *(note for note in found.notes if "passed over" in note),
         f"The maps explain the {_explained_number(mapper)}.",
     ]
+    if mapper.framing.crop != "none":
+        notes.append("The network sees the middle square of an image; pictures and maps show that.")
     if mapper.score.calibrated:
         notes.append("Probabilities are calibrated after it and have no map of their own.")
     if mapper.method == OCCLUSION:

@@ -36,7 +36,7 @@ from cxrfeat.extraction.settling import Settled, check_shards, settle, settle_sh
 from cxrfeat.extraction.shards import Shard
 from cxrfeat.images import ReadingOptions
 from cxrfeat.inputs import Dataset
-from cxrfeat.paths import PathLike
+from cxrfeat.paths import PathLike, several
 
 __all__ = ["ExtractResult", "ExtractedFile", "extract"]
 
@@ -44,9 +44,9 @@ __all__ = ["ExtractResult", "ExtractedFile", "extract"]
 def extract(
     images: PathLike | Sequence[PathLike] = defaults.IMAGES,
     *,
-    backbone: Sequence[str] | None = None,
+    backbone: str | Sequence[str] | None = None,
     out: PathLike = defaults.EMBEDDINGS,
-    weights: Sequence[str] = (),
+    weights: str | Sequence[str] = (),
     name: str | Sequence[str] = (),
     pool: str = defaults.POOL,
     image_size: int | None = None,
@@ -54,12 +54,12 @@ def extract(
     path_column: str | None = None,
     label_column: str | None = None,
     group_column: str | None = None,
-    keep_column: Sequence[str] = (),
+    keep_column: str | Sequence[str] = (),
     uncertain: str | None = None,
     positive: str | None = None,
-    where: Sequence[str] = (),
+    where: str | Sequence[str] = (),
     repeated_rows: str = defaults.REPEATED_ROWS,
-    modality: Sequence[str] = defaults.MODALITIES,
+    modality: str | Sequence[str] = defaults.MODALITIES,
     frame: int | None = None,
     bits: int | None = None,
     precision: str = defaults.PRECISION,
@@ -86,12 +86,13 @@ def extract(
     images : path or sequence of paths
         Folders of radiographs, zip or tar archives of such, or files; with `labels`, where the
         table's paths begin.
-    backbone : sequence of str, optional
-        torchvision classification networks, or ``efficientnet_lite0``. Default: those that
+    backbone : str or sequence of str, optional
+        torchvision classification networks, ``efficientnet_lite0``, or networks of a family such
+        as ``timm:NAME`` and ``xrv:densenet121``; see `cxrfeat.backbones`. Default: those that
         `weights` is of, by name or by the sidecar of a file; else VGG16, VGG19 and ResNet50.
     out : path
         Folder for one ``<name>.h5`` per extractor.
-    weights : sequence of str
+    weights : str or sequence of str
         ``[BACKBONE=]SOURCE``: a torchvision name, a file with its sidecar, a folder to search,
         ``random`` or ``random:SEED``. Several of one backbone are an extractor each, as in
         ``["resnet50=IMAGENET1K_V1", "resnet50=mine.pth"]``. Default: the pinned ImageNet weights.
@@ -100,26 +101,27 @@ def extract(
         default: the backbone and whatever is not the default, weights included where they would
         share a file.
     pool : str
-        "avg", "max", "avgmax", "multi" (the average of every stage) or "flatten".
+        "avg", "max", "avgmax", "multi" (the average of every stage) or "flatten"; of networks of
+        tokens also "token" (the class token), "patches" (their average) or "tokenpatches" (both).
     image_size : int, optional
         Side in pixels; default: what the weights were trained with.
     labels : path, optional
         A CSV, TSV or Parquet table; default: labels from class folders.
     path_column, label_column, group_column : str, optional
         Columns of the table; default: recognised by their usual names.
-    keep_column : sequence of str
+    keep_column : str or sequence of str
         Further columns to keep of a recognised collection; of any other table all are.
     uncertain : str, optional
         What a label of -1 counts as: "ignore" (unknown), "zeros" or "ones".
     positive : str, optional
         One class or finding, to take against all the rest; also a level of a label such as
         ``Pneumonia/Viral/COVID-19``. Default: every class for itself.
-    where : sequence of str
+    where : str or sequence of str
         Conditions ``COLUMN=VALUE`` or ``COLUMN=VALUE|VALUE`` that rows of the table must meet.
     repeated_rows : str
         What becomes of several rows of one image: "error", "first" (row) or "join" (labels: 1
         wins over 0, known over unknown; several classes become findings).
-    modality : sequence of str
+    modality : str or sequence of str
         DICOM modalities that are read, others fail; "any" reads any.
     frame : int, optional
         Which frame of a DICOM file of several, from 0; default: such a file fails.
@@ -179,14 +181,15 @@ def extract(
         Nothing that was computed before is lost by any of them.
     """
     start = time.monotonic()
-    asked = features.assign_each(_names(backbone, weights), weights)
-    given = [name] if isinstance(name, str) else list(name)
+    listed = several(weights)
+    asked = features.assign_each(_names(backbone, listed), listed)
+    given = several(name)
     check_names(given, [one for one, _ in asked])
     _check_numbers(batch_size, workers, max_failures)
     check_engine(engine, {"address": address, "num-cpus": num_cpus, "num-gpus": num_gpus})
     if dry_run:
         check_dry_run(engine, shard)
-    reading = ReadingOptions.asked_for(modality, frame, bits)
+    reading = ReadingOptions.asked_for(several(modality), frame, bits)
     part = None if shard is None else Shard.parse(shard)
     folder = Path(out) if part is None else part.folder(Path(out))
     readers = reader_count(workers)
@@ -209,10 +212,10 @@ def extract(
             path_column=path_column,
             label_column=label_column,
             group_column=group_column,
-            keep_column=keep_column,
+            keep_column=several(keep_column),
             uncertain=uncertain,
             positive=positive,
-            where=where,
+            where=several(where),
             repeated_rows=repeated_rows,
         )
         if part is None:
@@ -365,10 +368,10 @@ def _foreseen(
     )
 
 
-def _names(backbone: Sequence[str] | None, weights: Sequence[str]) -> list[str]:
+def _names(backbone: str | Sequence[str] | None, weights: Sequence[str]) -> list[str]:
     if backbone is None:
         return features.named_backbones(weights) or list(defaults.BACKBONES)
-    names = [backbone] if isinstance(backbone, str) else list(backbone)
+    names = several(backbone)
     if not names:
         raise InputError("no backbone: name at least one, e.g. --backbone vgg16")
     for name in names:
@@ -386,7 +389,7 @@ def _check_numbers(batch_size: int | None, workers: int | None, max_failures: in
 
 
 def _spec(description: features.Description, options: ReadingOptions) -> dict[str, Any]:
-    return {**description.spec, "image": images.reading_spec(description.image_size, options)}
+    return {**description.spec, "image": images.reading_spec(description.framing, options)}
 
 
 def _say(progress: Callable[[Progress], None] | None, waiting: str) -> None:

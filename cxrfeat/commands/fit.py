@@ -45,11 +45,11 @@ def fit(
     label_column: str | Sequence[str] | None = None,
     group_column: str | None = None,
     uncertain: str | None = None,
-    where: Sequence[str] = (),
+    where: str | Sequence[str] = (),
     repeated_rows: str = defaults.REPEATED_ROWS,
     positive: str | None = None,
     map: PathLike | Sequence[PathLike] | Mapping[str, str | None] | None = None,
-    head: Sequence[str] | None = None,
+    head: str | Any | Sequence[str | Any] | None = None,
     out: PathLike | None = None,
     cv: int = defaults.CV,
     repeats: int = defaults.REPEATS,
@@ -60,7 +60,7 @@ def fit(
     splits: PathLike | None = None,
     test: PathLike | Sequence[PathLike] | None = None,
     test_labels: PathLike | None = None,
-    combine: Sequence[str] | None = None,
+    combine: str | Sequence[str] | None = None,
     include_gone: bool = False,
     refit: str = defaults.REFIT,
     calibrate: str | None = None,
@@ -107,8 +107,8 @@ def fit(
         and the images that have no other. A name also stands for labels that say it as a level.
     head
         Names of heads, ``pca+NAME`` or ``pca100+NAME`` for one on the 64 or 100 largest principal
-        components, or scikit-learn classifiers as ``module:Class``, also a function that makes
-        one; all named ones when left out.
+        components, or scikit-learn classifiers: unfitted ones as they are, or ``module:Class``,
+        also a function that makes one; all named ones when left out.
     out
         Folder for the results; the next free ``runs/fit-001`` when left out, or the first there
         that was asked for the same and has not ended.
@@ -218,22 +218,25 @@ def fit(
     """
     started = time.monotonic()
     check_engine(engine, {"address": address})
+    asked_heads = find_heads(None if head is None else several(head))
+    together_as_one = several(combine)
     labelling = Labelling.asked_for(
         Relabelling.asked_for(map, positive), labels, test_labels, test is not None,
         path_column=path_column, label_column=label_column, group_column=group_column,
-        uncertain=uncertain, where=where, repeated_rows=repeated_rows,
+        uncertain=uncertain, where=several(where), repeated_rows=repeated_rows,
     )  # fmt: skip
     options = as_written(
         embeddings=[Path(path).as_posix() for path in several(embeddings)],
-        **labelling.written(), head=head, cv=cv, repeats=repeats,
+        **labelling.written(),
+        head=None if head is None else [one.name for one in asked_heads], cv=cv, repeats=repeats,
         split=split, leave_out=leave_out, groups=groups,
         keep_copies_together=keep_copies_together, splits=splits,
-        test=None if test is None else several(test), combine=combine or [],
+        test=None if test is None else several(test), combine=together_as_one,
         include_gone=include_gone, refit=refit, calibrate=calibrate, class_weight=class_weight,
         metric=metric, rope=rope, specificity=specificity, threshold=threshold,
         prevalence=prevalence, learning_curve=learning_curve, seed=seed,
     )  # fmt: skip
-    heads, unweighted = weighted(find_heads(head), class_weight)
+    heads, unweighted = weighted(asked_heads, class_weight)
     primary = metrics.primary(metric)
     method = find_method(calibrate)
     _check_numbers(rope, specificity, prevalence, jobs)
@@ -245,9 +248,14 @@ def fit(
     )
     run = new_run(out, options)
     try:
-        together = need_mapping([embeddings, *([] if test is None else [test])], combine or [])
+        together = need_mapping([embeddings, *([] if test is None else [test])], together_as_one)
         study, outside_from = _load(
-            embeddings, test, combine, include_gone, run.mapped if together else None, labelling
+            embeddings,
+            test,
+            together_as_one,
+            include_gone,
+            run.mapped if together else None,
+            labelling,
         )
         copies = None
         if keep_copies_together:
@@ -318,7 +326,7 @@ def _check_numbers(
 def _load(
     embeddings: PathLike | Sequence[PathLike],
     test: PathLike | Sequence[PathLike] | None,
-    combine: Sequence[str] | None,
+    combine: Sequence[str],
     include_gone: bool,
     mapped: Path | None,
     labelling: Labelling,
@@ -333,7 +341,7 @@ def _load(
             test, include_gone=include_gone, mapped=beside, labels=labelling.of_outside
         )
         study, outside_from = with_outside(study, labelling.names.of(outside), mapped)
-    together = [combined(study, names, mapped) for names in combine or []]
+    together = [combined(study, names, mapped) for names in combine]
     return replace(study, extractors=[*study.extractors, *together]), outside_from
 
 

@@ -19,7 +19,7 @@ from cxrfeat.extraction.sources import ImageSource, sources_of
 from cxrfeat.images.checks import inverted_against_the_rest, picture_warnings
 from cxrfeat.images.drawing.contact_sheet import Tile, draw_sheet
 from cxrfeat.notebook import Shown
-from cxrfeat.paths import PathLike
+from cxrfeat.paths import PathLike, several
 
 _COMPARED_SIDE = 32
 
@@ -84,7 +84,7 @@ def inspect(
     images: PathLike | Sequence[PathLike] = defaults.IMAGES,
     *,
     out: PathLike | None = None,
-    modality: Sequence[str] = defaults.MODALITIES,
+    modality: str | Sequence[str] = defaults.MODALITIES,
     frame: int | None = None,
     bits: int | None = None,
     image_size: int = defaults.SEEN_SIZE,
@@ -119,7 +119,7 @@ def inspect(
     """
     if image_size < 1 or sheet_images < 1:
         raise InputError("the image size and the images on the sheet must be 1 or more")
-    options = pictures.ReadingOptions.asked_for(modality, frame, bits)
+    options = pictures.ReadingOptions.asked_for(several(modality), frame, bits)
     found = inputs.find(images)
     threads = reader_count(workers)
     sources = sources_of(found)

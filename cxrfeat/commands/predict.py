@@ -9,6 +9,7 @@ import hashlib
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,23 +20,24 @@ from cxrfeat.errors import FileFormatError, InputError
 from cxrfeat.evaluation.final_model.training_distance import UNLIKE, Reference
 from cxrfeat.extraction.drain import Progress
 from cxrfeat.extraction.reading_ahead import reader_count
+from cxrfeat.images import is_picture, pictures_in
 from cxrfeat.model import Model
 from cxrfeat.model import load as load_model
 from cxrfeat.paths import PathLike, several
 from cxrfeat.prediction.called_labels import called
-from cxrfeat.prediction.embedded import Embedded, from_files, from_images
+from cxrfeat.prediction.embedded import Embedded, from_files, from_images, from_pictures
 from cxrfeat.prediction.prediction_file import target_file, write_predictions
 from cxrfeat.prediction.result import Prediction, PredictResult
 
 
 def predict(
     model: PathLike,
-    images: PathLike | Sequence[PathLike],
+    images: Any,
     *,
     to: str | None = None,
     out: PathLike | None = None,
-    weights: Sequence[str] = (),
-    modality: Sequence[str] = defaults.MODALITIES,
+    weights: str | Sequence[str] = (),
+    modality: str | Sequence[str] = defaults.MODALITIES,
     device: str = defaults.DEVICE,
     batch_size: int | None = None,
     workers: int | None = None,
@@ -49,17 +51,18 @@ def predict(
     ----------
     model : path
         A ``model.skops`` of `cxrfeat.fit`.
-    images : path or sequence of paths
+    images : path, array, picture of Pillow, or a sequence of these
         Radiographs or folders of them; or the embedding file (``.h5``) of the model's extractor,
-        several for a model of several extractors.
+        several for a model of several extractors. Arrays are as `cxrfeat.open_extractor` takes
+        them; they and pictures go by ``image-0``, ``image-1`` ...
     to : str, optional
         "csv", "parquet" or "json"; default: by the ending of `out`.
     out : path, optional
         A file that does not exist yet; default: ``predictions`` with the ending of `to`. Without
         `to` and `out` nothing is written.
-    weights : sequence of str
+    weights : str or sequence of str
         Where the weights of the model's extractor are, as for `extract`.
-    modality : sequence of str
+    modality : str or sequence of str
         DICOM modalities that are read, others fail; "any" reads any.
     device : str
         "auto", "cpu", "cuda" or "mps".
@@ -98,13 +101,15 @@ def predict(
     target = target_file(to, out)
     path = Path(model)
     loaded = load_model(path)
-    given = [Path(one) for one in several(images)]
-    if any(p.suffix.lower() == ".h5" for p in given):
-        embedded = from_files(loaded, given)
+    given = pictures_in(images)
+    asked = several(weights), several(modality), device
+    if any(is_picture(one) for one in given):
+        embedded = from_pictures(loaded, given, *asked)
+    elif any(Path(one).suffix.lower() == ".h5" for one in given):
+        embedded = from_files(loaded, [Path(one) for one in given])
     else:
-        embedded = from_images(
-            loaded, given, weights, modality, device, batch_size, reader_count(workers), progress
-        )
+        paths = [Path(one) for one in given]
+        embedded = from_images(loaded, paths, *asked, batch_size, reader_count(workers), progress)
     predictions = _predictions(path, loaded, embedded)
     unlike = sum(prediction.unlike_training for prediction in predictions)
     notes = [*(f"this model was {note}" for note in loaded.notes), *embedded.notes]

@@ -10,6 +10,7 @@ from string import Template
 from cxrfeat import defaults
 from cxrfeat.errors import InputError
 from cxrfeat.extraction.shards import Shard
+from cxrfeat.paths import several
 
 _TO_EDIT = """
 # ---- to edit ----
@@ -90,7 +91,7 @@ done
 
 
 def shards_script(
-    arguments: Sequence[str],
+    arguments: str | Sequence[str],
     *,
     slurm: bool = False,
     shards: int = defaults.SHARDS,
@@ -102,7 +103,7 @@ def shards_script(
 
     Parameters
     ----------
-    arguments : sequence of str
+    arguments : str or sequence of str
         What `cxrfeat extract` is to be given, without ``--shard``.
     slurm : bool
         For Slurm, as arrays of jobs; default: for machines that share a folder.
@@ -125,7 +126,7 @@ def shards_script(
     InputError
         Arguments that a script of shards cannot have, or numbers that cannot be.
     """
-    given = list(arguments)
+    given = several(arguments)
     if not given:
         raise InputError("nothing to extract: give the arguments of cxrfeat extract after --")
     if given[0] == "extract":

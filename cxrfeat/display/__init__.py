@@ -2,8 +2,8 @@
 
 The only folder that imports rich. Imports results of commands; imported by the command line. A
 file for the commands of one kind: `extraction`, `shards`, `inputs`, `files`, `comparison`,
-`verdicts`, `model`, `explanation`, `diagnosis`; `progress` while they run, `speech` on how much is
-said; `screen` is what they all draw on.
+`verdicts`, `model`, `explanation`, `diagnosis`; `progress` while they run, `progress_bar` for calls
+from Python, `speech` on how much is said; `screen` is what they all draw on.
 """
 
 from cxrfeat.display.comparison import comparison, demonstration, report

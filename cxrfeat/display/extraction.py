@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.text import Text
 
 from cxrfeat.display.progress import in_words
 from cxrfeat.display.screen import console, table
@@ -94,19 +95,24 @@ def failed(result: ExtractResult | ShardsMerge, screen: Console) -> None:
 
 
 def backbones(entries: list[Backbone]) -> None:
-    """Print the networks that can be a backbone."""
+    """Print the networks that can be a backbone, family by family."""
     shown = table(
         *("backbone", "weights", "dimension", "G mult-adds", "parameters", "size"), right=2
     )
-    for entry in entries:
+    families = list(dict.fromkeys(entry.family for entry in entries))
+    family = ""
+    for entry in sorted(entries, key=lambda entry: families.index(entry.family)):
+        if entry.family != family:
+            family = entry.family
+            shown.add_row(Text(f"{family}:", style="bold"))
         extra = f" (pip install 'cxrfeat[{entry.extra}]')" if entry.extra else ""
         shown.add_row(
             entry.name,
             ", ".join(entry.weights) + extra,
-            str(entry.dimension),
-            f"{entry.gflops:.2f}",
-            f"{entry.parameters / 1e6:.1f} M",
-            str(entry.size),
+            str(entry.dimension or ""),
+            f"{entry.gflops:.2f}" if entry.gflops else "",
+            f"{entry.parameters / 1e6:.1f} M" if entry.parameters else "",
+            str(entry.size or ""),
         )
     console().print(shown)
 

@@ -54,7 +54,7 @@ class Wanted:
         return self.choice.kind == "named"
 
     def _named(self, weights: str) -> str:
-        backbone = self.description.backbone
+        backbone = re.sub(r"[^\w.]+", "-", self.description.backbone)  # ":" is no part of a name
         if self.choice.kind == "random":
             weights = "random" if self.choice.seed == 0 else f"random{self.choice.seed}"
         slug = re.sub(r"[^\w.]+", "-", weights.lower()).strip("-.")

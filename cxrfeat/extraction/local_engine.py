@@ -28,6 +28,7 @@ from cxrfeat.extraction.plan import WorkItem
 from cxrfeat.extraction.reading_ahead import read_in_order
 from cxrfeat.extraction.reading_processes import read_in_processes
 from cxrfeat.extraction.sources import NO_STAMP
+from cxrfeat.framing import Framing
 
 
 class Stopwatch:
@@ -60,11 +61,11 @@ class Stopwatch:
 
 @dataclass(frozen=True)
 class _Read:
-    """One image as it comes out of a reading thread; its picture in every size, or none."""
+    """One image as it comes out of a reading thread; what each network sees of it, or none."""
 
     item: WorkItem
     image: ComputedImage
-    sizes: dict[int, Pictures] = field(default_factory=dict)
+    seen: dict[Framing, Pictures] = field(default_factory=dict)
     seconds: float = 0.0
 
 
@@ -96,7 +97,7 @@ class LocalEngine:
         self._in_batches = {n: e for n, e in job.extractors.items() if not e.side_by_side}
         self._watch = Stopwatch()
         self._read = partial(
-            _read, {name: one.image_size for name, one in self._all.items()}, job.reading
+            _read, {name: one.framing for name, one in self._all.items()}, job.reading
         )
 
     @property
@@ -136,7 +137,7 @@ class LocalEngine:
                 if name in self._side_by_side:
                     extractor = self._side_by_side[name]
                     with self._watch.on(name):
-                        read.image.rows[name] = extractor(read.sizes[extractor.image_size][None])[0]
+                        read.image.rows[name] = extractor(read.seen[extractor.framing][None])[0]
         return read
 
     def _through_networks(self, batches: Iterable[list[_Read]]) -> Generator[list[ComputedImage]]:
@@ -160,15 +161,17 @@ class LocalEngine:
             chosen = [r for r in batch if r.image.error is None and name in r.item.lacking]
             if chosen:
                 with self._watch.on(name):
-                    pictures = np.stack([read.sizes[extractor.image_size] for read in chosen])
+                    pictures = np.stack([read.seen[extractor.framing] for read in chosen])
                     rows = extractor(pictures)
                 for read, row in zip(chosen, rows, strict=True):
                     read.image.rows[name] = row
         return [read.image for read in batch]
 
 
-def _read(of_extractor: Mapping[str, int], options: images.ReadingOptions, item: WorkItem) -> _Read:
-    """Read an image in the size of each extractor that lacks its row."""
+def _read(
+    of_extractor: Mapping[str, Framing], options: images.ReadingOptions, item: WorkItem
+) -> _Read:
+    """Read an image as each extractor that lacks its row sees it."""
     source = item.source
     stamp = source.stamp() or NO_STAMP  # reading it says why
     begun = time.perf_counter()
@@ -177,10 +180,10 @@ def _read(of_extractor: Mapping[str, int], options: images.ReadingOptions, item:
     except ImageError as error:
         image = ComputedImage(source.id, stamp, error=error)
         return _Read(item, image, seconds=time.perf_counter() - begun)
-    sizes = {of_extractor[name] for name in item.lacking}
-    resized = {size: images.resize(radiograph.pixels, size) for size in sizes}
+    framings = {of_extractor[name] for name in item.lacking}
+    seen = {framing: images.frame(radiograph.pixels, framing) for framing in framings}
     image = ComputedImage(source.id, stamp, sha256=radiograph.sha256, warnings=radiograph.warnings)
-    return _Read(item, image, resized, time.perf_counter() - begun)
+    return _Read(item, image, seen, time.perf_counter() - begun)
 
 
 def _batches(

@@ -13,7 +13,14 @@ from __future__ import annotations
 from cxrfeat.features.description import Description
 from cxrfeat.features.devices import devices
 from cxrfeat.features.extractor import BATCH, Extractor
-from cxrfeat.features.network.backbones import Backbone, backbone_names, check_name, describe
+from cxrfeat.features.network.backbones import (
+    Backbone,
+    backbone_names,
+    check_name,
+    describe,
+    is_backbone,
+)
+from cxrfeat.features.network.families import FAMILIES, has_random_weights, names_of
 from cxrfeat.features.network.pooling import POOLINGS
 from cxrfeat.features.preparing import Prepared, open_extractor, prepare_extractor
 from cxrfeat.features.runtimes import PRECISIONS, RUNTIMES
@@ -24,6 +31,8 @@ from cxrfeat.features.weights.choice import (
     assign_weights,
     named_backbones,
 )
+from cxrfeat.features.weights.convert import WARNING as PICKLE_WARNING
+from cxrfeat.features.weights.convert import convert_weights
 from cxrfeat.features.weights.files import (
     WeightsFile,
     add_weights,
@@ -35,6 +44,8 @@ from cxrfeat.features.weights.pretraining import stated_pretraining
 
 __all__ = [
     "BATCH",
+    "FAMILIES",
+    "PICKLE_WARNING",
     "POOLINGS",
     "PRECISIONS",
     "RUNTIMES",
@@ -51,12 +62,16 @@ __all__ = [
     "can_download",
     "check_name",
     "check_weights",
+    "convert_weights",
     "describe",
     "devices",
     "examine_weights",
     "fetch_weights",
+    "has_random_weights",
+    "is_backbone",
     "locate_weights",
     "named_backbones",
+    "names_of",
     "open_extractor",
     "prepare_extractor",
     "stated_pretraining",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from cxrfeat.framing import Framing
+
 # Raised when the same image would get another embedding than before.
 PREPROCESSING_VERSION = 1
 
@@ -25,6 +27,8 @@ class Description:
         What decides the meaning of the embeddings, but for how images are read.
     notes : tuple of str
         What its user should know about how it runs.
+    crop, resize : str
+        As `cxrfeat.framing.Framing` takes them.
     """
 
     backbone: str
@@ -33,6 +37,13 @@ class Description:
     dimension: int
     spec: dict[str, Any]
     notes: tuple[str, ...] = ()
+    crop: str = "none"
+    resize: str = "bilinear"
+
+    @property
+    def framing(self) -> Framing:
+        """What of a radiograph the network sees."""
+        return Framing(self.image_size, self.crop, self.resize)
 
     @property
     def is_control(self) -> bool:

@@ -36,6 +36,8 @@ class Extractor:
         Length D of an embedding.
     image_size : int
         Side S of the images it takes, in pixels.
+    framing : Framing
+        What of a radiograph those images are.
     spec : dict
         What decides the meaning of the embeddings, but for how images are read.
     side_by_side : bool
@@ -54,6 +56,7 @@ class Extractor:
         self.backbone = description.backbone
         self.weights_name = description.weights_name
         self.image_size = description.image_size
+        self.framing = description.framing
         self.dimension = description.dimension
         self.spec = description.spec
         self.notes = description.notes
@@ -136,8 +139,9 @@ class Extractor:
             return None
         from cxrfeat.features.network.receptive_field import grids, structure  # imports torch
 
-        network = structure(self.backbone, self.image_size, self.spec["pooling"])
-        return grids(network, self.image_size)
+        channels = len(self.spec["preprocessing"]["mean"])
+        network = structure(self.backbone, self.image_size, self.spec["pooling"], channels)
+        return grids(network, self.image_size, channels)
 
     def environment(self) -> dict[str, str]:
         """Return the versions that a reader may want to know, but that decide nothing."""

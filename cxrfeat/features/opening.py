@@ -9,8 +9,9 @@ import torch
 from torch import fx
 
 from cxrfeat.features.description import PREPROCESSING_VERSION, Description
+from cxrfeat.features.network.cutting import cut_off
+from cxrfeat.features.network.families import family_of
 from cxrfeat.features.network.pooling import dimension
-from cxrfeat.features.network.truncation import truncate
 from cxrfeat.features.runtimes import Recipe, Runtime
 from cxrfeat.features.runtimes.select import choose
 from cxrfeat.features.weights.find import Source
@@ -41,7 +42,7 @@ def cut(backbone: str, source: Source, recipe: Recipe) -> Cut:
         As `open_extractor` says.
     """
     loaded = load(backbone, source)
-    truncated = truncate(loaded.network, recipe.size, stages=recipe.pooling == "multi")
+    truncated = cut_off(backbone, loaded.network, recipe.size, recipe.pooling, recipe.channels)
     require_all(loaded, truncated.module)
     # The classifier, half a gigabyte of VGG's, has to go before the runtime takes its memory; what
     # traced the network still refers to it in a circle.
@@ -56,13 +57,21 @@ def cut(backbone: str, source: Source, recipe: Recipe) -> Cut:
         "weights": {"name": source.name, "sha256": tensors_sha256(truncated.module)},
         "preprocessing": {
             "version": PREPROCESSING_VERSION,
-            "channels": "grey, repeated three times",
+            "channels": "grey" if recipe.channels == 1 else "grey, repeated three times",
             "mean": list(recipe.mean),
             "std": list(recipe.std),
         },
         "precision": recipe.precision,
     }
-    described = Description(backbone, source.name, recipe.size, length, spec)
+    if not _is_convertible(backbone):  # another version of a user's code may compute other numbers
+        family = family_of(backbone)
+        assert family is not None
+        spec["package"] = " ".join(family[0].versions(family[1]))
+    described = Description(
+        *(backbone, source.name, recipe.size, length, spec),
+        crop=source.input.crop,
+        resize=source.input.resize,
+    )
     return Cut(described, truncated.module)
 
 
@@ -99,5 +108,11 @@ def opened(
         tensors_sha256=made.description.spec["weights"]["sha256"],
         device=torch.device(device),
         asked=runtime,
+        refusal="" if _is_convertible(backbone) else "what it computes is known to its code alone",
     )
     return replace(made.description, notes=chosen.notes), chosen.runtime
+
+
+def _is_convertible(backbone: str) -> bool:
+    family = family_of(backbone)
+    return family is None or family[0].convertible

@@ -20,6 +20,7 @@ from cxrfeat.features.devices import DEVICES, device_type, require_precision
 from cxrfeat.features.extractor import Extractor
 from cxrfeat.features.network import disk_cache
 from cxrfeat.features.network.backbones import PACKAGED, check_name
+from cxrfeat.features.network.families import family_of
 from cxrfeat.features.network.pooling import POOLINGS
 from cxrfeat.features.runtimes import EXACT_RUNTIMES, PRECISIONS, RUNTIMES, Recipe, ncnn_files
 from cxrfeat.features.runtimes.ncnn_runtime import Ncnn
@@ -64,12 +65,16 @@ class Prepared:
             is not known already.
         """
         path = disk_cache.cache_folder() / "descriptions" / f"{self._key()}.json"
-        if found := _described(disk_cache.read(path)):
+        family = family_of(self._backbone)
+        # What a user's own code computes is known to that code alone.
+        is_kept = family is None or family[0].convertible
+        if is_kept and (found := _described(disk_cache.read(path))):
             return found
         from cxrfeat.features.opening import cut  # imports torch
 
         self._cut = cut(self._backbone, self._source, self._recipe)
-        disk_cache.write(path, asdict(self._cut.description))
+        if is_kept:
+            disk_cache.write(path, asdict(self._cut.description))
         return self._cut.description
 
     def open(self) -> Extractor:
@@ -98,10 +103,13 @@ class Prepared:
         """Name everything that decides what it is, and `more`."""
         packages = PACKAGED[self._backbone].packages if self._backbone in PACKAGED else ()
         source = self._source
+        family = family_of(self._backbone)
         return disk_cache.key_of(
             disk_cache.makers(),
             self._backbone,
             *(version(package) for package in packages),
+            *([] if family is None else family[0].versions(family[1])),
+            source.input,
             source.name,
             source.seed,
             file_sha256(source.path) if source.path else "",

@@ -106,6 +106,19 @@ def _read(plugin: type[ImageFile.ImageFile], data: bytes, options: ReadingOption
     )
 
 
+def picture_to_grey(
+    picture: Image.Image, options: ReadingOptions
+) -> tuple[_Floats, int, list[str], list[str]]:
+    """Return pixels in [0, 1], the significant bits, steps and warnings of a picture in memory."""
+    # The file of a picture may be closed, and with it what a PNG states.
+    stated = None if isinstance(picture, PngImageFile) else stated_bits(picture, io.BytesIO())
+    pixels, bits, steps, warnings = _to_grey(picture, stated, options)
+    turned = _upright(pixels, picture)
+    if turned is not pixels:
+        steps.append("turned upright by its EXIF orientation")
+    return turned, bits, steps, warnings
+
+
 def _check_layout(image: ImageFile.ImageFile, data: bytes) -> None:
     if isinstance(image, TiffImageFile):
         containers.check_tiff(image, data)

@@ -10,11 +10,20 @@ import numpy.typing as npt
 import PIL
 from PIL import Image
 
+from cxrfeat.framing import Framing
 from cxrfeat.images.decoded import ReadingOptions
 from cxrfeat.images.raster import SCALED_SIDE
 
 READING_VERSION = 2
 """Raised whenever the same file would give other pixels."""
+
+MID_GREY = 0.5
+
+_RESIZED = {
+    "bilinear": "bilinear, antialiased",
+    "gaussian": "linear after a Gaussian filter, mid grey beyond the border",
+}
+"""The words of the spec for each of `cxrfeat.framing.RESIZES`."""
 
 
 def resize(pixels: npt.NDArray[np.float32], size: int) -> npt.NDArray[np.float32]:
@@ -39,13 +48,41 @@ def resize(pixels: npt.NDArray[np.float32], size: int) -> npt.NDArray[np.float32
     return np.clip(small, 0.0, 1.0, out=small)
 
 
-def reading_spec(size: int, options: ReadingOptions | None = None) -> dict[str, Any]:
+def frame(pixels: npt.NDArray[np.float32], framing: Framing) -> npt.NDArray[np.float32]:
+    """Take what a network sees of a radiograph, shape (S, S)."""
+    seen = pixels[framing.box(*pixels.shape)]
+    if framing.resize == "gaussian":
+        return _resize_after_gaussian(seen, framing.size)
+    return resize(seen, framing.size)
+
+
+def _resize_after_gaussian(pixels: npt.NDArray[np.float32], size: int) -> npt.NDArray[np.float32]:
+    """Resize linearly after a Gaussian filter, with mid grey beyond the border.
+
+    The filter's standard deviation is half of what the factor exceeds 1 by, along each axis, as in
+    `skimage.transform.resize`, which torchxrayvision resizes with; its border is 0 on a scale of
+    -1024 to 1024.
+    """
+    from scipy import ndimage  # takes 0.1 s to import
+
+    if pixels.shape == (size, size):
+        return np.ascontiguousarray(pixels, dtype=np.float32)
+    factors = np.divide(pixels.shape, size)
+    beyond = {"mode": "grid-constant", "cval": MID_GREY}
+    filtered = pixels.astype(np.float32)
+    if (factors > 1).any():
+        filtered = ndimage.gaussian_filter(filtered, np.maximum(0, (factors - 1) / 2), **beyond)
+    small = ndimage.zoom(filtered, 1 / factors, order=1, grid_mode=True, **beyond)
+    return np.clip(small, pixels.min(), pixels.max()).astype(np.float32)
+
+
+def reading_spec(framing: Framing, options: ReadingOptions | None = None) -> dict[str, Any]:
     """Return what the spec of an embedding says about reading and resizing.
 
     Parameters
     ----------
-    size : int
-        Side of the square that the radiographs are resized to.
+    framing : Framing
+        What of the radiographs the network sees.
     options
         As the images are read. A frame that was asked for, and the bits of pictures that do not
         state theirs, change what is read; the rest only decides which images fail, and is left
@@ -63,9 +100,9 @@ def reading_spec(size: int, options: ReadingOptions | None = None) -> dict[str, 
         "range": [0, 1],
         "polarity": "bone bright",
         "large_8_bit_pictures": f"scaled to a shorter side of at least {SCALED_SIDE}",
-        "crop": "none",
-        "resize": "bilinear, antialiased",
-        "size": [size, size],
+        "crop": framing.crop,
+        "resize": _RESIZED[framing.resize],
+        "size": [framing.size, framing.size],
         "decoders": {
             "Pillow": PIL.__version__,
             "pydicom": version("pydicom"),

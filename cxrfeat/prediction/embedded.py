@@ -9,15 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from cxrfeat import features, inputs, store
+from cxrfeat import features, images, inputs, store
 from cxrfeat.arrays import Matrix32
-from cxrfeat.errors import InputError, SpecMismatchError
+from cxrfeat.errors import ImageError, InputError, SpecMismatchError
 from cxrfeat.extraction.drain import Progress, Target, drain
 from cxrfeat.extraction.failures import Failure
 from cxrfeat.extraction.job import OpenJob
 from cxrfeat.extraction.local_engine import LocalEngine
 from cxrfeat.extraction.plan import plan
 from cxrfeat.extraction.sources import sources_of
+from cxrfeat.images import ReadingOptions
 from cxrfeat.model import Model
 from cxrfeat.prediction.reopened_extractor import (
     reading_options,
@@ -105,16 +106,9 @@ def from_images(
     found = inputs.find(given)
     specs = parts_of(loaded)
     opened = reopen_all(specs, weights=weights, device=device)
-    options = {name: reading_options(spec, modality) for name, spec in specs.items()}
-    if len(set(options.values())) > 1:
-        raise InputError(
-            "the model's extractors read another frame of a file, or other bits, each: extract"
-            " with the same --frame and --bits"
-        )
+    options = _how_read(specs, modality)
     collected = {name: _Collected() for name in specs}
-    engine = LocalEngine(
-        OpenJob(opened, next(iter(options.values()))), batch_size=batch_size, workers=workers
-    )
+    engine = LocalEngine(OpenJob(opened, options), batch_size=batch_size, workers=workers)
     drained = drain(
         engine,
         plan(sources_of(found), dict.fromkeys(specs, found.ids)),
@@ -137,6 +131,54 @@ def from_images(
             *drained.notes(),
         ],
     )
+
+
+def from_pictures(
+    loaded: Model,
+    given: Sequence[Any],
+    weights: Sequence[str],
+    modality: Sequence[str],
+    device: str,
+) -> Embedded:
+    """Embed arrays and pictures that are in memory, and files among them.
+
+    Raises
+    ------
+    InputError, WeightsError, SpecMismatchError
+    """
+    specs = parts_of(loaded)
+    opened = reopen_all(specs, weights=weights, device=device)
+    options = _how_read(specs, modality)
+    ids, sha256, failures = list[str](), list[str](), list[Failure]()
+    seen: dict[str, list[Matrix32]] = {name: [] for name in specs}
+    for number, one in enumerate(given):
+        id_ = f"image-{number}" if images.is_picture(one) else str(one)
+        try:
+            radiograph = images.read_picture(one, options=options)
+        except ImageError as error:
+            failures.append(Failure(id_, error.code, error.reason))
+            continue
+        ids.append(id_)
+        sha256.append(radiograph.sha256)
+        for name, extractor in opened.items():
+            seen[name].append(images.frame(radiograph.pixels, extractor.framing))
+    X = (
+        np.concatenate([opened[name](np.stack(squares)) for name, squares in seen.items()], axis=1)
+        if ids
+        else np.zeros((0, loaded.dimension), np.float32)
+    )
+    notes = [note for extractor in opened.values() for note in extractor.notes]
+    return Embedded(ids, sha256, X, failures, notes)
+
+
+def _how_read(specs: Mapping[str, Mapping[str, Any]], modality: Sequence[str]) -> ReadingOptions:
+    options = {reading_options(spec, modality) for spec in specs.values()}
+    if len(options) > 1:
+        raise InputError(
+            "the model's extractors read another frame of a file, or other bits, each: extract"
+            " with the same --frame and --bits"
+        )
+    return options.pop()
 
 
 def reopen_all(

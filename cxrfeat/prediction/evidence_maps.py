@@ -16,6 +16,7 @@ from cxrfeat.arrays import Matrix, Picture
 from cxrfeat.errors import InputError
 from cxrfeat.evaluation.final_model.linear_form import Linear, Score, collapse, score_of
 from cxrfeat.evidence import EvidenceMap, Grid
+from cxrfeat.framing import Framing
 from cxrfeat.model import Model
 from cxrfeat.prediction.called_labels import called
 from cxrfeat.prediction.embedded import parts_of, reopen_all
@@ -88,6 +89,11 @@ class Mapper:
         return EXACT if self.linear is not None else OCCLUSION
 
     @property
+    def framing(self) -> Framing:
+        """What of a radiograph the extractors see; their sizes may differ."""
+        return self.extractors[0].framing
+
+    @property
     def spec(self) -> Mapping[str, Any]:
         """Return the spec of the (first) extractor, which says how images are read."""
         return next(iter(parts_of(self.model).values()))
@@ -95,13 +101,15 @@ class Mapper:
     def explain(self, pictures: Sequence[Picture], wanted: int | None) -> list[Explanation]:
         """Map the evidence in radiographs of any sizes, shapes (H, W), in [0, 1].
 
+        The maps lie over what the extractors see of them.
+
         Parameters
         ----------
         wanted : int, optional
             The class to explain; default: the most probable one of each picture.
         """
         squares = [
-            np.stack([images.resize(picture, extractor.image_size) for picture in pictures])
+            np.stack([images.frame(picture, extractor.framing) for picture in pictures])
             for extractor in self.extractors
         ]
         if self.linear is None:
@@ -169,7 +177,8 @@ def open_mapper(
     Raises
     ------
     InputError
-        A budget below 4, or a head that does not look at the image.
+        A budget below 4, a head that does not look at the image, or extractors that see different
+        parts of it.
     WeightsError, SpecMismatchError, FileFormatError
         An extractor that cannot be opened again.
     """
@@ -177,6 +186,11 @@ def open_mapper(
         raise InputError(f"--budget {budget}: at least {FEWEST_OCCLUSIONS} occlusions are needed")
     score = score_of(model.estimator)
     extractors = list(reopen_all(parts_of(model), weights=weights, device=device).values())
+    if len({extractor.framing.crop for extractor in extractors}) > 1:
+        raise InputError(
+            "the model's extractors see different parts of an image, so that their maps do not lie"
+            " over one another: explain a model of one of them"
+        )
     grids = [extractor.grids() for extractor in extractors]
     placed = [of_one for of_one in grids if of_one is not None]
     linear = collapse(model.estimator, model.dimension) if len(placed) == len(grids) else None

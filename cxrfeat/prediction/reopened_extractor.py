@@ -104,7 +104,7 @@ def _open(spec_json: str, weights: tuple[str, ...], device: str) -> features.Ext
         precision=precision,
         device=device,
     )
-    opened = {**extractor.spec, "image": images.reading_spec(extractor.image_size, options)}
+    opened = {**extractor.spec, "image": images.reading_spec(extractor.framing, options)}
     if differs := difference(opened, spec):
         raise SpecMismatchError(
             f"{backbone} as it can be opened here is not the extractor of the model ('there'): use"

@@ -17,7 +17,7 @@ COLUMNS = Part("columns that came with the images (distinct values): {h5: /meta}
 CLASSES = Part("classes: {results: classes}, as {results: kind} labels")
 
 READING = Part(
-    "whole radiograph, crop {h5: spec.image.crop}, polarity {h5: spec.image.polarity}, resized to"
+    "crop of the radiograph: {h5: spec.image.crop}, polarity {h5: spec.image.polarity}, resized to"
     " {h5: spec.image.size} pixels ({h5: spec.image.resize}), channels"
     " {h5: spec.preprocessing.channels}, mean {h5: spec.preprocessing.mean} and standard deviation"
     " {h5: spec.preprocessing.std} of the weights; versions of reading"

@@ -69,7 +69,7 @@ def fitted(extractor: features.Extractor, X: np.ndarray, head: str, pca: bool) -
     return model.Model(
         estimator=estimator, head=head, classes=list(CLASSES), kind="multiclass",
         extractor=extractor.backbone, fingerprint="f" * 64, dimension=extractor.dimension,
-        spec={**extractor.spec, "image": reading_spec(extractor.image_size)},
+        spec={**extractor.spec, "image": reading_spec(extractor.framing)},
     )  # fmt: skip
 
 
@@ -362,7 +362,7 @@ def test_occlusion_finds_the_only_place_that_counts() -> None:
 
     one = model.Model(
         Similar(), "similar", ["empty", "square"], "multiclass", "x",
-        {**extractor.spec, "image": reading_spec(64)}, "f" * 64, extractor.dimension,
+        {**extractor.spec, "image": reading_spec(extractor.framing)}, "f" * 64, extractor.dimension,
     )  # fmt: skip
     (why,) = open_mapper(one, budget=100).explain([picture], 1)
     values = why.maps[0].values

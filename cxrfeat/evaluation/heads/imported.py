@@ -1,7 +1,9 @@
-"""Heads from elsewhere: any scikit-learn classifier by its import path."""
+"""Heads from elsewhere: any scikit-learn classifier, by its import path or as an object."""
 
 from __future__ import annotations
 
+import hashlib
+import pickle
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -18,6 +20,9 @@ from cxrfeat.estimators import raw_scores
 from cxrfeat.evaluation.heads.head import Head, scaled, weight_of
 from cxrfeat.evaluation.heads.standardised_fold import SharedFold
 from cxrfeat.evaluation.heads.task import Pairs, Setting, Task, label_by_label
+
+LONGEST_NAME = 100
+"""Characters of a classifier's parameters that a head goes by; longer ones are digested."""
 
 
 @dataclass(frozen=True)
@@ -116,19 +121,49 @@ def imported(path: str) -> Head:
         example = kind() if isinstance(kind, type) else clone(kind)
     except TypeError as error:
         raise InputError(f"head '{path}' needs arguments ({error}): give another") from error
+    setting = "default" if isinstance(kind, type) else "own"
+    return _made(path, example, f"{name} with its {setting} setting")
+
+
+def from_object(classifier: Any) -> Head:
+    """Make a head of an unfitted scikit-learn classifier, with its setting.
+
+    It goes by its module, class and parameters, as in
+    ``sklearn.linear_model._logistic:LogisticRegression(C=0.5)``.
+
+    Raises
+    ------
+    InputError
+        Not a classifier, or the class of one.
+    """
+    kind = type(classifier)
+    if not all(hasattr(classifier, m) for m in ("fit", "get_params")) or kind is type:
+        raise InputError(
+            f"head {classifier!r} is neither a name nor a scikit-learn classifier: give e.g."
+            " LogisticRegression(), or the name logreg"
+        )
+    said = " ".join(repr(classifier).split())
+    if len(said) > LONGEST_NAME:
+        parameters = pickle.dumps(classifier)
+        said = f"{kind.__name__}({hashlib.sha256(parameters).hexdigest()[:8]})"
+    name = f"{kind.__module__}:{said}"
+    return _made(name, clone(classifier), f"{kind.__name__} with its own setting")
+
+
+def _made(name: str, example: Any, what: str) -> Head:
+    """Make a head of an unfitted classifier."""
     if not is_classifier(example):
-        raise InputError(f"head '{path}' is not a classifier")
+        raise InputError(f"head '{name}' is not a classifier")
     gives: Literal["probabilities", "decisions"]
     if hasattr(example, "predict_proba"):
         gives = "probabilities"
     elif hasattr(example, "decision_function"):
         gives = "decisions"
     else:
-        raise InputError(f"head '{path}' gives neither probabilities nor decision scores")
+        raise InputError(f"head '{name}' gives neither probabilities nor decision scores")
 
     found = _Imported(example, gives)
-    what = f"{name} with its {'default' if isinstance(kind, type) else 'own'} setting"
     weighs = bool(found.parameters("class_weight"))
     return Head(
-        path, what, ({},), found.estimator, found.path, gives, weighs=weighs, own_scaling=True
+        name, what, ({},), found.estimator, found.path, gives, weighs=weighs, own_scaling=True
     )

@@ -15,7 +15,7 @@ from cxrfeat.errors import InputError, UnknownNameError
 from cxrfeat.estimators import BoostedTrees, GaussianLandmarks
 from cxrfeat.evaluation.heads.boosting import boosted_trees, boosting_path
 from cxrfeat.evaluation.heads.head import Head, weight_of
-from cxrfeat.evaluation.heads.imported import imported
+from cxrfeat.evaluation.heads.imported import from_object, imported
 from cxrfeat.evaluation.heads.kernel_estimators import (
     fit_knn,
     fit_svm_rbf_nystroem,
@@ -162,8 +162,10 @@ HEADS: dict[str, Head] = {
 }
 
 
-def find_heads(names: Sequence[str] | None) -> list[Head]:
+def find_heads(names: Sequence[Any] | None) -> list[Head]:
     """Look heads up by name or import path (``module:Class``), either also behind ``pca+``.
+
+    An unfitted classifier is a head as it is.
 
     For None all named ones, but for the approximation of another: see `for_size`.
 
@@ -172,11 +174,12 @@ def find_heads(names: Sequence[str] | None) -> list[Head]:
     UnknownNameError
         Names the nearest valid ones.
     InputError
-        An import path that leads to no classifier.
+        An import path that leads to no classifier, or an object that is none.
     """
     if names is None:
         return [head for head in HEADS.values() if head.name != APPROXIMATE]
-    return [_find(name) for name in dict.fromkeys(names)]
+    found = [_find(one) if isinstance(one, str) else from_object(one) for one in names]
+    return list({head.name: head for head in found}.values())
 
 
 def weighted(heads: Sequence[Head], class_weight: str | None) -> tuple[list[Head], list[str]]:

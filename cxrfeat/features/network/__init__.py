@@ -2,6 +2,8 @@
 
 Imports nothing else of `features` but its description; imported by all of it. To read: `backbones`
 (the list; `torchvision_catalogue` knows torchvision's, `embedding_dimensions` their sizes),
-`architecture` (built), `truncation` (cut off at the layer that is pooled), `pooling` (maps become
-vectors), `receptive_field` (where in the picture a cell of a map lies), `disk_cache` (kept ready).
+`families` (those from elsewhere, each a `family`: `xrv`, `timm_networks` with `dinov2`, `own`),
+`architecture` (built), `cutting` (up to what is pooled: traced by `truncation`, or whole by
+`enclosing`), `pooling` (maps become vectors), `receptive_field` (where in
+the picture a cell of a map lies), `disk_cache` (kept ready).
 """

@@ -1,4 +1,4 @@
-"""Build a network as torchvision (or its package) defines it, without weights from a file."""
+"""Build a network as its package or family defines it, without weights from a file."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch import nn
 from torchvision import models
 
 from cxrfeat.features.network.backbones import PACKAGED, check_name, expected_input
+from cxrfeat.features.network.families import family_of
 
 # torchvision's own loaders pass these together with pretrained weights; without them the same
 # tensors would give another network (`transform_input`) or a warning (`init_weights`).
@@ -31,8 +32,8 @@ def build(name: str, seed: int = 0, size: int | None = None, *, empty: bool = Fa
         transformers); default: what the pinned weights expect.
     empty : bool
         Without values, for weights that are loaded next: drawing random ones takes a second or
-        two for VGG. Networks with buffers of their own, which no weights file holds, and packaged
-        ones are built whole.
+        two for VGG. Networks with buffers of their own, which no weights file holds, and those
+        from elsewhere than torchvision are built whole.
 
     Raises
     ------
@@ -43,7 +44,9 @@ def build(name: str, seed: int = 0, size: int | None = None, *, empty: bool = Fa
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         torch.manual_seed(seed)
-        if name in PACKAGED:
+        if (family := family_of(name)) is not None:
+            network = family[0].build(family[1], size or expected_input(name).size)
+        elif name in PACKAGED:
             network = PACKAGED[name].build()
         else:
             arguments = dict(BUILD_ARGUMENTS.get(name, {}))

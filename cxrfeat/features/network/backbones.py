@@ -2,19 +2,22 @@
 
 Every torchvision classification network is one, by its torchvision name: torchvision's own
 registry (`list_models`, `get_model`, `get_model_weights`) is used, not repeated. Networks from
-elsewhere are entries of `PACKAGED`.
+elsewhere are entries of `PACKAGED`, families of them entries of
+`cxrfeat.features.network.families.FAMILIES`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cxrfeat.errors import UnknownNameError
+from cxrfeat.errors import CxrfeatError, UnknownNameError
+from cxrfeat.features.network.families import family_of, names_of
+from cxrfeat.features.network.family import Family
 from cxrfeat.features.network.torchvision_catalogue import Input, Pretrained, networks
 
 if TYPE_CHECKING:
@@ -86,17 +89,21 @@ class Backbone:
     ----------
     name : str
     dimension : int
-        Length of the embedding with average pooling.
+        Length of the embedding with average pooling; 0 where only building it would tell.
     gflops : float
-        Multiply-adds of one image at `size`, in 1e9.
+        Multiply-adds of one image at `size`, in 1e9; 0 where only building it would tell.
     parameters : int
-        Of the whole network, classifier included.
+        Of the whole network, classifier included; 0 where only building it would tell.
     size : int
         Image side in pixels that the default weights expect.
     weights : list of str
         Names for ``--weights``; the first is the default.
     extra : str
         The extra of cxrfeat to install first, or "".
+    family : str
+        Where it is from.
+    pretraining : dict of str to list of str
+        What weights were trained on, where something states it.
     """
 
     name: str
@@ -106,19 +113,44 @@ class Backbone:
     size: int
     weights: list[str]
     extra: str = ""
+    family: str = "torchvision"
+    pretraining: dict[str, list[str]] = field(default_factory=dict)
 
 
 @cache
 def backbone_names() -> list[str]:
-    """Return every name that ``--backbone`` takes."""
-    return sorted([*networks(), *PACKAGED])
+    """Return the names that ``--backbone`` takes, but for timm's, which `names_of` lists."""
+    return [*sorted([*networks(), *PACKAGED]), *names_of("xrv"), *names_of("own")]
+
+
+def is_backbone(name: str) -> bool:
+    """Tell whether ``--backbone`` takes a name."""
+    family = family_of(name)
+    return name in backbone_names() if family is None else family[1] in family[0].names()
 
 
 def check_name(name: str) -> None:
-    """Raise `UnknownNameError` with what was probably meant unless `name` is a backbone."""
-    names = backbone_names()
-    if name in names:
+    """Raise `UnknownNameError` with what was probably meant unless `name` is a backbone.
+
+    Raises
+    ------
+    MissingExtraError
+        Its family needs a package that is not installed.
+    """
+    if is_backbone(name):
         return
+    names = backbone_names()
+    if (family := family_of(name)) is not None:
+        of, short = family
+        plain, _, tag = short.partition(".")
+        if plain in of.names():
+            full = name.removesuffix(f".{tag}")
+            hint = f"say which weights beside it: --backbone {full} --weights {full}={tag}"
+            raise UnknownNameError("backbone", name, [], hint)
+        prefix = name.partition(":")[0]
+        raise UnknownNameError(
+            "backbone", name, names_of(prefix), f"(see: cxrfeat backbones {prefix}:)"
+        )
     several = [part.strip() for part in name.split(",")]
     first, _, source = name.partition("=")
     spelled = {_letters(known): known for known in names}.get(_letters(name))
@@ -139,7 +171,9 @@ def _letters(name: str) -> str:
 
 
 def named_weights(name: str) -> dict[str, Pretrained]:
-    """Return torchvision's weights of a network by name, the pinned default first."""
+    """Return the weights of a network by name, the pinned default first; none of packaged ones."""
+    if (family := family_of(name)) is not None:
+        return family[0].weights(family[1])
     return {} if name in PACKAGED else networks()[name].weights
 
 
@@ -148,6 +182,8 @@ def expected_input(name: str, weights_name: str = "") -> Input:
     if name in PACKAGED:
         return PACKAGED[name].input
     weights = named_weights(name)
+    if not weights:  # timm has networks without any
+        return Input(224)
     return (weights[weights_name] if weights_name else next(iter(weights.values()))).input
 
 
@@ -158,6 +194,9 @@ def describe(names: list[str] | None = None) -> list[Backbone]:
     described = []
     for name in names or backbone_names():
         check_name(name)
+        if (family := family_of(name)) is not None:
+            described.append(_of_family(name, *family))
+            continue
         if name in PACKAGED:
             p = PACKAGED[name]
             described.append(
@@ -165,6 +204,7 @@ def describe(names: list[str] | None = None) -> list[Backbone]:
                     *(name, p.dimension, p.gflops, p.parameters, p.input.size),
                     [p.weights_name, "random"],
                     p.extra,
+                    "packaged",
                 )
             )
             continue
@@ -177,3 +217,20 @@ def describe(names: list[str] | None = None) -> list[Backbone]:
             )
         )
     return described
+
+
+def _of_family(name: str, family: Family, short: str) -> Backbone:
+    try:
+        weights = family.weights(short)
+    except CxrfeatError as error:  # one package of a user's own that cannot be imported
+        return Backbone(name, 0, 0.0, 0, 0, [str(error)], family.extra, family.title)
+    size = next((one.input.size for one in weights.values()), 0)
+    stated = {n: list(w.pretraining) for n, w in weights.items() if w.pretraining is not None}
+    dimension, gflops, parameters = family.known.get(short, (0, 0.0, 0))
+    return Backbone(
+        *(name, dimension, gflops, parameters, size),
+        [*(n for n in weights if n), *(["random"] if family.random(short) else [])],
+        family.extra,
+        family.title,
+        stated,
+    )

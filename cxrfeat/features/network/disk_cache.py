@@ -32,7 +32,7 @@ def makers() -> str:
     The package counts by its source, so that a change while developing is never masked by what
     was kept before it.
     """
-    sources = sorted(Path(__file__).parent.rglob("*.py"))
+    sources = sorted(Path(__file__).parents[1].rglob("*.py"))
     packages = [f"{name} {version(name)}" for name in ("torch", "torchvision")]
     return key_of(*packages, *(path.read_text(encoding="utf-8") for path in sources))
 

@@ -40,6 +40,21 @@ def flatten(maps: Sequence[Any]) -> list[Any]:
     return [maps[-1].reshape(len(maps[-1]), -1)]
 
 
+def token(maps: Sequence[Any]) -> list[Any]:
+    """Keep the vector of the class token: (B, C)."""
+    return [maps[0]]
+
+
+def patches(maps: Sequence[Any]) -> list[Any]:
+    """Average the tokens of all patches, laid out as a map: (B, C, H, W) -> (B, C)."""
+    return average(maps)
+
+
+def token_and_patches(maps: Sequence[Any]) -> list[Any]:
+    """Join the class token and the average of the patches: (B, 2 C)."""
+    return [*token(maps), *patches(maps)]
+
+
 def _over_area(one: Any) -> Any:
     return one.reshape(*one.shape[:2], -1)
 
@@ -50,9 +65,15 @@ POOLINGS: dict[str, Callable[[Sequence[Any]], list[Any]]] = {
     "avgmax": average_and_maximum,
     "multi": every_stage,
     "flatten": flatten,
+    "token": token,
+    "patches": patches,
+    "tokenpatches": token_and_patches,
 }
 
-AVERAGED = ("avg", "multi")
+TOKEN_POOLINGS = ("token", "patches", "tokenpatches")
+"""Poolings of networks that have a class token and tokens of patches."""
+
+AVERAGED = ("avg", "multi", "patches")
 """Poolings that average maps, so that what is linear in the embedding is a sum over the maps."""
 
 
@@ -92,7 +113,7 @@ def dimension(shapes: Sequence[tuple[int, ...]], pooling: str) -> int:
     InputError
         If the network classifies from a token, so that there is no map to pool.
     """
-    if len(shapes[-1]) == 1 and pooling != "avg":
+    if len(shapes[-1]) == 1 and pooling not in ("avg", "token"):
         raise InputError(
             f"pooling '{pooling}' needs a feature map, and this network has none (it "
             "classifies from a token): use --pool avg, which keeps the vector of that token"

@@ -11,10 +11,11 @@ from torch import Tensor, fx
 
 from cxrfeat.evidence import Grid
 from cxrfeat.features.network.architecture import build
-from cxrfeat.features.network.truncation import truncate, without_values
+from cxrfeat.features.network.cutting import cut_off
+from cxrfeat.features.network.truncation import without_values
 
 
-def grids(network: fx.GraphModule, side: int) -> list[Grid] | None:
+def grids(network: fx.GraphModule, side: int, channels: int = 3) -> list[Grid] | None:
     """Say where the cells of a network's maps lie; None if it has none of shape (C, H, W).
 
     Parameters
@@ -23,6 +24,8 @@ def grids(network: fx.GraphModule, side: int) -> list[Grid] | None:
         Truncated; its tensors lie on the meta device.
     side : int
         Of the picture, in pixels.
+    channels : int
+        Of the picture, as the network takes it.
 
     Notes
     -----
@@ -37,16 +40,16 @@ def grids(network: fx.GraphModule, side: int) -> list[Grid] | None:
     """
     with torch.inference_mode():
         tracked = _Tracked(network, side)
-        maps = tracked.run(torch.zeros(1, 3, side, side, device="meta"))
+        maps = tracked.run(torch.zeros(1, channels, side, side, device="meta"))
     if any(one.ndim != 4 for one in maps):
         return None
     return tracked.at_output
 
 
-def structure(backbone: str, size: int, pooling: str) -> fx.GraphModule:
+def structure(backbone: str, size: int, pooling: str, channels: int = 3) -> fx.GraphModule:
     """Return a truncated network without its tensors."""
     network = build(backbone, size=size, empty=True)
-    return without_values(truncate(network, size, stages=pooling == "multi").module)
+    return without_values(cut_off(backbone, network, size, pooling, channels).module)
 
 
 class _Tracked(fx.Interpreter):

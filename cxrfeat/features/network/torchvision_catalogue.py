@@ -23,13 +23,16 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 class Input:
     """What a network expects: pixels scaled to 0..1, minus `mean`, over `std`, per channel.
 
-    `mean` and `std` are in the network's own channel order. A radiograph is grey, and the same
-    picture goes into every channel, so nothing else about the order matters.
+    `mean` and `std` are in the network's own channel order, one number for each channel that it
+    takes. A radiograph is grey, and the same picture goes into every channel, so nothing else about
+    the order matters. `crop` and `resize` are those of `cxrfeat.framing.Framing`.
     """
 
     size: int
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
+    crop: str = "none"
+    resize: str = "bilinear"
 
 
 @dataclass(frozen=True)
@@ -39,13 +42,27 @@ class Pretrained:
     Attributes
     ----------
     url : str
-        Where torchvision has the file.
+        Where torchvision has the file; "" for weights from elsewhere.
     input : Input
         The preprocessing that belongs to them.
+    file : str
+        What the file is called where it is looked for, or its path; "" where torchvision says so.
+    hub, hub_file : str
+        The repository of the Hugging Face hub that has it, and what it is called there; or "".
+    pretraining : tuple of str or None
+        The collections that they were trained on; None where nothing states it.
+    licence, citation : str
+        As far as something states them.
     """
 
     url: str
     input: Input
+    file: str = ""
+    hub: str = ""
+    hub_file: str = ""
+    pretraining: tuple[str, ...] | None = None
+    licence: str = ""
+    citation: str = ""
 
 
 @dataclass(frozen=True)
@@ -80,13 +97,16 @@ def networks() -> dict[str, Listed]:
 
 
 def _listed(content: Any) -> Listed:
-    weights = {}
-    for name, one in content["weights"].items():
-        given = one["input"]
-        weights[name] = Pretrained(
-            one["url"], Input(given["size"], tuple(given["mean"]), tuple(given["std"]))
-        )
+    weights = {name: pretrained_of(one) for name, one in content["weights"].items()}
     return Listed(weights, content["gflops"], content["parameters"])
+
+
+def pretrained_of(content: Any) -> Pretrained:
+    """Read weights back as they were kept."""
+    given, stated = content["input"], content["pretraining"]
+    expected = Input(**{**given, "mean": tuple(given["mean"]), "std": tuple(given["std"])})
+    trained_on = None if stated is None else tuple(stated)
+    return Pretrained(**{**content, "input": expected, "pretraining": trained_on})
 
 
 def _from_torchvision() -> dict[str, Listed]:

@@ -11,11 +11,13 @@ its embedding is the vector that its classifier gets.
 from __future__ import annotations
 
 import copy
+import math
+import operator
 from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
-from torch import fx, nn
+from torch import Tensor, fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 from torchvision.models.feature_extraction import NodePathTracer
 
@@ -25,6 +27,8 @@ from cxrfeat.errors import InputError
 HEAD_NAMES = ("classifier", "fc", "head", "heads", "_fc")
 
 Network = TypeVar("Network", bound=nn.Module)
+
+NO_TOKENS = "needs a class token and patches, which this network lacks: use --pool avg"
 
 _NO_STAGES = (
     "pooling 'multi' needs stages of feature maps, which this network lacks: use --pool avg"
@@ -38,7 +42,7 @@ class Truncated:
     Attributes
     ----------
     module : GraphModule
-        Takes (B, 3, S, S); returns a tuple of maps, one for each of `layers`.
+        Takes (B, C, S, S); returns a tuple of maps, one for each of `layers`.
     layers : list of str
         Where the maps come from, in torchvision's node names; the last one is the final map.
     shapes : list of tuple of int
@@ -50,7 +54,9 @@ class Truncated:
     shapes: list[tuple[int, ...]]
 
 
-def truncate(network: nn.Module, size: int, *, stages: bool = False) -> Truncated:
+def truncate(
+    network: nn.Module, size: int, *, stages: bool = False, tokens: str = "", channels: int = 3
+) -> Truncated:
     """Cut `network` off before its head.
 
     Parameters
@@ -61,26 +67,35 @@ def truncate(network: nn.Module, size: int, *, stages: bool = False) -> Truncate
         Side of the square input in pixels.
     stages : bool
         Also return the map at the end of every stage (for ``--pool multi``).
+    tokens : str
+        One of `TOKEN_POOLINGS`: return what it takes of a network of tokens.
+    channels : int
+        Of the input.
 
     Raises
     ------
     InputError
-        If the network does not take images of this size, or has no stages of maps.
+        If the network does not take images of this size, or has no stages of maps or no tokens.
     """
     tracer = NodePathTracer()
     graph = tracer.trace(network)
     empty = fx.GraphModule(without_values(network), graph)
     try:
         with torch.inference_mode():
-            ShapeProp(empty).propagate(torch.zeros(1, 3, size, size, device="meta"))
+            ShapeProp(empty).propagate(torch.zeros(1, channels, size, size, device="meta"))
     except (RuntimeError, AssertionError) as error:
         raise InputError(
             f"{type(network).__name__} does not take images of {size} x {size} pixels: "
             "leave --image-size out to use the size of its weights"
         ) from error
     names = {node: name for node, name in tracer.node_to_qualname.items() if name}
-    final = _final_map(graph, names)
-    kept = [*_stage_ends(graph, final), final] if stages else [final]
+    if tokens:
+        kept, shapes, layers = _of_tokens(graph, names, tokens)
+    else:
+        final = _final_map(graph, names)
+        kept = [*_stage_ends(graph, final), final] if stages else [final]
+        shapes = [tuple(_shape(node))[1:] for node in kept]
+        layers = [names.get(node, node.name) for node in kept]
 
     for node in list(graph.nodes):
         if node.op == "output":
@@ -88,11 +103,7 @@ def truncate(network: nn.Module, size: int, *, stages: bool = False) -> Truncate
     graph.output(tuple(kept))
     graph.eliminate_dead_code()
     module = fx.GraphModule(network, graph).eval().requires_grad_(False)
-    return Truncated(
-        module,
-        [names.get(node, node.name) for node in kept],
-        [tuple(_shape(node))[1:] for node in kept],
-    )
+    return Truncated(module, layers, shapes)
 
 
 def without_values(network: Network) -> Network:
@@ -104,9 +115,43 @@ def without_values(network: Network) -> Network:
     return copy.deepcopy(network, empty)
 
 
+def _of_tokens(
+    graph: fx.Graph, names: dict[fx.Node, str], pooling: str
+) -> tuple[list[fx.Node], list[tuple[int, ...]], list[str]]:
+    """Return the class token and the patches before the classifier: nodes, shapes and names."""
+    node = _head_of(graph, names).all_input_nodes[0]
+    while len(_shape(node)) == 2:
+        node = node.all_input_nodes[0]
+    if len(_shape(node)) != 3:
+        raise InputError(f"pooling '{pooling}' {NO_TOKENS}")
+    _, count, channels = _shape(node)
+    side = math.isqrt(count - 1)
+    with graph.inserting_before(next(one for one in graph.nodes if one.op == "output")):
+        token = graph.call_function(operator.getitem, (node, (slice(None), 0)))
+        patches = graph.call_function(patch_map, (node, 1))
+    of = names.get(node, node.name)
+    parts: list[tuple[fx.Node, tuple[int, ...], str]] = [
+        (token, (channels,), f"{of}: class token"),
+        (patches, (channels, side, side), f"{of}: patches"),
+    ]
+    chosen = {"token": parts[:1], "patches": parts[1:]}.get(pooling, parts)
+    nodes, shapes, layers = zip(*chosen, strict=True)
+    return list(nodes), list(shapes), list(layers)
+
+
+def patch_map(tokens: Tensor, prefix: int) -> Tensor:
+    """Lay the tokens of patches out as a map: (B, T, C) -> (B, C, H, W), the prefix left out."""
+    batch, count, channels = tokens.shape
+    side = math.isqrt(count - prefix)
+    return tokens[:, prefix:].transpose(1, 2).reshape(batch, channels, side, side)
+
+
+def _head_of(graph: fx.Graph, names: dict[fx.Node, str]) -> fx.Node:
+    return next(node for node in graph.nodes if names.get(node, "").split(".")[0] in HEAD_NAMES)
+
+
 def _final_map(graph: fx.Graph, names: dict[fx.Node, str]) -> fx.Node:
-    head = next(node for node in graph.nodes if names.get(node, "").split(".")[0] in HEAD_NAMES)
-    vector = node = head.all_input_nodes[0]
+    vector = node = _head_of(graph, names).all_input_nodes[0]
     while len(_shape(node)) in (2, 4):
         if len(_shape(node)) == 4 and _area(node) > 1 and "adaptive" not in _operation(graph, node):
             return node

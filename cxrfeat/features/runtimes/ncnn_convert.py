@@ -82,7 +82,7 @@ def converted(
 
 def _convert(module: fx.GraphModule, recipe: Recipe, folder: Path) -> Conversion:
     try:
-        outputs = _run_pnnx(module, recipe.size, folder)
+        outputs = _run_pnnx(module, (1, recipe.channels, recipe.size, recipe.size), folder)
     except (RuntimeError, NotImplementedError, subprocess.SubprocessError) as error:
         return Conversion(0, [], {}, f"pnnx cannot convert it ({first_line(error)})")
     images = checking_images(recipe.size)
@@ -100,18 +100,23 @@ def _convert(module: fx.GraphModule, recipe: Recipe, folder: Path) -> Conversion
     return Conversion(outputs, file_hashes(folder), errors)
 
 
-def _run_pnnx(module: fx.GraphModule, size: int, folder: Path) -> int:
+def _run_pnnx(module: fx.GraphModule, shape: tuple[int, ...], folder: Path) -> int:
     """Write network.param and network.bin; return how many maps the network gives."""
     import pnnx
 
-    example = torch.zeros(1, 3, size, size)
+    example = torch.zeros(shape)
     with tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # tracing turns shapes into constants, which is wanted
         with torch.inference_mode(False), torch.no_grad():
             outputs = len(module(example))
             traced = torch.jit.trace(module, example, check_trace=False)  # type: ignore[no-untyped-call]
             traced.save(f"{scratch}/network.pt")
-        command = [pnnx.EXEC_PATH, "network.pt", f"inputshape=[1,3,{size},{size}]", "fp16=0"]
+        command = [
+            pnnx.EXEC_PATH,
+            "network.pt",
+            f"inputshape={list(shape)}".replace(" ", ""),
+            "fp16=0",
+        ]
         done = subprocess.run(command, cwd=scratch, capture_output=True, timeout=60 * _MINUTES)
         if -done.returncode in _STOPPED:  # says nothing about the network: not to be remembered
             raise InterruptedError(f"pnnx was stopped by signal {-done.returncode}")

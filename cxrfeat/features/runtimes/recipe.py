@@ -42,9 +42,14 @@ class Recipe:
     pooling: str
     precision: str
 
+    @property
+    def channels(self) -> int:
+        """How many channels C the network takes."""
+        return len(self.mean)
+
     def normalise(self, images: Pictures) -> npt.NDArray[np.float32]:
-        """Turn grey images (B, S, S) into what the network takes, (B, 3, S, S)."""
-        shape = (1, 3, 1, 1)
+        """Turn grey images (B, S, S) into what the network takes, (B, C, S, S)."""
+        shape = (1, self.channels, 1, 1)
         mean = np.asarray(self.mean, dtype=np.float32).reshape(shape)
         std = np.asarray(self.std, dtype=np.float32).reshape(shape)
         normalised: npt.NDArray[np.float32] = (images[:, None] - mean) / std

@@ -45,6 +45,7 @@ def choose(
     tensors_sha256: str,
     device: torch.device,
     asked: str = "auto",
+    refusal: str = "",
 ) -> Chosen:
     """Return the runtime of a network.
 
@@ -61,6 +62,8 @@ def choose(
     asked : str
         One of `RUNTIMES` or `EXACT_RUNTIMES`; "auto" takes torch on accelerators, and
         on the CPU what is the fastest there.
+    refusal : str
+        Why ncnn must not run it, or "".
 
     Raises
     ------
@@ -73,8 +76,7 @@ def choose(
             raise InputError(f"ncnn runs on the CPU, not on {device.type}: use --device cpu")
         return _checked(Accelerator(module, recipe, device), module, recipe, backbone, device)
     candidates: dict[str, Callable[[], Runtime]] = {}
-    refusal = ""
-    if asked in ("auto", "ncnn") and ncnn_files.installed():
+    if asked in ("auto", "ncnn") and not refusal and ncnn_files.installed():
         refusal = _add_ncnn(candidates, module, tensors_sha256, recipe)
     if asked == "ncnn":
         if not ncnn_files.installed():
@@ -89,7 +91,8 @@ def choose(
     if asked in candidates:
         return _with_precision(candidates[asked](), module, recipe, backbone)
     runtime = fastest(module.code, recipe, candidates)
-    notes = [f"{backbone}: torch runs it, because {refusal}"] if refusal else []
+    told = refusal and ncnn_files.installed()
+    notes = [f"{backbone}: torch runs it, because {refusal}"] if told else []
     if recipe.precision != "fp32" and not has_bfloat16():
         notes.append(f"{backbone}: this processor has no {recipe.precision} of its own; fp32 may "
                      "be as fast here")  # fmt: skip

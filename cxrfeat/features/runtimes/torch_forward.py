@@ -45,7 +45,7 @@ class Forward:
         self._module = folded(module).to(device).to(memory_format=self._format)
         if self._dtype != torch.float32:
             halve(self._module, self._dtype)
-        shape = (1, 3, 1, 1)
+        shape = (1, recipe.channels, 1, 1)
         self._mean = torch.tensor(recipe.mean, dtype=torch.float32).reshape(shape).to(device)
         self._std = torch.tensor(recipe.std, dtype=torch.float32).reshape(shape).to(device)
 

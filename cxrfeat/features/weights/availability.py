@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cxrfeat.features.network.backbones import PACKAGED
+from cxrfeat.features.network.families import family_of
 from cxrfeat.features.weights.choice import WeightsChoice
 from cxrfeat.features.weights.download import connect
 from cxrfeat.features.weights.files import WeightsFile, locate_weights
@@ -36,7 +37,7 @@ def can_download(backbone: str, choice: WeightsChoice) -> str:
     str
         Empty where they could, else why not.
     """
-    if choice.kind != "named" or backbone in PACKAGED:
+    if choice.kind != "named" or backbone in PACKAGED or family_of(backbone) is not None:
         return "these weights are not downloaded"
     try:
         connect(named_url(backbone, choice.name)[1]).close()

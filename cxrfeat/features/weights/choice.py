@@ -15,9 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from cxrfeat.errors import InputError, UnknownNameError, WeightsError
-from cxrfeat.features.network.backbones import (
-    backbone_names,
-)
+from cxrfeat.features.network.backbones import backbone_names, is_backbone
 from cxrfeat.features.weights.sidecar import SUFFIXES, read_sidecar
 
 
@@ -172,7 +170,7 @@ def assign_weights(
 
 def _split(source: str) -> tuple[str, str]:
     target, equals, value = source.partition("=")
-    if equals and target in backbone_names():
+    if equals and is_backbone(target):
         return target, value
     if equals and not Path(source).exists():
         raise UnknownNameError("backbone", target, backbone_names(), f"(in --weights {source})")

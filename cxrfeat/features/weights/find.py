@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from cxrfeat.errors import MissingExtraError, UnknownNameError, WeightsError
+from cxrfeat.errors import InputError, MissingExtraError, UnknownNameError, WeightsError
 from cxrfeat.features.network.backbones import (
     PACKAGED,
     expected_input,
     named_weights,
 )
-from cxrfeat.features.network.torchvision_catalogue import Input
+from cxrfeat.features.network.families import family_of
+from cxrfeat.features.network.torchvision_catalogue import Input, Pretrained
+from cxrfeat.features.network.xrv import pickle_of
 from cxrfeat.features.weights.choice import WeightsChoice
 from cxrfeat.features.weights.download import download
 from cxrfeat.features.weights.sidecar import SUFFIXES, check_hash, read_sidecar
@@ -56,7 +58,13 @@ def find(backbone: str, choice: WeightsChoice) -> Source:
     """
     if backbone in PACKAGED and any(find_spec(p) is None for p in PACKAGED[backbone].packages):
         raise MissingExtraError(f"backbone '{backbone}'", PACKAGED[backbone].extra)
+    family = family_of(backbone)
     if choice.kind == "random":
+        if family is not None and not family[0].random(family[1]):
+            raise InputError(
+                f"{backbone} makes its weights itself, so that there are no random ones: leave"
+                " --weights out"
+            )
         return Source(choice.weights_name, expected_input(backbone), seed=choice.seed)
     if choice.kind == "file":
         return _local(backbone, Path(choice.name))
@@ -68,10 +76,67 @@ def find(backbone: str, choice: WeightsChoice) -> Source:
             raise _unknown_weights(backbone, choice.name)
         path, name = packaged.weights_file(), packaged.weights_name
         check_hash(path)
+    elif family is not None:
+        return _of_family(backbone, choice)
     else:
         name, url = named_url(backbone, choice.name)
         path = find_or_download(backbone, name, url, choice.folders)
     return Source(name, expected_input(backbone, name), path)
+
+
+def _of_family(backbone: str, choice: WeightsChoice) -> Source:
+    """Find named weights of a family; nothing is downloaded."""
+    name, entry = named_entry(backbone, choice.name)
+    if not entry.file:  # its own code makes them
+        return Source(name, entry.input)
+    path = family_file(entry, choice.folders)
+    if path is None:
+        raise WeightsError(_missing(backbone, name, entry, choice.folders))
+    if path.with_suffix(".json").is_file():
+        read_sidecar(path)  # its sha256, if it states one
+    return Source(name, entry.input, path)
+
+
+def named_entry(backbone: str, name: str = "") -> tuple[str, Pretrained]:
+    """Return the name of some weights of a family and what is known of them ("": the default)."""
+    entries = named_weights(backbone)
+    name = name or next(iter(entries), "")
+    if name not in entries:
+        if not entries:
+            raise WeightsError(f"{backbone} has no pretrained weights: give a file, or random")
+        raise _unknown_weights(backbone, name)
+    return name, entries[name]
+
+
+def family_file(entry: Pretrained, folders: Sequence[Path] = ()) -> Path | None:
+    """Return where the file of a family's weights lies: in a folder, or the cache of the hub."""
+    for folder in search_folders(folders):
+        if (folder / entry.file).is_file():  # an own encoder's has a path of its own
+            return folder / entry.file
+    if not entry.hub or find_spec("huggingface_hub") is None:
+        return None
+    from huggingface_hub import try_to_load_from_cache
+
+    cached = try_to_load_from_cache(entry.hub, entry.hub_file)
+    return Path(cached) if isinstance(cached, str) else None
+
+
+def _missing(backbone: str, name: str, entry: Pretrained, folders: Sequence[Path]) -> str:
+    places = " or ".join(str(folder) for folder in search_folders(folders))
+    said = f"the weights {name} of {backbone} are missing: put {entry.file} into {places}"
+    if backbone.startswith("xrv:"):
+        said += (
+            f", which 'cxrfeat weights convert {pickle_of(name)} {entry.file}' makes of"
+            " torchxrayvision's own file"
+        )
+    elif entry.hub:
+        said += (
+            f"; or run 'cxrfeat weights fetch {backbone}' on a connected machine and pass its"
+            f" folder with --weights; or have {entry.hub} in the cache of the Hugging Face hub"
+        )
+    else:
+        said += ", or give the file that its package names"
+    return f"{said}; or use --weights random (a control)"
 
 
 def _local(backbone: str, path: Path) -> Source:
@@ -83,7 +148,15 @@ def _local(backbone: str, path: Path) -> Source:
         )
     given = sidecar["input"]
     return Source(
-        path.stem, Input(int(given["size"]), tuple(given["mean"]), tuple(given["std"])), path
+        path.stem,
+        Input(
+            int(given["size"]),
+            tuple(given["mean"]),
+            tuple(given["std"]),
+            given.get("crop", "none"),
+            given.get("resize", "bilinear"),
+        ),
+        path,
     )
 
 
@@ -147,10 +220,15 @@ def find_or_download(backbone: str, name: str, url: str, folders: Sequence[Path]
 
 def local_file(backbone: str, folders: Sequence[Path]) -> Path | None:
     """Return a file in the search folders whose sidecar says it is this backbone's."""
-    pinned = None if backbone in PACKAGED else named_url(backbone)[1].rsplit("/", 1)[-1]
+    if backbone in PACKAGED:
+        pinned = ""
+    elif family_of(backbone) is not None:
+        pinned = next((one.file for one in named_weights(backbone).values()), "")
+    else:
+        pinned = named_url(backbone)[1].rsplit("/", 1)[-1]
     for folder in search_folders(folders)[:-1]:
         if pinned and (folder / pinned).is_file():
-            return None  # torchvision's own file comes first
+            return None  # the file of the default weights comes first
         for sidecar in sorted(folder.glob("*.json")):
             for suffix in SUFFIXES:
                 path = sidecar.with_suffix(suffix)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from cxrfeat.errors import WeightsError
 from cxrfeat.features.network.architecture import build
+from cxrfeat.features.network.families import family_of
 from cxrfeat.features.weights.find import Source, first_line
 
 
@@ -49,7 +50,10 @@ def load(backbone: str, source: Source) -> Loaded:
     if source.path is None:
         return Loaded(build(backbone, source.seed))
     network = build(backbone, size=source.input.size, empty=True)
-    absent = _fill(network, read_tensors(source.path), source.path)
+    tensors = read_tensors(source.path)
+    if (family := family_of(backbone)) is not None:
+        tensors = family[0].translate(network, tensors)
+    absent = _fill(network, tensors, source.path)
     return Loaded(network, absent, source.path.name)
 
 
@@ -58,7 +62,7 @@ def require_all(loaded: Loaded, module: nn.Module) -> None:
 
     Counters that evaluation does not use are filled in.
     """
-    if missing := sorted(loaded.absent & module.state_dict().keys()):
+    if missing := sorted(loaded.absent & needed_tensors(module)):
         raise WeightsError(
             f"{loaded.file} lacks {len(missing)} tensors of the network, first '{missing[0]}': "
             "give the file of this network"
@@ -67,6 +71,11 @@ def require_all(loaded: Loaded, module: nn.Module) -> None:
         for name, buffer in owner.named_buffers(recurse=False):
             if buffer.is_meta:  # counters of batch normalisation, which older files lack
                 setattr(owner, name, torch.zeros_like(buffer, device="cpu"))
+
+
+def needed_tensors(module: nn.Module) -> set[str]:
+    """Name the tensors of a network cut off, as the network itself names them."""
+    return {name.removeprefix("network.encoder.") for name in module.state_dict()}
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -88,8 +97,9 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         ) from error
     except Exception as error:  # pickle.UnpicklingError and its like: not tensors alone
         raise WeightsError(
-            f"{path} holds Python objects besides tensors, which cxrfeat never loads: save its "
-            "state_dict() alone"
+            f"{path} holds Python objects besides tensors, which are never loaded here: save its "
+            f"state_dict() alone, or make tensors of it with 'cxrfeat weights convert {path}"
+            f" {path.with_suffix('.safetensors')}'"
         ) from error
     if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
         content = content["state_dict"]

@@ -6,7 +6,9 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from cxrfeat.features.network.backbones import PACKAGED
+from cxrfeat.errors import CxrfeatError
+from cxrfeat.features.network.backbones import PACKAGED, named_weights
+from cxrfeat.features.network.families import family_of
 from cxrfeat.features.weights.find import search_folders
 from cxrfeat.features.weights.sidecar import SUFFIXES, read_sidecar
 
@@ -27,9 +29,9 @@ def stated_pretraining(
     Returns
     -------
     list of str or None
-        From the name for those of torchvision and of packages, which were trained on photographs;
-        nothing for random ones; the list ``pretraining`` of the sidecar for a file. None where
-        nothing states it.
+        From the name for those of torchvision and of packages, which were trained on photographs,
+        and for those that a family states; nothing for random ones; the list ``pretraining`` of
+        the sidecar for a file. None where nothing states it.
 
     Raises
     ------
@@ -40,6 +42,13 @@ def stated_pretraining(
         return []
     if re.match(r"IMAGENET1K_", weights_name):
         return ["ImageNet", *(["Instagram"] if "SWAG" in weights_name else [])]
+    if family_of(backbone) is not None:
+        try:
+            named = named_weights(backbone).get(weights_name)
+        except CxrfeatError:  # its package is not installed here: a sidecar may still say it
+            named = None
+        if named is not None and named.pretraining is not None:
+            return list(named.pretraining)
     if backbone in PACKAGED and weights_name == PACKAGED[backbone].weights_name:
         return ["ImageNet"]
     given = [Path(source.rpartition("=")[2]) for source in sources]

@@ -8,9 +8,10 @@ from torch import nn
 from cxrfeat.errors import InputError
 from cxrfeat.features.extractor import Extractor
 from cxrfeat.features.network.architecture import build
-from cxrfeat.features.network.backbones import PACKAGED, backbone_names, expected_input
+from cxrfeat.features.network.backbones import PACKAGED, expected_input
 from cxrfeat.features.network.embedding_dimensions import DIMENSIONS
-from cxrfeat.features.network.pooling import POOLINGS, dimension, pool
+from cxrfeat.features.network.pooling import POOLINGS, TOKEN_POOLINGS, dimension, pool
+from cxrfeat.features.network.torchvision_catalogue import networks
 from cxrfeat.features.network.truncation import HEAD_NAMES, truncate
 
 # One network of every family; the slow test runs over all of them.
@@ -63,13 +64,13 @@ def test_embedding_equals_what_torchvision_pools(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", sorted(set(backbone_names()) - set(FAMILIES) - HUGE))
+@pytest.mark.parametrize("name", sorted({*networks(), *PACKAGED} - set(FAMILIES) - HUGE))
 def test_every_other_embedding_equals_what_torchvision_pools(name: str) -> None:
     check_against_torchvision(name)
 
 
 def test_every_backbone_has_its_dimension_in_the_table() -> None:
-    assert set(DIMENSIONS) | set(PACKAGED) == set(backbone_names())
+    assert set(DIMENSIONS) == set(networks())
 
 
 def test_flattened_vgg16_is_the_25088_vector_that_its_classifier_gets() -> None:
@@ -131,6 +132,7 @@ def test_poolings_equal_their_definition_in_numpy() -> None:
     rng = np.random.default_rng(0)
     early = rng.normal(size=(3, 4, 8, 8)).astype(np.float32)
     final = rng.normal(size=(3, 5, 7, 7)).astype(np.float32)
+    token = rng.normal(size=(3, 5)).astype(np.float32)
     average, largest = final.mean((2, 3)), final.max((2, 3))
     expected = {
         "avg": average,
@@ -139,7 +141,16 @@ def test_poolings_equal_their_definition_in_numpy() -> None:
         "multi": np.hstack([early.mean((2, 3)), average]),
         "flatten": final.reshape(3, -1),
     }
-    assert expected.keys() == POOLINGS.keys()
+    of_tokens = {
+        "token": token,
+        "patches": average,
+        "tokenpatches": np.hstack([token, average]),
+    }
+    assert expected.keys() | of_tokens.keys() == POOLINGS.keys()
+    assert of_tokens.keys() == set(TOKEN_POOLINGS)
+    for pooling, reference in of_tokens.items():
+        maps = {"token": [token], "patches": [final]}.get(pooling, [token, final])
+        np.testing.assert_allclose(pool(maps, pooling), reference, rtol=1e-5, atol=1e-6)
     channels_last = torch.from_numpy(final).to(memory_format=torch.channels_last)
     for pooling, reference in expected.items():
         for maps in ([early, final], [torch.from_numpy(early), channels_last]):
