@@ -247,13 +247,8 @@ def import_(
     preprocessing: Annotated[
         str | None, panels.networks(help="How images were prepared for it.")
     ] = None,
-    pretraining: Annotated[
-        list[str],
-        panels.networks(
-            help="A collection that it was trained on; several times for several. For `audit`."
-        ),
-    ] = [],
-    licence: Annotated[str | None, panels.networks(help="Of its weights.")] = None,
+    pretraining: options.Pretraining = [],
+    licence: options.Licence = None,
     same_as: Annotated[
         str | None,
         panels.networks(

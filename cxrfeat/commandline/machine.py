@@ -97,11 +97,8 @@ def weights_add(
         str | None,
         panels.networks(help="A preprocessor_config.json of transformers: says size, mean, std."),
     ] = None,
-    pretraining: Annotated[
-        list[str],
-        panels.networks(help="A collection that they were trained on; several times for several."),
-    ] = [],
-    licence: Annotated[str | None, panels.networks(help="Of the weights.")] = None,
+    pretraining: options.Pretraining = [],
+    licence: options.Licence = None,
     citation: Annotated[str | None, panels.networks(help="Paper or address to cite.")] = None,
     json: options.Json = False,
 ) -> None:

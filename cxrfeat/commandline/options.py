@@ -120,6 +120,15 @@ Weights = Annotated[
 ]
 
 Prune = Annotated[bool, panels.output(help="Drop rows whose image is gone.")]
+Pretraining = Annotated[
+    list[str],
+    panels.networks(
+        help="A collection that the network was trained on, e.g. ImageNet or CheXpert; several "
+        "times for several. An audit names a leak by it."
+    ),
+]
+Licence = Annotated[str | None, panels.networks(help="Of the network's weights.")]
+
 IncludeGone = Annotated[
     bool,
     panels.embeddings(

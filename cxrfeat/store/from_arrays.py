@@ -14,7 +14,7 @@ import numpy.typing as npt
 from cxrfeat.arrays import Matrix32
 from cxrfeat.errors import InputError
 from cxrfeat.inputs import Dataset, LabelKind, id_of, one_hot
-from cxrfeat.paths import PathLike
+from cxrfeat.paths import PathLike, several
 from cxrfeat.spec import OUTSIDE, Spec
 from cxrfeat.store.whole_file import write_all
 from cxrfeat.version import __version__
@@ -23,13 +23,13 @@ from cxrfeat.version import __version__
 def write(
     path: PathLike,
     X: Any,
-    ids: Sequence[str] | None = None,
+    ids: str | Sequence[str] | None = None,
     labels: Any = None,
     groups: Sequence[Any] | None = None,
     *,
-    classes: Sequence[str] | None = None,
+    classes: str | Sequence[str] | None = None,
     columns: Mapping[str, Sequence[Any]] | None = None,
-    sha256: Sequence[str] | None = None,
+    sha256: str | Sequence[str] | None = None,
     spec: Spec | None = None,
 ) -> Path:
     """Write embeddings that were made elsewhere as an embedding file, for `fit` and all others.
@@ -93,9 +93,11 @@ def write(
         if not hasattr(X, "index") or callable(X.index):
             raise InputError("ids are needed, one for each row of X: what each image is called")
         ids = X.index
-    names = [id_of(str(one)) for one in ids]
+    names = [id_of(str(one)) for one in several(ids)]
     numbers = _numbers(X)
-    known_classes, matrix, kind = _labels(labels, classes, len(names))
+    known_classes, matrix, kind = _labels(
+        labels, None if classes is None else several(classes), len(names)
+    )
     meta = {
         name: _texts(values, f"columns['{name}']", len(names))
         for name, values in (columns or {}).items()
@@ -113,7 +115,7 @@ def write(
         numbers,
         Dataset(names, [], known_classes, matrix, kind, meta),
         spec={"origin": OUTSIDE, **stated},
-        sha256=None if sha256 is None else [str(one or "").lower() for one in sha256],
+        sha256=None if sha256 is None else [str(one or "").lower() for one in several(sha256)],
         environment={"written_by": f"cxrfeat.write {__version__}"},
     )
     return Path(path)

@@ -97,6 +97,7 @@ OTHERS: dict[str, dict[str, Any]] = {
     "export": {"file": "none.h5"},
     "shards_script": {"arguments": "images"},
     "report": {"run": "none"},
+    "write": {"path": "out.h5", "X": [[1.0, 2.0]], "ids": "one.png"},
 }
 """What a function needs besides."""
 
