@@ -1,11 +1,11 @@
-"""The embedding file: format 1 of ``docs/format.md``, and the only folder that imports h5py.
+"""Files in HDF5: embeddings and kept pictures, as in ``docs/format.md``; nothing else imports h5py.
 
 Imports plain data only; imported by what several commands share, and by commands. To read:
 `format1` (what is in a file), `rows` (how one row is kept), `reader` with `validation` and
 `hdf5_guard` (a file may come from a stranger), `writer` with `lock` and `disk` (a kill loses a
 batch at most), `reconcile` and `rewrite` (other images than last time); then `description`,
 `verification`, and `merging` and `shard_merging` over `joining` and `joined_files`, each of one
-command.
+command. Beside them `pictures`, the file of `extract --cache`.
 """
 
 from cxrfeat.store.description import FileInfo, describe
@@ -14,6 +14,14 @@ from cxrfeat.store.joined_files import Merged
 from cxrfeat.store.listing import embedding_files
 from cxrfeat.store.lock import FileLock
 from cxrfeat.store.merging import merge
+from cxrfeat.store.pictures import (
+    KEPT_IMAGE,
+    WARNING_BYTES,
+    KeptImages,
+    PictureFile,
+    make_picture_file,
+    row_bytes,
+)
 from cxrfeat.store.reader import Embeddings, KnownRows, Origin, known, load
 from cxrfeat.store.reconcile import Changes, positions
 from cxrfeat.store.rows import finite_rows
@@ -24,15 +32,19 @@ from cxrfeat.store.writer import StoreWriter, open_writer
 __all__ = [
     "DONE",
     "FAILED",
+    "KEPT_IMAGE",
     "PENDING",
+    "WARNING_BYTES",
     "Changes",
     "Damage",
     "Embeddings",
     "FileInfo",
     "FileLock",
+    "KeptImages",
     "KnownRows",
     "Merged",
     "Origin",
+    "PictureFile",
     "StoreWriter",
     "Verification",
     "describe",
@@ -40,9 +52,11 @@ __all__ = [
     "finite_rows",
     "known",
     "load",
+    "make_picture_file",
     "merge",
     "merge_shards",
     "open_writer",
     "positions",
+    "row_bytes",
     "verify",
 ]
