@@ -5,8 +5,9 @@
 
 For each network and precision, in one run: the largest relative error of a row against the CPU in
 float32; images/s of the network alone (pictures on the device already), of the extractor (pictures
-in memory to rows in memory), and of `cxrfeat extract` from files; and which share of the device's
-measured rate of matrix products the network alone reaches.
+in memory to rows in memory), and of `cxrfeat extract` from files, and from pictures that were kept
+(`--cache`); and which share of the device's measured rate of matrix products the network alone
+reaches.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ import statistics
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from pathlib import Path
@@ -24,16 +24,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from extract import drawn
-from torch.utils.flop_counter import FlopCounterMode
+from limits import fastest, operations, product_rate
 
 import cxrfeat
 from cxrfeat.cores import available_cores
 from cxrfeat.errors import CxrfeatError
 from cxrfeat.features import Extractor, assign_weights, open_extractor
 from cxrfeat.features.runtimes.accelerator_runtime import Accelerator, Recorded
-from cxrfeat.features.runtimes.arithmetic import computing_in
-from cxrfeat.features.runtimes.torch_forward import TYPES
-from cxrfeat.features.runtimes.torch_runtime import Torch
 from cxrfeat.images import read_image, resize
 
 NETWORKS = ("vgg16", "vgg19", "resnet50")
@@ -61,8 +58,12 @@ def main() -> None:
         files = many(options.images, Path(folder), options.count)
         pictures = np.stack([picture(path) for path in files[: min(256, len(files))]])
         print("| network | precision | GFLOP | error | network alone | share of products "
-              "| extractor | / alone | from files | / alone |")  # fmt: skip
-        print("|---|---|---|---|---|---|---|---|---|---|")
+              "| extractor | / alone | from files | / alone | kept | / alone |")  # fmt: skip
+        print(f"|{'---|' * 12}")
+        cxrfeat.extract(
+            Path(folder) / "images", backbone=["squeezenet1_1"], weights=["random"],
+            device=options.device, out=Path(folder) / "kept", cache=Path(folder) / "cache",
+        )  # fmt: skip
         for network, precision in product(options.network, options.precision):
             line(options, network, precision, rates[precision], pictures, Path(folder))
 
@@ -103,16 +104,19 @@ def line(
         with ThreadPoolExecutor(extractor.at_once) as calls:
             deque(calls.map(extractor, batches), maxlen=0)
         memory.append(times * len(pictures) / (time.perf_counter() - begun))
-    done = cxrfeat.extract(
-        folder / "images", backbone=[network], weights=source, precision=precision,
-        device=options.device, out=folder / precision,
-    )  # fmt: skip
-    files = options.count / (done.seconds - done.steps["opening"])
+    whole = []
+    for cache in (None, folder / "cache"):
+        done = cxrfeat.extract(
+            folder / "images", backbone=[network], weights=source, precision=precision,
+            device=options.device, out=folder / f"{precision}-{cache is not None}", cache=cache,
+        )  # fmt: skip
+        whole.append(options.count / (done.seconds - done.steps["opening"]))
+    files, kept = whole
     middle = statistics.median(memory)
     print(
         f"| {network} | {precision} | {flop / 1e9:.2f} | {error:.1e}{same} | {alone:.0f} "
         f"| {alone * flop / rate:.2f} | {middle:.0f} | {middle / alone:.2f} | {files:.0f} "
-        f"| {files / alone:.2f} |",
+        f"| {files / alone:.2f} | {kept:.0f} | {kept / alone:.2f} |",
         flush=True,
     )
 
@@ -132,44 +136,6 @@ def of_network(extractor: Extractor, options: argparse.Namespace) -> float:
                 lane._graph.replay()
 
     return blocks * runtime.block / fastest(play, torch.device(options.device), options.rounds)
-
-
-def operations(extractor: Extractor) -> int:
-    """Count the floating-point operations of one image."""
-    runtime = extractor._runtime
-    assert isinstance(runtime, Torch)
-    with FlopCounterMode(display=False) as counted:
-        runtime._forward(torch.zeros(1, extractor.image_size, extractor.image_size))
-    return int(counted.get_total_flops())
-
-
-def product_rate(device: torch.device, precision: str) -> float:
-    """Measure operations per second of a large product of random matrices."""
-    side = 8192 if device.type == "cuda" else 2048
-    a, b = (torch.randn(side, side, device=device, dtype=TYPES[precision]) for _ in range(2))
-
-    def multiply() -> None:
-        with computing_in(precision):
-            a @ b
-
-    return 2 * side**3 / fastest(multiply, device)
-
-
-def fastest(work: Callable[[], object], device: torch.device, times: int = 10) -> float:
-    """Return the median of some runs in seconds, after two that do not count."""
-    seconds = []
-    for _ in range(times + 2):
-        finish(device)
-        begun = time.perf_counter()
-        work()
-        finish(device)
-        seconds.append(time.perf_counter() - begun)
-    return statistics.median(seconds[2:])
-
-
-def finish(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def many(images: Path | None, folder: Path, count: int) -> list[Path]:

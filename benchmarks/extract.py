@@ -9,6 +9,10 @@ network is left out of all of them; `--start` measures it.
     plain    one loop over the files, Pillow, float32, channels_last
     memory   cxrfeat's network alone, pictures in memory
     cxrfeat  `cxrfeat.extract`, a finished HDF5 file
+    cache    the same with `--cache`, pictures kept by a run of another network before: `--cache`
+
+It also prints the measured rate of matrix products of the processor, and which share of it each
+network alone reaches (direct convolution counted, so that Winograd's may be above 1).
 """
 
 from __future__ import annotations
@@ -61,6 +65,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--runtime", default="auto")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--large", action="store_true", help="2,500 x 3,000 JPEG and 16-bit PNG")
+    parser.add_argument("--cache", action="store_true", help="also from kept pictures")
     parser.add_argument("--memory", type=int, nargs="+", metavar="N", help="peak memory, N images")
     parser.add_argument("--image-size", type=int, help="for --memory: a small one saves time")
     parser.add_argument("--start", action="store_true", help="from the command to the first row")
@@ -77,34 +82,42 @@ def arguments() -> argparse.Namespace:
 def table(options: argparse.Namespace, images: Path) -> None:
     """Every way in turn, several rounds; medians and ratios."""
     describe(options, images)
+    ways = ["usual", "plain", "memory", "cxrfeat"]
+    if options.cache:
+        ways.append("cache")
+        kept = images.parent / f"{images.name}-cache"
+        done = in_process(options, "cxrfeat", ["squeezenet1_1"], images, kept)
+        print(f"keeping {options.count} pictures with squeezenet1_1: {done['rate']:.2f} images/s")
     rates: dict[tuple[str, str], list[float]] = {}
     reading: list[float] = []
+    limits = in_process(options, "limit", options.network, images)
     for round_ in range(options.rounds):
         for network in options.network:
-            for way in ("usual", "plain", "memory", "cxrfeat"):
-                done = in_process(options, way, [network], images)
+            for way in ways:
+                run = "cxrfeat" if way == "cache" else way
+                done = in_process(options, run, [network], images, kept if way == "cache" else None)
                 rates.setdefault((network, way), []).append(done["rate"])
         done = in_process(options, "cxrfeat", options.network, images)
         rates.setdefault(("together", "cxrfeat"), []).append(done["rate"])
         reading.append(done["reading"])
         print(f"round {round_ + 1} of {options.rounds}", file=sys.stderr)
     middle = {key: statistics.median(values) for key, values in rates.items()}
-    print("| images/s | usual | plain | memory | cxrfeat | / usual | / memory |")
-    print("|---|---|---|---|---|---|---|")
+    header = ["images/s", *ways, "/ usual", "/ memory", "share of products"]
+    header += ["cache / memory"] if options.cache else []
+    print(f"| {' | '.join(header)} |\n|{'---|' * len(header)}")
     for network in options.network:
-        usual, plain, alone, ours = (
-            middle[network, way] for way in ("usual", "plain", "memory", "cxrfeat")
-        )
-        over_usual = ratio(rates, (network, "cxrfeat"), (network, "usual"))
-        over_alone = ratio(rates, (network, "cxrfeat"), (network, "memory"))
-        print(
-            f"| {network} | {usual:.2f} | {plain:.2f} | {alone:.2f} | {ours:.2f} "
-            f"| {over_usual:.2f} | {over_alone:.3f} |"
-        )
+        cells = [network, *(f"{middle[network, way]:.2f}" for way in ways)]
+        cells.append(f"{ratio(rates, (network, 'cxrfeat'), (network, 'usual')):.2f}")
+        cells.append(f"{ratio(rates, (network, 'cxrfeat'), (network, 'memory')):.3f}")
+        cells.append(f"{middle[network, 'memory'] * limits[network] / limits['products']:.2f}")
+        if options.cache:
+            cells.append(f"{ratio(rates, (network, 'cache'), (network, 'memory')):.3f}")
+        print(f"| {' | '.join(cells)} |")
+    print(f"\nmatrix products, {options.precision}: {limits['products'] / 1e9:.0f} GFLOP/s")
     together = middle["together", "cxrfeat"]
     alone = sum(1 / middle[network, "memory"] for network in options.network)
     print(
-        f"\nall in one run: {together:.2f} images/s, {1 / together / alone:.3f} times the sum of "
+        f"all in one run: {together:.2f} images/s, {1 / together / alone:.3f} times the sum of "
         f"the networks alone; reading is {statistics.median(reading):.1%} of the work"
     )
 
@@ -228,7 +241,11 @@ def describe(options: argparse.Namespace, images: Path | None) -> None:
 
 
 def in_process(
-    options: argparse.Namespace, way: str, networks: list[str], images: Path
+    options: argparse.Namespace,
+    way: str,
+    networks: list[str],
+    images: Path,
+    cache: Path | None = None,
 ) -> dict[str, float]:
     asked = {
         "way": way,
@@ -239,6 +256,7 @@ def in_process(
         "runtime": options.runtime,
         "device": options.device,
         "image_size": options.image_size,
+        "cache": None if cache is None else str(cache),
     }
     done = subprocess.run(
         [sys.executable, __file__, "--one", json.dumps(asked)],
@@ -258,8 +276,10 @@ def sources(options: argparse.Namespace, network: str) -> list[str]:
 
 def one(asked: dict) -> dict[str, float]:
     """Run one way once, in this process."""
-    way = {"usual": usual, "plain": plain, "memory": from_memory, "cxrfeat": whole}[asked["way"]]
-    done = way(asked)
+    ways = {
+        "usual": usual, "plain": plain, "memory": from_memory, "cxrfeat": whole, "limit": limit,
+    }  # fmt: skip
+    done = ways[asked["way"]](asked)
     scale = 1 if platform.system() == "Darwin" else 1024
     done["peak"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale / 2**20
     return done
@@ -356,13 +376,31 @@ def from_memory(asked: dict) -> dict[str, float]:
     )
     files = sorted(Path(asked["images"]).iterdir())
     pictures = np.stack(
-        [images.resize(images.read_image(file).pixels, extractor.image_size) for file in files]
+        [images.frame(images.read_image(file).pixels, extractor.framing) for file in files]
     )
     extractor(pictures[:2])
     begun = time.perf_counter()
     for start in range(0, len(pictures), BATCH):
         extractor(pictures[start : start + BATCH])
     return {"rate": len(pictures) / (time.perf_counter() - begun)}
+
+
+def limit(asked: dict) -> dict[str, float]:
+    """Measure the rate of matrix products, and count what an image costs each network."""
+    import torch
+    from limits import operations, product_rate
+
+    from cxrfeat.cores import available_cores
+    from cxrfeat.features import assign_weights, open_extractor
+
+    torch.set_num_threads(available_cores())
+    found = {"products": product_rate(torch.device("cpu"), asked["precision"])}
+    for name in asked["networks"]:
+        weights = assign_weights([name], asked["weights"])[name]
+        found[name] = operations(
+            open_extractor(name, weights=weights, device="cpu", runtime="torch")
+        )
+    return found
 
 
 def whole(asked: dict) -> dict[str, float]:
@@ -377,6 +415,7 @@ def whole(asked: dict) -> dict[str, float]:
             runtime=asked["runtime"],
             device=asked["device"],
             image_size=asked["image_size"],
+            cache=asked["cache"],
             out=out,
         )
     seconds = result.seconds - result.steps["opening"]

@@ -23,6 +23,8 @@ WEIGHTS_FOLDER: Final = "weights"
 POOL: Final = "avg"
 PRECISION: Final = "fp32"
 STORAGE: Final = "float32"
+CACHE_SIZE: Final = "50GB"
+"""Of kept pictures: a quarter of a million at 224 pixels."""
 
 DEVICE: Final = "auto"
 RUNTIME: Final = "auto"

@@ -11,7 +11,7 @@ RESIZES = ("bilinear", "gaussian")
 """Bilinear with antialiasing, or linear after a Gaussian filter, as scikit-image has it."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class Framing:
     """What of a radiograph a network sees.
 

@@ -52,6 +52,16 @@ def extract(
         ),
     ] = [],
     storage: Annotated[str, panels.output(help="float32 or float16.")] = defaults.STORAGE,
+    cache: Annotated[
+        str | None,
+        panels.output(
+            help="Folder that keeps the resized pictures, so that another network decodes no image "
+            "again.  [default: none are kept]"
+        ),
+    ] = None,
+    cache_size: Annotated[
+        str, panels.output(help="What --cache takes at most; then the rest is not kept.")
+    ] = defaults.CACHE_SIZE,
     prune: options.Prune = False,
     device: options.Device = defaults.DEVICE,
     runtime: Annotated[
@@ -124,6 +134,8 @@ def extract(
             batch_size=batch_size,
             workers=workers,
             storage=storage,  # type: ignore[arg-type]  # the store names what it takes
+            cache=cache,
+            cache_size=cache_size,
             prune=prune,
             shard=shard,
             retry_failed=retry_failed,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,6 +11,7 @@ from functools import partial
 from cxrfeat import images
 from cxrfeat.errors import ImageError
 from cxrfeat.extraction.heads import Heads, heads_of
+from cxrfeat.extraction.largest_samples import LargestSamples
 from cxrfeat.extraction.reading_ahead import look_in_order, read_in_order
 from cxrfeat.extraction.sources import ImageSource, Sources, look_at
 from cxrfeat.images import ReadingOptions
@@ -24,6 +26,7 @@ def decide_bits(
     *,
     kept: int | None = None,
     heads: Heads | None = None,
+    samples: LargestSamples | None = None,
     workers: int,
 ) -> tuple[ReadingOptions, list[str]]:
     """Settle the bits that PNG and TIFF of 16 bits are read with where they do not state them.
@@ -44,6 +47,8 @@ def decide_bits(
     heads
         Of the images that are looked at, where it is known that the others state their bits;
         default: of all.
+    samples
+        Largest samples that were kept, and where those that are found are kept.
     workers
         Threads that read.
 
@@ -69,7 +74,7 @@ def decide_bits(
     if len(unstated) > MOST_SAMPLED:
         step = (len(unstated) - 1) / (MOST_SAMPLED - 1)
         sample = [unstated[round(number * step)] for number in range(MOST_SAMPLED)]
-    look = partial(_largest_sample, options=options)
+    look = partial(_largest_sample, options=options, samples=samples)
     chosen = (sources.at(row) for row in sample)
     largest = [
         value for value in read_in_order(chosen, look, workers, workers) if value is not None
@@ -80,11 +85,26 @@ def decide_bits(
     return replace(options, bits=bits), [_decision(len(unstated), largest, bits)]
 
 
-def _largest_sample(source: ImageSource, options: ReadingOptions) -> int | None:
+def _largest_sample(
+    source: ImageSource, options: ReadingOptions, samples: LargestSamples | None
+) -> int | None:
+    version = "" if samples is None else source.version()
+    if samples is not None and (known := samples.find(version)) is not None:
+        return known
     try:
-        return images.largest_sample(source.read(options.max_bytes), options)
+        data = source.read(options.max_bytes)
     except ImageError:
         return None
+    if samples is None:
+        return images.largest_sample(data, options)
+    digest = hashlib.sha256(data).hexdigest()
+    largest = samples.find(digest)  # of an image that has moved
+    if largest is None:
+        largest = images.largest_sample(data, options)
+    if largest is not None:
+        for name in filter(None, (version, digest)):
+            samples.keep(name, largest)
+    return largest
 
 
 def _decision(unstated: int, largest: Sequence[int], bits: int) -> str:

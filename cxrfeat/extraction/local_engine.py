@@ -17,6 +17,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 
 import numpy as np
 
@@ -24,11 +25,15 @@ from cxrfeat import features, images
 from cxrfeat.arrays import Pictures
 from cxrfeat.errors import ImageError
 from cxrfeat.extraction.job import KEPT_SECONDS, ComputedImage, OpenJob
+from cxrfeat.extraction.picture_cache import KeptImage, KeptPictures, PictureCache, ReadImage
 from cxrfeat.extraction.plan import WorkItem
 from cxrfeat.extraction.reading_ahead import read_in_order
 from cxrfeat.extraction.reading_processes import read_in_processes
-from cxrfeat.extraction.sources import NO_STAMP
+from cxrfeat.extraction.sources import NO_STAMP, Stamp
 from cxrfeat.framing import Framing
+
+TOGETHER = 32
+"""Kept pictures that a thread reads at a time for an accelerator: mostly they lie side by side."""
 
 
 class Stopwatch:
@@ -61,12 +66,16 @@ class Stopwatch:
 
 @dataclass(frozen=True)
 class _Read:
-    """One image as it comes out of a reading thread; what each network sees of it, or none."""
+    """One image as it comes out of a reading thread; what each network sees of it.
+
+    `keep` is what of it the cache does not have yet.
+    """
 
     item: WorkItem
     image: ComputedImage
-    seen: dict[Framing, Pictures] = field(default_factory=dict)
+    seen: Mapping[Framing, Pictures] = field(default_factory=dict)
     seconds: float = 0.0
+    keep: ReadImage | None = None
 
 
 class LocalEngine:
@@ -80,15 +89,26 @@ class LocalEngine:
         the networks busy.
     workers : int
         Threads that read; processes, for accelerators.
+    cache : PictureCache, optional
+        Opened; where pictures come from, and are kept.
 
     Attributes
     ----------
     seconds : dict of str to float
-        What "reading" and each extractor by its name took so far, in seconds of one thread each.
+        What "reading" and each extractor by its name took so far, in seconds of one thread each;
+        "keeping", where pictures are kept.
     """
 
-    def __init__(self, job: OpenJob, *, batch_size: int | None = None, workers: int) -> None:
+    def __init__(
+        self,
+        job: OpenJob,
+        *,
+        batch_size: int | None = None,
+        workers: int,
+        cache: PictureCache | None = None,
+    ) -> None:
         self._workers = workers
+        self._cache = cache
         self._all = job.extractors
         self._batch_size = batch_size or max(
             (one.batch for one in self._all.values()), default=features.BATCH
@@ -96,9 +116,9 @@ class LocalEngine:
         self._side_by_side = {n: e for n, e in job.extractors.items() if e.side_by_side}
         self._in_batches = {n: e for n, e in job.extractors.items() if not e.side_by_side}
         self._watch = Stopwatch()
-        self._read = partial(
-            _read, {name: one.framing for name, one in self._all.items()}, job.reading
-        )
+        self._framings = {name: one.framing for name, one in self._all.items()}
+        self._kept = None if cache is None else cache.pictures
+        self._read = partial(_read, self._framings, job.reading, self._kept)
 
     @property
     def seconds(self) -> dict[str, float]:
@@ -112,6 +132,8 @@ class LocalEngine:
             self._batch_size,
             KEPT_SECONDS if not self._in_batches else None,
         )
+        if self._cache is not None:
+            batches = self._keeping(self._cache, batches)
         if self._in_batches:
             yield from self._through_networks(batches)
         else:
@@ -123,12 +145,37 @@ class LocalEngine:
         fed = [extractor.at_once for extractor in self._in_batches.values()]
         in_processes = max(fed, default=1) > 1 and self._workers > 1 and not self._side_by_side
         if in_processes:
-            reads = read_in_processes(items, self._read, self._workers, self._batch_size)
+            reads = self._reading_for_accelerators(items)
         else:
             reads = read_in_order(items, self._read_and_run, self._workers, self._batch_size)
         for read in reads:
             self._watch.add("reading", read.seconds)
             yield read
+
+    def _reading_for_accelerators(self, items: Sequence[WorkItem]) -> Iterator[_Read]:
+        """Take kept pictures in threads, many at a time, then read the other images in processes.
+
+        What is read in a process has to be sent, which takes longer than reading what is kept.
+        """
+        others: Iterable[WorkItem] = items
+        if self._kept:
+            take = partial(_take, self._framings, self._kept)
+            ahead = -(-self._batch_size // TOGETHER)
+            rest: list[int] = []
+            for start, taken in read_in_order(_numbered(items), take, self._workers, ahead):
+                rest += (start + n for n, read in enumerate(taken) if read is None)
+                yield from (read for read in taken if read is not None)
+            others = (items[row] for row in rest)
+        yield from read_in_processes(others, self._read, self._workers, self._batch_size)
+
+    def _keeping(
+        self, cache: PictureCache, batches: Iterable[list[_Read]]
+    ) -> Iterator[list[_Read]]:
+        """Keep what was read."""
+        for batch in batches:
+            with self._watch.on("keeping"):
+                cache.keep([read.keep for read in batch if read.keep is not None])
+            yield batch
 
     def _read_and_run(self, item: WorkItem) -> _Read:
         read = self._read(item)
@@ -169,21 +216,72 @@ class LocalEngine:
 
 
 def _read(
-    of_extractor: Mapping[str, Framing], options: images.ReadingOptions, item: WorkItem
+    of_extractor: Mapping[str, Framing],
+    options: images.ReadingOptions,
+    kept: KeptPictures | None,
+    item: WorkItem,
 ) -> _Read:
-    """Read an image as each extractor that lacks its row sees it."""
+    """Give an image as each extractor sees it that lacks its row: read, or as it was kept."""
     source = item.source
     stamp = source.stamp() or NO_STAMP  # reading it says why
+    version = "" if kept is None else source.version()
+    framings = {of_extractor[name] for name in item.lacking}
     begun = time.perf_counter()
+    if kept is not None and version:
+        (found,) = kept.find([version], framings)
+        if found is not None:
+            return _taken(item, stamp, found, time.perf_counter() - begun)
     try:
-        radiograph = images.read_image(source.read(options.max_bytes), options=options)
+        data = source.read(options.max_bytes)
+        found = None if kept is None else kept.find_bytes(data, framings)
+        if found is None:
+            radiograph = images.read_image(data, options=options)
+            seen = {framing: images.frame(radiograph.pixels, framing) for framing in framings}
+            found = KeptImage(radiograph.sha256, radiograph.warnings, seen)
     except ImageError as error:
         image = ComputedImage(source.id, stamp, error=error)
         return _Read(item, image, seconds=time.perf_counter() - begun)
-    framings = {of_extractor[name] for name in item.lacking}
-    seen = {framing: images.frame(radiograph.pixels, framing) for framing in framings}
-    image = ComputedImage(source.id, stamp, sha256=radiograph.sha256, warnings=radiograph.warnings)
-    return _Read(item, image, seen, time.perf_counter() - begun)
+    keep = None
+    if version:
+        keep = ReadImage(version, len(data), found.sha256, found.warnings, found.seen)
+    return _taken(item, stamp, found, time.perf_counter() - begun, keep)
+
+
+def _taken(
+    item: WorkItem, stamp: Stamp, found: KeptImage, seconds: float, keep: ReadImage | None = None
+) -> _Read:
+    told = ComputedImage(item.source.id, stamp, sha256=found.sha256, warnings=found.warnings)
+    return _Read(item, told, found.seen, seconds, keep)
+
+
+def _take(
+    of_extractor: Mapping[str, Framing], kept: KeptPictures, some: tuple[int, list[WorkItem]]
+) -> tuple[int, list[_Read | None]]:
+    """Take what is kept of some images; None where that is nothing."""
+    start, items = some
+    begun = time.perf_counter()
+    stamps = [item.source.stamp() or NO_STAMP for item in items]
+    versions = [item.source.version() for item in items]
+    by_framings: defaultdict[frozenset[Framing], list[int]] = defaultdict(list)
+    for number, item in enumerate(items):
+        by_framings[frozenset(of_extractor[name] for name in item.lacking)].append(number)
+    found: list[KeptImage | None] = [None] * len(items)
+    for framings, numbers in by_framings.items():
+        taken = kept.find([versions[number] for number in numbers], framings)
+        for number, one in zip(numbers, taken, strict=True):
+            found[number] = one
+    each = (time.perf_counter() - begun) / len(items)
+    return start, [
+        None if one is None else _taken(item, stamp, one, each)
+        for item, stamp, one in zip(items, stamps, found, strict=True)
+    ]
+
+
+def _numbered(items: Sequence[WorkItem]) -> Iterator[tuple[int, list[WorkItem]]]:
+    upcoming, start = iter(items), 0
+    while some := list(islice(upcoming, TOGETHER)):
+        yield start, some
+        start += len(some)
 
 
 def _batches(

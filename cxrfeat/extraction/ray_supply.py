@@ -50,6 +50,10 @@ class SentImage:
         """Return the stamp of the image that was read."""
         return self.known_stamp
 
+    def version(self) -> str:
+        """Return "": it has been read already."""
+        return ""
+
     def read(self, limit: int) -> bytes:
         """Return its bytes, of which nobody sends more than `limit`."""
         return self.data

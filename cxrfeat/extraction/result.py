@@ -58,7 +58,7 @@ class ExtractResult(Shown):
     images : int
         Images in the dataset.
     read : int
-        Images that were read in this run, each of them once.
+        Images that were read in this run, each of them once; or taken from kept pictures.
     stopped_early : bool
         More than `max_failures` images failed, so that the rest was not tried.
     failures : list of Failure
@@ -71,8 +71,8 @@ class ExtractResult(Shown):
         What was understood of the input, in sentences.
     seconds : float
     steps : dict of str to float
-        What "opening" the networks took, and, in seconds of one thread each, "reading", each
-        extractor by its name, and "writing"; these go on at once.
+        What "opening" the networks took, and, in seconds of one thread each, "reading", "keeping"
+        (pictures, with a cache), each extractor by its name, and "writing"; these go on at once.
     forecast : Forecast or None
         What the run would compute, where `dry_run` asked for that alone.
     """

@@ -11,6 +11,7 @@ from cxrfeat.extraction.bit_depth import decide_bits
 from cxrfeat.extraction.declared_columns import with_declared_columns
 from cxrfeat.extraction.heads import heads_of
 from cxrfeat.extraction.known_images import KnownImages
+from cxrfeat.extraction.largest_samples import LargestSamples
 from cxrfeat.extraction.shard_plan import (
     ShardPlan,
     plan_file,
@@ -47,13 +48,22 @@ class Settled:
     known: KnownImages
 
 
-def settle(found: Dataset, reading: ReadingOptions, files: Sequence[Path], workers: int) -> Settled:
-    """Settle a run over all images that were found, into some files."""
+def settle(
+    found: Dataset,
+    reading: ReadingOptions,
+    files: Sequence[Path],
+    workers: int,
+    samples: LargestSamples | None = None,
+) -> Settled:
+    """Settle a run over all images that were found, into some files.
+
+    `samples` are largest samples that were kept, as `decide_bits` takes them.
+    """
     known = KnownImages(files, found, sources_of(found), workers)
     heads = heads_of(known.sources, workers, known.to_look_at([*found.meta]))
     found = with_declared_columns(found, workers, known, heads)
     reading, decided = decide_bits(
-        known.sources, reading, kept=known.bits, heads=heads, workers=workers
+        known.sources, reading, kept=known.bits, heads=heads, samples=samples, workers=workers
     )
     return Settled(found, reading, [*found.notes, *decided], known)
 
@@ -69,6 +79,7 @@ def settle_shard(
     specs: Callable[[ReadingOptions], dict[str, Spec]],
     say: Callable[[str], None],
     workers: int,
+    samples: LargestSamples | None = None,
 ) -> Settled:
     """Settle a run over one shard of all images that were found.
 
@@ -90,6 +101,8 @@ def settle_shard(
         Told what is waited for.
     workers
         Threads that read.
+    samples
+        As for `settle`.
 
     Raises
     ------
@@ -106,7 +119,7 @@ def settle_shard(
     }
 
     def draft() -> ShardPlan:
-        decided, notes = decide_bits(sources_of(found), reading, workers=workers)
+        decided, notes = decide_bits(sources_of(found), reading, samples=samples, workers=workers)
         return ShardPlan.of(found, shard.count, options, decided.bits, specs(decided), notes)
 
     plan = settled_plan(out, draft, say)

@@ -58,6 +58,17 @@ class ImageSource(Protocol):
         """Return its size and time of change; None where it is gone. Never raises."""
         ...
 
+    def version(self) -> str:
+        """Name these bytes without reading them: where they are, and all that changes with them.
+
+        Returns
+        -------
+        str
+            32 hexadecimal digits; "" where nothing names them. Two images that are not the same
+            bytes never have one name, whatever their ids, sizes and times.
+        """
+        ...
+
     def read(self, limit: int) -> bytes:
         """Return its bytes.
 
@@ -108,6 +119,13 @@ class FileSource:
         except (OSError, ValueError):
             return None
         return Stamp(found.st_size, found.st_mtime_ns)
+
+    def version(self) -> str:
+        """Name its bytes by its path from the root and what the file system says of it."""
+        try:
+            return _digest("file", os.path.abspath(self.path), *_state(self.path))
+        except (OSError, ValueError):
+            return ""
 
     def read(self, limit: int) -> bytes:
         """Return its bytes.
@@ -177,6 +195,16 @@ class MemberSource:
             return None
         return Stamp(self.member.size, self.member.mtime_ns)
 
+    def version(self) -> str:
+        """Name its bytes by its archive, as that is now, and its place in it."""
+        member, path = self.member, self.member.archive.path
+        try:
+            state = _state(path)
+        except (OSError, ValueError):
+            return ""
+        place = (member.offset, member.size, member.crc, member.mtime_ns)
+        return _digest("member", os.path.abspath(path), *state, member.name, *place)
+
     def read(self, limit: int) -> bytes:
         """Return its bytes.
 
@@ -226,6 +254,10 @@ class RemoteSource:
         """Return its size and version as they were listed: asking again would be a request each."""
         return Stamp(self.object.size, self.object.mtime_ns)
 
+    def version(self) -> str:
+        """Name its bytes by its address, size, time and ETag."""
+        return _digest("object", self.object.url, *self.stamp())
+
     def read(self, limit: int) -> bytes:
         """Return its bytes.
 
@@ -260,6 +292,21 @@ class RemoteSource:
         except ImageError:
             return ""
         return digest.hexdigest()
+
+
+def _state(path: Path) -> tuple[int, int, int, int]:
+    """Return what changes with a file, also where it is replaced by one of its size and time.
+
+    Archives and copies bring the time of the last change with them; when the entry in the file
+    system changed, and its number, no program can set.
+    """
+    found = os.stat(path)
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
+
+
+def _digest(*parts: object) -> str:
+    text = "\0".join(map(str, parts))
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:32]
 
 
 def source_of(id: str, place: Place) -> ImageSource:

@@ -1,4 +1,4 @@
-"""The embedding file: format 1 of ``docs/format.md``, and the only folder that imports h5py.
+"""Files in HDF5: embeddings and kept pictures, as in ``docs/format.md``; nothing else imports h5py.
 
 Imports plain data only; imported by what several commands share, and by commands. To read:
 `format1` (what is in a file), `rows` (how one row is kept), `reader` with `validation` and
@@ -6,7 +6,7 @@ Imports plain data only; imported by what several commands share, and by command
 batch at most), `reconcile` and `rewrite` (other images than last time), `whole_file` and
 `from_arrays` (embeddings that are there already); then `columns`, `aligned`, `description`,
 `verification`, and `merging` and `shard_merging` over `joining` and `joined_files`, each of one
-command.
+command. Beside them `pictures`, the file of `extract --cache`.
 """
 
 from cxrfeat.store.aligned import AlignedEmbeddings
@@ -18,6 +18,14 @@ from cxrfeat.store.joined_files import Merged
 from cxrfeat.store.listing import embedding_files
 from cxrfeat.store.lock import FileLock
 from cxrfeat.store.merging import merge
+from cxrfeat.store.pictures import (
+    KEPT_IMAGE,
+    WARNING_BYTES,
+    KeptImages,
+    PictureFile,
+    make_picture_file,
+    row_bytes,
+)
 from cxrfeat.store.reader import Embeddings, KnownRows, Origin, known, load
 from cxrfeat.store.reconcile import Changes, positions
 from cxrfeat.store.rows import finite_rows
@@ -30,16 +38,20 @@ __all__ = [
     "DONE",
     "FAILED",
     "GONE",
+    "KEPT_IMAGE",
     "PENDING",
+    "WARNING_BYTES",
     "AlignedEmbeddings",
     "Changes",
     "Damage",
     "Embeddings",
     "FileInfo",
     "FileLock",
+    "KeptImages",
     "KnownRows",
     "Merged",
     "Origin",
+    "PictureFile",
     "StoreWriter",
     "Verification",
     "columns_of",
@@ -49,11 +61,13 @@ __all__ = [
     "foresee",
     "known",
     "load",
+    "make_picture_file",
     "merge",
     "merge_shards",
     "open_writer",
     "positions",
     "refuse_not_finite",
+    "row_bytes",
     "verify",
     "write",
     "write_all",

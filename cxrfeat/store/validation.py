@@ -90,7 +90,7 @@ def open_for_reading(path: Path) -> h5py.File:
 
 
 @contextlib.contextmanager
-def damage_named(path: Path) -> Iterator[None]:
+def damage_named(path: Path, mend: str = _RESTORE) -> Iterator[None]:
     """Turn whatever HDF5 or a decoder says about a damaged file into a `FileFormatError`."""
     try:
         yield
@@ -109,7 +109,7 @@ def damage_named(path: Path) -> Iterator[None]:
     ) as error:
         told = str(error).splitlines()
         raise FileFormatError(
-            f"'{path}' is damaged ({told[0] if told else type(error).__name__}): {_RESTORE}"
+            f"'{path}' is damaged ({told[0] if told else type(error).__name__}): {mend}"
         ) from error
 
 

@@ -37,6 +37,9 @@ class Planted:
     def stamp(self) -> Stamp | None:
         return None if self._hidden() else FileSource(self.id, self.path).stamp()
 
+    def version(self) -> str:
+        return "" if self._hidden() else FileSource(self.id, self.path).version()
+
     def read(self, limit: int) -> bytes:
         if self._hidden():
             raise ImageError("missing", "there is no such file")
