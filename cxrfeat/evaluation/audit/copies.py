@@ -16,6 +16,7 @@ alike.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -84,20 +85,35 @@ class Ordinary:
 
     Attributes
     ----------
-    tail : Tail
-        Of the closeness of neighbours that are a little farther away.
-    more : float
+    tails : tuple of Tail or None, length 2
+        Of the closeness of neighbours that are a little farther away, in the embedding and by the
+        strength of their waves: nearer neighbours among many images are closer by chance, too. None
+        where there are too few.
+    more : tuple of float, length 2
         By how much the nearest are closer on the whole.
     tried : ndarray of int, shape (T, 2)
         The nearest, pair by pair in the order of their rows.
+    by : ndarray of int, shape (T,)
+        By which of the two each was chosen; 0 if by both.
     closeness : ndarray, shape (T,)
         How well each of them lies on the other.
     """
 
-    tail: Tail
-    more: float
+    tails: tuple[Tail | None, Tail | None]
+    more: tuple[float, float]
     tried: RowNumbers
+    by: RowNumbers
     closeness: Matrix
+
+    @property
+    def chance(self) -> Matrix:
+        """Probability of lying on each other so well for no reason, shape (T,)."""
+        found = np.ones(len(self.tried))
+        for place, (tail, more) in enumerate(zip(self.tails, self.more, strict=True)):
+            mine = self.by == place
+            if tail is not None:
+                found[mine] = tail.chance(self.closeness[mine] - more)
+        return found
 
 
 def find_copies(
@@ -142,8 +158,7 @@ def find_copies(
     if prints is not None and prints.small is not None:
         ordinary = _laid_over(Z, prints, numbered(patients, len(X)), seed, jobs, ordinary)
         if ordinary is not None:
-            chance = ordinary.tail.chance(ordinary.closeness - ordinary.more)
-            found[LAID_OVER] = ordinary.tried[discoveries(chance, LEVEL)]
+            found[LAID_OVER] = ordinary.tried[discoveries(ordinary.chance, LEVEL)]
     return replace(_together(found, Z, prints, near.searched), ordinary=ordinary)
 
 
@@ -157,10 +172,11 @@ def _laid_over(
 ) -> Ordinary | None:
     """Lay the nearest pairs over each other, and ordinary ones where these are not known."""
     assert prints.small is not None
-    rows, _ = nearest(Z, codes, FARTHER.stop, jobs)
-    alike, _ = nearest(standardised(spectra(prints.small)), codes, MUTUAL, jobs)
-    tried = np.unique(np.concatenate([_mutual(rows[:, :MUTUAL]), _mutual(alike)]), axis=0)
-    tried = tried[prints.readable[tried].all(axis=1)]
+    spaces = (Z, standardised(spectra(prints.small)))
+    rows = [nearest(space, codes, FARTHER.stop, jobs)[0] for space in spaces]
+    tried, by = _chosen([_mutual(of[:, :MUTUAL]) for of in rows])
+    seen = prints.readable[tried].all(axis=1)
+    tried, by = tried[seen], by[seen]
     if known is not None:
         closeness = np.full(len(tried), np.nan)
         before = dict(zip(map(tuple, known.tried.tolist()), known.closeness, strict=True))
@@ -168,18 +184,33 @@ def _laid_over(
             closeness[place] = before.get(pair, np.nan)
         new = np.isnan(closeness)
         closeness[new] = _closeness(prints.small, tried[new])
-        return replace(known, tried=tried, closeness=closeness)
-    others = rows[:, FARTHER]
-    usual = np.stack([np.repeat(np.arange(len(Z)), others.shape[1]), others.ravel()], axis=1)
-    usual = usual[(usual >= 0).all(axis=1) & prints.readable[usual].all(axis=1)]
-    usual = usual[np.random.default_rng(seed).permutation(len(usual))[:REFERENCES]]
-    ordinary, closeness = (_closeness(prints.small, pairs) for pairs in (usual, tried))
-    tail = Tail.of(ordinary)
-    if tail is None or not len(tried):
+        return replace(known, tried=tried, by=by, closeness=closeness)
+    closeness = _closeness(prints.small, tried)
+    tails, more = [], []
+    for place, of in enumerate(rows):
+        ordinary = _closeness(prints.small, _farther(of[:, FARTHER], prints, seed))
+        tails.append(Tail.of(ordinary))
+        mine = closeness[by == place]
+        # The nearest are a little more alike than those that they are compared with.
+        ahead = np.median(mine) - np.median(ordinary) if len(mine) and len(ordinary) else 0.0
+        more.append(max(0.0, float(ahead)))
+    if tails == [None, None] or not len(tried):
         return None
-    # The nearest are a little more alike than those that they are compared with.
-    more = max(0.0, float(np.median(closeness) - np.median(ordinary)))
-    return Ordinary(tail, more, tried, closeness)
+    return Ordinary((tails[0], tails[1]), (more[0], more[1]), tried, by, closeness)
+
+
+def _chosen(pairs: Sequence[RowNumbers]) -> tuple[RowNumbers, RowNumbers]:
+    """Put pairs together in the order of their rows, each with the first that has it."""
+    by = np.repeat(np.arange(len(pairs)), [len(of) for of in pairs])
+    both, first = np.unique(np.concatenate(pairs), axis=0, return_index=True)
+    return both, by[first]
+
+
+def _farther(others: RowNumbers, prints: Prints, seed: int) -> RowNumbers:
+    """Draw pairs of each image and some that are a little farther away, `REFERENCES` of them."""
+    usual = np.stack([np.repeat(np.arange(len(others)), others.shape[1]), others.ravel()], axis=1)
+    usual = usual[(usual >= 0).all(axis=1) & prints.readable[usual].all(axis=1)]
+    return np.asarray(usual[np.random.default_rng(seed).permutation(len(usual))[:REFERENCES]])
 
 
 def _closeness(small: npt.NDArray[np.uint8], pairs: RowNumbers) -> Matrix:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -11,12 +13,14 @@ from cxrfeat.evaluation.audit.copies import (
     EMBEDDING,
     HASH,
     LAID_OVER,
+    Ordinary,
     complete_groups,
     components,
     find_copies,
     hash_bits,
     identical,
 )
+from cxrfeat.evaluation.audit.tails import Tail
 from cxrfeat.images.altered_copies import altered_copy
 from cxrfeat.images.fingerprints import fingerprint
 from tests.evaluation.audit.made_copies import pictures, prints
@@ -47,6 +51,17 @@ def test_images_that_have_nothing_to_do_with_each_other_are_no_copies() -> None:
         X, small, hashes = images(seed)
         alarms += bool(len(find_copies(X, prints(small, hashes), alone(), None).pairs))
     assert alarms <= 1
+
+
+def test_a_pair_is_judged_by_neighbours_of_the_search_that_chose_it() -> None:
+    """Of 100,000 images the nearest by their waves lie on each other well, copies or not."""
+    pairs, closeness = np.array([[0, 1], [2, 3], [4, 5]]), np.full(3, 6.0)
+    tails = Tail(0.0, 0.5), Tail(5.0, 0.5)
+    found = Ordinary(tails, (0.0, 0.0), pairs, np.array([0, 1, 1]), closeness)
+    assert found.chance[0] < 1e-6
+    np.testing.assert_allclose(found.chance[1:], 0.1 * np.exp(-2))
+    too_few = replace(found, tails=(tails[0], None))
+    np.testing.assert_array_equal(too_few.chance[1:], 1.0)
 
 
 def test_each_search_finds_what_the_others_do_not_see() -> None:
