@@ -13,8 +13,15 @@ import cxrfeat
 from cxrfeat.notebook import ROWS, Shown, html_table
 from tests.evaluation.made import blobs, write_file
 
-OTHERS = {"load", "write", "Embeddings", "CxrfeatError", "__version__"}
-PLAIN = {"backbones", "weights_list", "weights_fetch", "weights_add", "weights_check"}
+OTHERS = {
+    *("load", "write", "open_extractor", "progress_bar", "__version__"),
+    *("Embeddings", "Encoder", "RadiographEmbedder", "CxrfeatError"),
+}
+"""No commands."""
+PLAIN = {
+    *("backbones", "weights_list", "weights_fetch", "weights_add", "weights_check"),
+    "weights_convert",
+}
 """What is returned is a short line each, or a list of such."""
 
 
