@@ -56,6 +56,7 @@ def _bytes(one: h5py.Group | h5py.Dataset) -> bytes:
     return one[...].tobytes() if isinstance(one, h5py.Dataset) else b""
 
 
+@pytest.mark.slow
 def test_another_network_decodes_no_picture_and_its_file_is_the_same(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -219,7 +219,14 @@ def test_a_convolutional_network_of_timm_gives_its_own_last_map(timm) -> None:
         opened("timm:resnet10t", pooling="patches")
 
 
-@pytest.mark.parametrize("pooling", ["token", "patches", "tokenpatches"])
+@pytest.mark.parametrize(
+    "pooling",
+    [
+        pytest.param("token", marks=pytest.mark.slow),
+        pytest.param("patches", marks=pytest.mark.slow),
+        "tokenpatches",
+    ],
+)
 def test_torchvisions_vision_transformer_has_the_same_poolings(pooling) -> None:
     from cxrfeat.features.network.architecture import build
 

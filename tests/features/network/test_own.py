@@ -82,6 +82,7 @@ def test_the_example_has_15_lines_and_is_extracted_with(folder: Path) -> None:
     assert "makes its weights itself" in refused.stderr
 
 
+@pytest.mark.slow
 def test_another_version_of_a_package_is_another_extractor(folder: Path) -> None:
     install(folder / "installed", "squares", example("python"), "squares = squares:encoder")
     command = ("-m", "cxrfeat", "extract", "images", "--backbone", "own:squares", "--out", "e")
