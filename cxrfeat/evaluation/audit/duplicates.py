@@ -95,10 +95,12 @@ def _near(
     how = f"in the embeddings of {extractor.name}"
     if prints is not None:
         how += ", the hashes" + (" and the pictures" if LAID_OVER in near.by else "")
+    # Of images that are there several times each file makes pairs.
+    files = "" if len(places) == len(near.pairs) else f", in {_count(len(places), 'pair')} of files"
     if len(near.pairs):
         answer = (
             f"{_count(len(near.pairs), 'pair')} of distinct images look like one radiograph"
-            f" ({how}){said_across(subject, found, places)}."
+            f" ({how}){files}{said_across(subject, found, places)}."
         )
     else:
         answer = f"No two of {len(found.first)} distinct images look like one radiograph ({how})."
