@@ -71,12 +71,13 @@ def converted(
         new.mkdir()
         conversion = _convert(module, recipe, new)
         (new / "about.json").write_text(json.dumps(asdict(conversion), indent=1))
-        shutil.rmtree(folder, ignore_errors=True)  # damaged, or the check above had taken it
         try:
             os.replace(new, folder)
-        except OSError:  # another process was faster; what it made is the same
-            if read(folder) is None:
-                raise
+        except OSError:  # another process was faster, and may be about to read it; or it is damaged
+            if found := read(folder):
+                return folder, found
+            os.rename(folder, Path(temporary) / "damaged")
+            os.replace(new, folder)
     return folder, conversion
 
 

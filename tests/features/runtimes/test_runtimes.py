@@ -181,6 +181,25 @@ def test_a_damaged_conversion_is_made_again(cache, conversions, name: str) -> No
     assert len(conversions) == 2
 
 
+def test_what_a_faster_process_has_converted_stays_where_it_is(cache, monkeypatch) -> None:
+    """That process may be about to read it."""
+    original, of_faster = subprocess.run, list[int]()
+
+    def slower(command, **options):
+        done = original(command, **options)
+        if not of_faster:
+            of_faster.append(0)
+            opened(runtime="ncnn")
+            (kept,) = cache.rglob("about.json")
+            of_faster[0] = kept.parent.stat().st_ino
+        return done
+
+    monkeypatch.setattr(ncnn_convert.subprocess, "run", slower)
+    opened(runtime="ncnn")
+    (kept,) = cache.rglob("about.json")
+    assert kept.parent.stat().st_ino == of_faster[0]
+
+
 def test_a_conversion_that_differs_from_torch_is_not_used(cache, monkeypatch) -> None:
     monkeypatch.setitem(ncnn_convert.BOUNDS, "fp32", 1e-12)
     extractor = opened()
