@@ -6,6 +6,7 @@ an array or a sparse matrix, `obs` a table with an index, `obsm` further matrice
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,9 @@ from scipy import sparse
 from cxrfeat.arrays import Matrix32
 from cxrfeat.errors import InputError, UnknownNameError
 from cxrfeat.inputs import Columns
-from cxrfeat.interchange.columns import matrix
-from cxrfeat.interchange.hdf5_guard import Member, attribute, members, text, texts_of, values_of
-from cxrfeat.interchange.outside import Outside, Wanted
+from cxrfeat.interchange.columns import matrix, texts
+from cxrfeat.interchange.hdf5_guard import Member, attribute, members, texts_of, values_of
+from cxrfeat.interchange.outside import Outside, Wanted, refuse_too_large
 
 _SPARSE = {"csr_matrix": sparse.csr_matrix, "csc_matrix": sparse.csc_matrix}
 
@@ -80,6 +81,7 @@ def _matrix(member: Member, path: Path, name: str) -> Matrix32:
     held = [values_of(parts[key], path) for key in ("data", "indices", "indptr")]
     packed = kind((held[0], held[1], held[2]), shape=shape)
     packed.check_format(full_check=True)
+    refuse_too_large(math.prod(shape) * packed.dtype.itemsize, f"'{path}': '{name}', filled up,")
     return matrix(packed.toarray(), f"'{path}' '{name}'")
 
 
@@ -88,10 +90,7 @@ def _column(member: Member, path: Path, n: int) -> list[str] | None:
     if isinstance(member, h5py.Dataset):
         if member.shape != (n,):
             return None
-        values = values_of(member, path)
-        if values.dtype.kind == "f":
-            return ["" if np.isnan(one) else _short(one) for one in values.tolist()]
-        return [text(one) for one in values.tolist()]
+        return texts(values_of(member, path))
     parts, kind = members(member, path), attribute(member, "encoding-type")
     if kind == "categorical":
         names = texts_of(parts["categories"], path)
@@ -102,10 +101,6 @@ def _column(member: Member, path: Path, n: int) -> list[str] | None:
         blank = values_of(parts["mask"], path).tolist()
         return ["" if no else cell for cell, no in zip(cells, blank, strict=True)]
     return None
-
-
-def _short(value: float) -> str:
-    return str(int(value)) if value.is_integer() else str(value)
 
 
 def write_anndata(

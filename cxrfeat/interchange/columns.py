@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
@@ -188,6 +189,30 @@ def _is_number(cell: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def texts(values: npt.NDArray[Any]) -> list[str]:
+    """Write the cells of a column as text.
+
+    A number that is missing is blank; whole numbers, which are floats where one is missing, have
+    no ``.0``.
+    """
+    if values.dtype.kind == "f":
+        there = values[np.isfinite(values)]
+        is_whole = bool((there == np.floor(there)).all())
+        return [_number_text(value, is_whole) for value in values.tolist()]
+    return [text(value) for value in values.tolist()]
+
+
+def text(value: Any) -> str:
+    """Write a value as text; HDF5 gives text as bytes."""
+    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
+
+
+def _number_text(value: float, is_whole: bool) -> str:
+    if math.isnan(value):
+        return ""
+    return str(int(value)) if is_whole and math.isfinite(value) else str(value)
 
 
 def matrix(values: npt.NDArray[Any], where: str) -> Matrix32:

@@ -195,7 +195,7 @@ def _columns(inside: Mapping[str, Member], path: Path, taken: str, n: int) -> Co
         for name, one in inside.items()
         if isinstance(one, h5py.Dataset)
         and one.shape == (n,)
-        and one.dtype.kind in "OSUiub"
+        and one.dtype.kind in "OSUfiub"
         and name != taken
         and plain(name) not in ID_NAMES
     }

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from cxrfeat.errors import CxrfeatError, FileFormatError, InputError
-from cxrfeat.memory import usable_memory
+from cxrfeat.interchange.columns import text, texts
+from cxrfeat.interchange.outside import refuse_too_large
 
 Member: TypeAlias = h5py.Dataset | h5py.Group
 
@@ -67,23 +68,13 @@ def values_of(dataset: h5py.Dataset, path: Path) -> npt.NDArray[Any]:
     InputError
         More than the memory.
     """
-    room = usable_memory()
-    if room is not None and dataset.nbytes > room:
-        raise InputError(
-            f"'{path}': '{dataset.name}' states {dataset.nbytes / 1e9:,.1f} GB, more than the"
-            f" {room / 1e9:,.1f} GB of memory that are free"
-        )
+    refuse_too_large(dataset.nbytes, f"'{path}': '{dataset.name}'")
     return np.asarray(dataset[()])
 
 
 def texts_of(dataset: h5py.Dataset, path: Path) -> list[str]:
     """Read a dataset of one dimension as text."""
-    return [text(one) for one in values_of(dataset, path).reshape(-1).tolist()]
-
-
-def text(value: Any) -> str:
-    """Write a value as text; HDF5 gives text as bytes."""
-    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
+    return texts(values_of(dataset, path).reshape(-1))
 
 
 def attribute(owner: Member, name: str) -> str:

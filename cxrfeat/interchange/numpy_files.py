@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from cxrfeat.errors import FileFormatError, InputError
 from cxrfeat.inputs import Columns
-from cxrfeat.interchange.columns import ID_NAMES, matrix, one_array, usual
-from cxrfeat.interchange.outside import Labels, Outside, Wanted
+from cxrfeat.interchange.columns import ID_NAMES, matrix, one_array, texts, usual
+from cxrfeat.interchange.outside import Labels, Outside, Wanted, refuse_too_large
 
 _DAMAGED = (ValueError, OSError, EOFError, KeyError, MemoryError, zipfile.BadZipFile)
 
@@ -53,6 +53,7 @@ def read_npz(path: Path, wanted: Wanted) -> Outside:
     """
     arrays: dict[str, npt.NDArray[Any]] = {}
     objects = set()
+    refuse_too_large(_unpacked_bytes(path), f"'{path}'")
     try:
         with np.load(path, allow_pickle=False) as opened:
             for name in opened.files:
@@ -84,26 +85,26 @@ def read_npz(path: Path, wanted: Wanted) -> Outside:
         )
     ids = None
     if id_name in arrays:
-        held = arrays.pop(str(id_name))
-        ids = _texts(held)
+        ids = texts(arrays.pop(str(id_name)).reshape(-1))
     return Outside(
         "npz", X, ids, _columns(arrays, len(X)), _labels(arrays, len(X)), _encoder(arrays), [path]
     )
 
 
-def _texts(values: npt.NDArray[Any]) -> list[str]:
-    return [
-        one.decode("utf-8", "backslashreplace") if isinstance(one, bytes) else str(one)
-        for one in values.reshape(-1).tolist()
-    ]
+def _unpacked_bytes(path: Path) -> int:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return sum(one.file_size for one in archive.infolist())
+    except _DAMAGED as error:
+        raise _unreadable(path, error) from None
 
 
 def _columns(arrays: Mapping[str, npt.NDArray[Any]], n: int) -> Columns:
     """Take arrays with a value for each row; ours are called ``meta_`` and their name."""
     return {
-        name.removeprefix("meta_"): _texts(values)
+        name.removeprefix("meta_"): texts(values)
         for name, values in arrays.items()
-        if values.shape == (n,) and values.dtype.kind in "USiub" and name != "classes"
+        if values.shape == (n,) and values.dtype.kind in "USfiub" and name != "classes"
     }
 
 
@@ -111,7 +112,7 @@ def _labels(arrays: Mapping[str, npt.NDArray[Any]], n: int) -> Labels | None:
     """Take a matrix of labels beside the names of its classes, as `cxrfeat export` writes them."""
     if "labels" not in arrays or "classes" not in arrays:
         return None
-    held, classes = arrays["labels"], _texts(arrays["classes"])
+    held, classes = arrays["labels"], texts(arrays["classes"].reshape(-1))
     if held.shape != (n, len(classes)) or held.dtype.kind not in "fiub":
         return None
     values = held.astype(np.float32)

@@ -6,10 +6,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cxrfeat.arrays import Matrix32
+from cxrfeat.errors import InputError
 from cxrfeat.inputs import Columns, LabelKind
+from cxrfeat.memory import usable_memory
 
 PATCHES = ("mean",)
 """What can be made of several rows of one image."""
+
+
+def refuse_too_large(stated: int, what: str) -> None:
+    """Refuse what a small file can state and no memory can hold.
+
+    Raises
+    ------
+    InputError
+    """
+    room = usable_memory()
+    if room is not None and stated > room:
+        raise InputError(
+            f"{what} states {stated / 1e9:,.1f} GB, more than the {room / 1e9:,.1f} GB of memory"
+            " that are free"
+        )
 
 
 @dataclass(frozen=True)

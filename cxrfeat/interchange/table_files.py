@@ -17,6 +17,7 @@ from cxrfeat.interchange.columns import (
     matrix,
     number_columns,
     one_array,
+    texts,
 )
 from cxrfeat.interchange.outside import Outside, Wanted
 
@@ -73,7 +74,7 @@ def read_parquet(path: Path, wanted: Wanted) -> Outside:
     else:
         chosen = number_columns(list(arrays), wanted.embedding, str(path))
         X = np.stack([_numbers(arrays.pop(name), name, path) for name in chosen], axis=1)
-    others = {name: _texts(values) for name, values in arrays.items() if values.ndim == 1}
+    others = {name: texts(values) for name, values in arrays.items() if values.ndim == 1}
     return _with_ids("Parquet", path, X, others, wanted)
 
 
@@ -82,16 +83,6 @@ def _numbers(values: npt.NDArray[Any], name: str, path: Path) -> npt.NDArray[np.
         return as_numbers(values.tolist(), name, str(path), 1)
     with np.errstate(over="ignore"):
         return values.astype(np.float32)
-
-
-def _texts(values: npt.NDArray[Any]) -> list[str]:
-    """Write a column as text; whole numbers, which are floats where some are blank, without .0."""
-    if values.dtype.kind == "f":
-        whole = np.isnan(values) | (values == np.floor(values))
-        if whole.all():
-            return ["" if np.isnan(value) else str(int(value)) for value in values]
-        return ["" if np.isnan(value) else str(value) for value in values]
-    return [str(value) for value in values.tolist()]
 
 
 def _with_ids(

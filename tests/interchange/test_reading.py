@@ -183,5 +183,25 @@ def test_anndata_is_read_with_its_observations(sparse: bool, tmp_path: Path) -> 
     np.testing.assert_array_equal(reading(path, embedding="X_pca").X, X[:, :2])
 
 
+@pytest.mark.parametrize("kind", ["npz", "h5", "parquet"])
+def test_numbers_beside_the_embeddings_are_taken_as_people_write_them(
+    kind: str, tmp_path: Path
+) -> None:
+    path = tmp_path / f"x.{kind}"
+    beside = {"age": [63.0, np.nan, 5.0], "dose": [0.5, np.inf, 2.0], "visits": [1.0, np.inf, 3.0]}
+    arrays = {name: np.array(values) for name, values in beside.items()}
+    if kind == "npz":
+        np.savez(path, features=X, ids=np.array(IDS), **arrays)
+    elif kind == "h5":
+        hdf5(path, features=X, ids=IDS, **arrays)
+    else:
+        parquet_of(path, {"id": IDS, "features": X.tolist(), **arrays})
+    assert reading(path).columns == {
+        "age": ["63", "", "5"],
+        "dose": ["0.5", "inf", "2.0"],
+        "visits": ["1", "inf", "3"],
+    }
+
+
 def test_every_reader_says_what_it_is_for() -> None:
     assert set(interchange.READERS) == {"csv", "parquet", "npy", "npz", "hdf5", "folder"}

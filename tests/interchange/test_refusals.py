@@ -167,6 +167,25 @@ def test_nothing_is_followed_out_of_an_hdf5_file(tmp_path: Path) -> None:
         reading(tmp_path / "bomb.h5")
 
 
+def test_what_would_fill_the_memory_is_refused_before_it_is_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with h5py.File(tmp_path / "sparse.h5ad", "w") as file:
+        file.attrs["encoding-type"] = "anndata"
+        group = file.create_group("X")
+        group.attrs.update({"encoding-type": "csc_matrix", "shape": (10**7, 10**6)})
+        group["data"], group["indices"] = [1.0], [0]
+        group["indptr"] = np.minimum(np.arange(10**6 + 1), 1)
+        file["obs/_index"] = ["a"]
+    with pytest.raises(InputError, match="GB, more than"):
+        reading(tmp_path / "sparse.h5ad")
+    np.savez_compressed(tmp_path / "packed.npz", features=np.zeros((3, 10_000)), ids=np.array(IDS))
+    monkeypatch.setattr("cxrfeat.interchange.outside.usable_memory", lambda: 200_000)
+    assert (tmp_path / "packed.npz").stat().st_size < 2_000
+    with pytest.raises(InputError, match="GB, more than"):
+        reading(tmp_path / "packed.npz")
+
+
 def test_a_sparse_matrix_that_points_out_of_itself_is_refused(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "x.h5ad", "w") as file:
         file.attrs["encoding-type"] = "anndata"

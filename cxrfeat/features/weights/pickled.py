@@ -77,7 +77,8 @@ def read(path: Path) -> dict[str, Any]:
     Raises
     ------
     pickle.UnpicklingError
-        It asks for anything but tensors, plain containers and parts of networks.
+        It asks for anything but tensors, plain containers and parts of networks; or it is a program
+        in TorchScript, which `torch.load` would run past any unpickler.
     ValueError
         There is no network and no ``state_dict`` in it.
     """
@@ -86,6 +87,7 @@ def read(path: Path) -> dict[str, Any]:
     import torch
 
     warnings.simplefilter("ignore")  # torch's, of classes whose source it cannot compare
+    torch.jit.load = _refuse  # type: ignore[assignment]  # where torch.load would run a program
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception:  # whatever it refuses: objects besides tensors
@@ -99,6 +101,10 @@ def read(path: Path) -> dict[str, Any]:
     if all(name.startswith("module.") for name in found):  # of several GPUs
         found = {name.removeprefix("module."): tensor for name, tensor in found.items()}
     return {name: tensor.detach().clone().contiguous() for name, tensor in found.items()}
+
+
+def _refuse(*given: Any, **named: Any) -> Any:
+    raise pickle.UnpicklingError("it is a program in TorchScript")
 
 
 def _load(file: Any) -> Any:

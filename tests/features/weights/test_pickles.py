@@ -72,6 +72,37 @@ def test_a_shell_cannot_be_used_to_reach_functions(tmp_path: Path) -> None:
     assert load_file(tmp_path / "out.safetensors").keys() == {"w"}
 
 
+class Scripted(torch.nn.Module):
+    """Opens a file for writing as soon as it is loaded, in TorchScript's own language."""
+
+    def __init__(self, mark: str) -> None:
+        super().__init__()
+        self.mark = mark
+        self.opened = torch.zeros(8)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x
+
+    @torch.jit.export
+    def __getstate__(self) -> tuple[str, bool]:
+        return self.mark, self.training
+
+    @torch.jit.export
+    def __setstate__(self, state: tuple[str, bool]) -> None:
+        self.mark = state[0]
+        self.training = state[1]
+        self.opened = torch.from_file(state[0], True, 8)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit")
+def test_a_program_in_torchscript_is_refused_before_it_runs(tmp_path: Path) -> None:
+    source, mark = tmp_path / "evil.pt", tmp_path / "ran"
+    torch.jit.script(Scripted(str(mark))).save(str(source))  # type: ignore[no-untyped-call]
+    with pytest.raises(WeightsError, match=r"TorchScript.*state_dict"):
+        cxrfeat.weights_convert(source, tmp_path / "out.safetensors")
+    assert not mark.exists()
+
+
 @pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
 def test_a_pickle_of_a_whole_network_gives_its_state_dict(tmp_path: Path, zipped: bool) -> None:
     network = models.squeezenet1_1(weights=None)
