@@ -18,9 +18,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cxrfeat import images, inputs
+from cxrfeat import images, inputs, store
 from cxrfeat.errors import InputError
-from cxrfeat.extraction import picture_cache
+from cxrfeat.extraction import picture_cache, picture_shelf
 from cxrfeat.extraction.job import ComputedImage, OpenJob
 from cxrfeat.extraction.local_engine import LocalEngine
 from cxrfeat.extraction.picture_cache import KeptPictures, PictureCache, size_in_bytes
@@ -420,7 +420,7 @@ def test_a_folder_that_cannot_be_made_is_an_error(folder: Path, tmp_path: Path) 
 
 
 def test_files_are_filled_one_after_the_other(folder: Path, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(picture_cache, "FILE_BYTES", 15_000)
+    monkeypatch.setattr(picture_shelf, "FILE_BYTES", 15_000)
     with_cache(folder, tmp_path / "c")
     assert len(files_of(tmp_path / "c")) == 4  # of three pictures each
     draw(folder / "new.bmp", 99)
@@ -435,13 +435,13 @@ def test_files_are_filled_one_after_the_other(folder: Path, tmp_path: Path, monk
 def test_neighbours_are_read_in_one_call(folder: Path, tmp_path: Path, monkeypatch) -> None:
     with_cache(folder, tmp_path / "c")
     calls: list[int] = []
-    original: Callable = picture_cache.store.PictureFile.read
+    original: Callable = store.PictureFile.read
 
     def counting(file, rows, pictures):
         calls.append(len(rows))
         return original(file, rows, pictures)
 
-    monkeypatch.setattr(picture_cache.store.PictureFile, "read", counting)
+    monkeypatch.setattr(store.PictureFile, "read", counting)
     with_cache(folder, tmp_path / "c", networks={"net": NETWORKS["processes"]()})
     assert calls == [10]
 
