@@ -18,8 +18,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from cxrfeat.evaluation.audit.contradicted_labels import flipped
 from cxrfeat.evaluation.audit.copies import find_copies
-from cxrfeat.evaluation.audit.label_errors import flipped, label_checks
+from cxrfeat.evaluation.audit.label_errors import label_checks
 from cxrfeat.evaluation.audit.outliers import outlier_checks
 from cxrfeat.evaluation.audit.prints import Prints
 from cxrfeat.evaluation.audit.subject import Subject

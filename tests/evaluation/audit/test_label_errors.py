@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cxrfeat.evaluation.audit.label_errors import flipped, label_checks, suggestions
+from cxrfeat.evaluation.audit.contradicted_labels import flipped, suggestions
+from cxrfeat.evaluation.audit.label_errors import label_checks
 from cxrfeat.results.audit import Verdict
 from tests.evaluation.audit.made_copies import subject
 
