@@ -21,7 +21,7 @@ from cxrfeat.inputs.label_table import Columns, one_hot
 from cxrfeat.inputs.places import ImageIds, Place, PlaceList, root_of
 from cxrfeat.inputs.positive import against_the_rest, one_against_the_rest, overlap_note
 from cxrfeat.inputs.remote_images import RemoteFile, RemoteFolder
-from cxrfeat.inputs.table import PATH_COLUMNS, LabelTable, from_columns, from_table
+from cxrfeat.inputs.table import PATH_COLUMNS, LabelTable
 from cxrfeat.paths import PathLike, several
 from cxrfeat.tables import TABLE_SUFFIXES
 
@@ -40,10 +40,8 @@ __all__ = [
     "RemoteFile",
     "against_the_rest",
     "find",
-    "from_columns",
     "from_folders",
     "from_ids",
-    "from_table",
     "id_of",
     "image_ids",
     "locate",

@@ -45,7 +45,31 @@ SPLIT_COLUMNS = ("split", "subset", "partition")
 
 @dataclass(frozen=True)
 class LabelTable:
-    """A table and how it is to be read; the attributes are those of `from_table`."""
+    """A table and how it is to be read.
+
+    Attributes
+    ----------
+    table : path
+        CSV, TSV or Parquet: one of the collections in ``docs/labels.md``, or any table with one
+        row per image.
+    path_column : str, optional
+        The column with the path, recognised by name where not given.
+    label_column : str or sequence of str, optional
+        One column: class names, or findings joined by ``|``. Several columns (or names joined by
+        ``,``): one column per finding of 1, 0, -1 (uncertain), blank where unknown.
+    group_column : str, optional
+        The column with the patient.
+    keep_column : sequence of str
+        Further columns to keep of a collection in ``docs/labels.md``; of any other table all are.
+    uncertain : str, optional
+        What a label of -1 counts as: "ignore" (unknown), "zeros" or "ones".
+    where : sequence of str
+        Conditions ``COLUMN=VALUE`` or ``COLUMN=VALUE|VALUE``: only rows that meet them are taken.
+        Several on one column add up; on several columns, all must hold.
+    repeated_rows : str
+        What becomes of several rows of one image: "error", "first" (row) or "join" (labels: 1
+        wins over 0, known over unknown; several classes become findings).
+    """
 
     table: PathLike
     path_column: str | None = None
@@ -75,18 +99,36 @@ class LabelTable:
         return None
 
     def read(self, images: PathLike | Sequence[PathLike] | ImageIds) -> Dataset:
-        """Take the images that the table lists; see `from_table`."""
-        options = {one.name: getattr(self, one.name) for one in fields(self)}
-        return from_table(options.pop("table"), images=images, **options)
+        """Take the images that the table lists.
+
+        Parameters
+        ----------
+        images
+            The folder(s), or addresses, that the paths are relative to, or images that are known
+            already; `joining.locate` says what else is tried.
+
+        Returns
+        -------
+        Dataset
+            In the order of the ids. Rows whose image is not there are left out and listed in
+            ``missing``. Columns not used otherwise are kept in ``meta``.
+
+        Raises
+        ------
+        InputError
+            No path column, a column or value that is not there, more than one column that could
+            be meant, an uncertain label without a policy, an image listed twice, a row that could
+            be several images, or no image found at all.
+        """
+        return _taken(read_table(self.table), self, images)
 
     def read_columns(self, columns: Columns, ids: Sequence[str]) -> Dataset:
         """Take columns that are read already, of images known by their ids, as those of a table."""
-        options = {one.name: getattr(self, one.name) for one in fields(self)}
-        if options["path_column"] is not None:
+        if self.path_column is not None:
             raise InputError("--path-column is of a table (--labels): --id-column names the ids")
         name = next(one for one in PATH_COLUMNS if one not in columns)
-        options["path_column"] = name
-        found = from_columns({name: list(ids), **columns}, images=ImageIds(tuple(ids)), **options)
+        asked = replace(self, path_column=name)
+        found = _taken({name: list(ids), **columns}, asked, ImageIds(tuple(ids)))
         return replace(found, notes=found.notes[1:])  # which says that column
 
     def written(self) -> dict[str, Any]:
@@ -112,107 +154,30 @@ class LabelTable:
             raise InputError(f"'{self.table}' cannot be read: {error.strerror}") from error
 
 
-def from_table(
-    table: PathLike,
-    *,
-    images: PathLike | Sequence[PathLike] | ImageIds,
-    path_column: str | None = None,
-    label_column: str | Sequence[str] | None = None,
-    group_column: str | None = None,
-    keep_column: Sequence[str] = (),
-    uncertain: str | None = None,
-    where: Sequence[str] = (),
-    repeated_rows: str = "error",
+def _taken(
+    every_row: Columns, asked: LabelTable, images: PathLike | Sequence[PathLike] | ImageIds
 ) -> Dataset:
-    """Take the images that a table lists.
-
-    Parameters
-    ----------
-    table
-        CSV, TSV or Parquet: one of the collections in ``docs/labels.md``, or any table with one
-        row per image.
-    images
-        The folder(s), or addresses, that the paths are relative to, or images that are known
-        already; `joining.locate` says what else is tried.
-    path_column
-        The column with the path, recognised by name where not given.
-    label_column
-        One column: class names, or findings joined by ``|``. Several columns (or names joined by
-        ``,``): one column per finding of 1, 0, -1 (uncertain), blank where unknown.
-    group_column
-        The column with the patient.
-    keep_column
-        Further columns to keep of a collection in ``docs/labels.md``; of any other table all are.
-    uncertain
-        What a label of -1 counts as: "ignore" (unknown), "zeros" or "ones".
-    where
-        Conditions ``COLUMN=VALUE`` or ``COLUMN=VALUE|VALUE``: only rows that meet them are taken.
-        Several on one column add up; on several columns, all must hold.
-    repeated_rows
-        What becomes of several rows of one image: "error", "first" (row) or "join" (labels: 1
-        wins over 0, known over unknown; several classes become findings).
-
-    Returns
-    -------
-    Dataset
-        In the order of the ids. Rows whose image is not there are left out and listed in
-        ``missing``. Columns not used otherwise are kept in ``meta``.
-
-    Raises
-    ------
-    InputError
-        No path column, a column or value that is not there, more than one column that could be
-        meant, an uncertain label without a policy, an image listed twice, a row that could be
-        several images, or no image found at all.
-    """
-    return from_columns(
-        read_table(table),
-        table=table,
-        images=images,
-        path_column=path_column,
-        label_column=label_column,
-        group_column=group_column,
-        keep_column=keep_column,
-        uncertain=uncertain,
-        where=where,
-        repeated_rows=repeated_rows,
-    )
-
-
-def from_columns(
-    every_row: Columns,
-    *,
-    table: PathLike,
-    images: PathLike | Sequence[PathLike] | ImageIds,
-    path_column: str | None = None,
-    label_column: str | Sequence[str] | None = None,
-    group_column: str | None = None,
-    keep_column: Sequence[str] = (),
-    uncertain: str | None = None,
-    where: Sequence[str] = (),
-    repeated_rows: str = "error",
-) -> Dataset:
-    """Take the images that columns of text list, as `from_table` does; `table` is their name."""
-    check_uncertain(uncertain)
-    check_repeated_rows(repeated_rows)
+    """Take the images that columns of text list."""
+    check_uncertain(asked.uncertain)
+    check_repeated_rows(asked.repeated_rows)
     roots: list[Root]
     if known_already := isinstance(images, ImageIds):
         roots = [images]
     else:
         roots = [root_of(root) for root in several(images)]
     known = recognise_format(every_row)
-    rows, notes = _chosen_rows(every_row, known, where)
+    rows, notes = _chosen_rows(every_row, known, asked.where)
     columns = taken(every_row, rows)
     if known is None:
-        understood = _understand_any(table, columns, path_column, label_column, group_column)
+        understood = _understand_any(columns, asked)
     else:
         understood = understand(known, columns, roots)
-        _override(understood, columns, path_column, label_column, group_column)
-    _keep(understood, columns, keep_column)
+        _override(understood, columns, asked)
+    _keep(understood, columns, asked.keep_column)
 
     located = locate(understood.paths, roots)
     if not located.ids:
-        raise _none_found(table, understood, located, known_already)
+        raise _none_found(asked.table, understood, located, known_already)
     order = sorted(range(len(located.ids)), key=located.ids.__getitem__)
     chosen = [located.rows[i] for i in order]
     numbers = [row + 2 for row in rows]  # as a spreadsheet counts: the header is row 1
@@ -220,22 +185,22 @@ def from_columns(
         [located.ids[i] for i in order], _row_names(understood, chosen, numbers)
     )
     notes = [*_notes(understood, located), *notes]
-    if repeated_rows == "error":
-        repeats.refuse(str(table), _rows(understood, chosen).meta)
-    if repeated_rows != "join":
+    if asked.repeated_rows == "error":
+        repeats.refuse(str(asked.table), _rows(understood, chosen).meta)
+    if asked.repeated_rows != "join":
         chosen = [chosen[first] for first in repeats.firsts]
     data = _rows(understood, chosen)
-    classes, labels, kind = label_matrix(data, uncertain)
-    if known is not None and labels is not None and label_column is None:
+    classes, labels, kind = label_matrix(data, asked.uncertain)
+    if known is not None and labels is not None and asked.label_column is None:
         held = [name for name, column in zip(classes, labels.T, strict=True) if (column == 1).any()]
         notes += nowhere(known, held)
     meta = {name: [same_form(cell) for cell in cells] for name, cells in data.meta.items()}
-    if repeated_rows == "join":
+    if asked.repeated_rows == "join":
         meta = repeats.joined_columns(meta)
         if labels is not None:
             classes, labels, kind = repeats.joined_labels(classes, labels, kind)
     if len(repeats):
-        notes.append(repeats.note(repeated_rows, several=kind == "multilabel"))
+        notes.append(repeats.note(asked.repeated_rows, several=kind == "multilabel"))
     return Dataset(
         ids=[repeats.ids[first] for first in repeats.firsts],
         paths=located.paths.taken(order[first] for first in repeats.firsts),
@@ -263,23 +228,17 @@ def _none_found(
     )
 
 
-def _understand_any(
-    table: PathLike,
-    columns: Columns,
-    path_column: str | None,
-    label_column: str | Sequence[str] | None,
-    group_column: str | None,
-) -> Understood:
+def _understand_any(columns: Columns, asked: LabelTable) -> Understood:
     """Understand a table with one row per image by the names of its columns."""
-    path = _column(columns, path_column, PATH_COLUMNS, "path", first=True)
+    path = _column(columns, asked.path_column, PATH_COLUMNS, "path", first=True)
     if path is None:
         raise InputError(
-            f"'{table}' has no column that names the images: give --path-column, one of "
+            f"'{asked.table}' has no column that names the images: give --path-column, one of "
             + ", ".join(columns)
         )
-    group = _column(columns, group_column, GROUP_COLUMNS, "group")
+    group = _column(columns, asked.group_column, GROUP_COLUMNS, "group")
     split = _column(columns, None, SPLIT_COLUMNS, "split")
-    names = _label_names(columns, label_column)
+    names = _label_names(columns, asked.label_column)
     if not names:
         found = _column(columns, None, LABEL_COLUMNS, "label")
         names = [found] if found else []
@@ -302,30 +261,25 @@ def _understand_any(
     return understood
 
 
-def _override(
-    understood: Understood,
-    columns: Columns,
-    path_column: str | None,
-    label_column: str | Sequence[str] | None,
-    group_column: str | None,
-) -> None:
+def _override(understood: Understood, columns: Columns, asked: LabelTable) -> None:
     """Let columns that were asked for take the place of those a known format would use."""
     usable = _usable(understood, columns)
-    if path_column is not None:
-        name = _column(columns, path_column, (), "path") or ""
+    if asked.path_column is not None:
+        name = _column(columns, asked.path_column, (), "path") or ""
         if understood.rows or name not in usable:
             raise InputError(
-                f"--path-column {path_column}: the rows of this table ({understood.format}) are not"
-                " one for each image, so that the images cannot be named by it: leave it out"
+                f"--path-column {asked.path_column}: the rows of this table ({understood.format})"
+                " are not one for each image, so that the images cannot be named by it: leave it"
+                " out"
             )
         understood.paths = usable[name]
         understood.notes.append(f"images from column '{name}'")
     usable |= understood.findings
-    names = _label_names(usable, label_column)
+    names = _label_names(usable, asked.label_column)
     if names:
         _set_labels(understood, {name: usable[name] for name in names})
-    if group_column is not None:
-        name = _column(usable, group_column, (), "group") or ""
+    if asked.group_column is not None:
+        name = _column(usable, asked.group_column, (), "group") or ""
         understood.meta["group"] = usable[name]
 
 

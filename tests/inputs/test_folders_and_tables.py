@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cxrfeat.errors import InputError, UnknownNameError
-from cxrfeat.inputs import find, from_folders, from_table
+from cxrfeat.inputs import LabelTable, find, from_folders
 from cxrfeat.tables import write_table
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 200
@@ -165,4 +165,4 @@ def test_a_table_that_cannot_be_used_is_refused_with_the_mend(folder: Path) -> N
 
 def test_the_parts_agree_on_the_entry(folder: Path) -> None:
     table = write(folder, path=["a.png"])
-    assert from_table(table, images=folder).ids == find([folder], table).ids
+    assert LabelTable(table).read(folder).ids == find([folder], table).ids
