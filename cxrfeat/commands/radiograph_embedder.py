@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -19,6 +20,8 @@ from cxrfeat.inputs import Dataset
 from cxrfeat.paths import PathLike
 from cxrfeat.prediction.picture_extractor import PictureExtractor
 from cxrfeat.spec import difference, fingerprint
+
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 
 class RadiographEmbedder(TransformerMixin, BaseEstimator):
@@ -216,8 +219,12 @@ class _Cache:
                     environment=self._extractor.environment,
                     lock=lock,
                 )
+                row_of = dict(zip(sha256, rows, strict=True))
                 with writer:
-                    writer.write(list(sha256), rows, list(sha256))
+                    # Another process may have kept some of them in the meantime.
+                    new = [one for one in writer.pending if one in row_of]
+                    if new:
+                        writer.write(new, np.stack([row_of[one] for one in new]), new)
                     writer.commit()
         except LockedError:
             return
@@ -227,7 +234,10 @@ class _Cache:
         if not self._path.exists():
             return []
         with store.load(self._path) as file:
-            return list(file.ids) if file.ids == file.sha256 else None
+            # A row whose filling was broken off has no sha256 yet.
+            named = zip(file.ids, file.sha256, strict=True)
+            is_cache = all(_SHA256.fullmatch(id_) and sha256 in (id_, "") for id_, sha256 in named)
+            return list(file.ids) if is_cache else None
 
 
 def _radiographs(X: Any) -> list[Any]:

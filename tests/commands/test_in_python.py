@@ -297,6 +297,46 @@ def test_a_file_of_extract_is_a_cache_that_stays_as_it_is(
     assert path.read_bytes() == before
 
 
+def test_a_cache_whose_filling_was_broken_off_is_filled_further(
+    files, tmp_path: Path, monkeypatch
+) -> None:
+    paths, cache = files[0][:3], tmp_path / "c.h5"
+    embedder(cache=cache).fit_transform(paths[:1])
+
+    def broken_off(*given: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as stopped:
+        stopped.setattr("cxrfeat.store.writer.StoreWriter.write", broken_off)
+        with pytest.raises(KeyboardInterrupt):
+            embedder(cache=cache).fit_transform(paths[:2])
+    calls = counted(monkeypatch)
+    rows = embedder(cache=cache).fit_transform(paths)
+    assert sum(calls) == 2
+    np.testing.assert_array_equal(embedder(cache=cache).fit_transform(paths), rows)
+    assert sum(calls) == 2
+
+
+def test_what_another_process_kept_in_the_meantime_is_kept_once(
+    files, tmp_path: Path, monkeypatch
+) -> None:
+    paths, cache = files[0][:3], tmp_path / "c.h5"
+    embedder(cache=cache).fit_transform(paths[:1])
+    others = [lambda: embedder(cache=cache).fit_transform(paths[1:2])]
+
+    class Lock(store.FileLock):
+        def __init__(self, path: Path) -> None:
+            while others:
+                others.pop()()
+            super().__init__(path)
+
+    monkeypatch.setattr("cxrfeat.commands.radiograph_embedder.store.FileLock", Lock)
+    rows = embedder(cache=cache).fit_transform(paths)
+    with store.load(cache) as file:
+        assert len(file) == 3
+    np.testing.assert_array_equal(rows, embedder().fit_transform(paths))
+
+
 def test_it_is_cloned_by_its_parameters_and_names_its_columns(files) -> None:
     pandas = pytest.importorskip("pandas", reason="pandas output needs pandas")
     fitted = clone(embedder(pool="max")).fit(files[0])
