@@ -301,7 +301,7 @@ class _Rows:
     def of(cls, read: Outside) -> _Rows:
         """Take all rows, under their own ids."""
         ids = list(read.ids or [])
-        stated = read.columns.pop("sha256", [])
+        stated = [one.lower() for one in read.columns.pop("sha256", [])]
         return cls(read, list(range(len(ids))), ids, sha256_of=dict(zip(ids, stated, strict=False)))
 
     def matched(self, like: Path, place: str) -> _Rows:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +29,7 @@ from cxrfeat.store.rewrite import (
 from cxrfeat.store.rows import READ_BYTES, checksums, finite_rows, read_rows
 from cxrfeat.store.validation import damage_named, open_for_reading, read_header, read_table
 
+_SHA256 = re.compile("[0-9a-f]{64}")
 SHOWN = 3
 """Ids that a message names; it counts all."""
 
@@ -85,7 +87,7 @@ def _check(path: Path, X: Matrix32, ids: Sequence[str], sha256: Sequence[str]) -
         raise InputError(f"'{path}' would hold no embedding: give a row and a number at least")
     if len(X) != len(ids) or len(sha256) != len(ids):
         raise InputError(f"{len(X)} rows and {len(sha256)} sha256 for {len(ids)} ids: give as many")
-    if wrong := next((one for one in sha256 if len(one) not in (0, 64)), None):
+    if wrong := next((one for one in sha256 if one and not _SHA256.fullmatch(one)), None):
         raise InputError(f"'{wrong}' is no sha256, which has 64 hexadecimal digits")
     refuse_not_finite(X, ids)
 

@@ -212,6 +212,13 @@ def sorted_by_id(values: list[str]) -> list[str]:
     return [value for _, value in sorted(zip(IDS, values, strict=True))]
 
 
+def test_a_sha256_in_capitals_names_the_same_image(folder: Path) -> None:
+    digests = [f"{i:064x}".replace("0", "A") for i in range(4)]
+    np.savez("own.npz", X=numbers(1)[0][:4], ids=IDS[:4], sha256=digests)
+    with load(import_("own.npz").path) as file:
+        assert file.sha256 == [one.lower() for one in digests]
+
+
 def test_importing_again_never_loses_or_changes_a_number(ours: Path) -> None:
     X, _ = numbers(0)
     own = csv(Path("own.csv"), list(map(stem, IDS)), X)

@@ -100,6 +100,7 @@ def with_nan() -> np.ndarray:
         ({"labels": ["a", "b", "b", "c"], "classes": ["a", "b"]}, "'c' is a label and not one of"),
         ({"groups": "abcd"}, "groups has 4 values"),
         ({"sha256": ["1"] * 4}, "'1' is no sha256"),
+        ({"sha256": ["é" * 64] * 4}, "'ééé.*' is no sha256"),
         ({"spec": {"x": X}}, "no plain JSON"),
     ],
 )
