@@ -248,7 +248,8 @@ def from_files(loaded: Model, given: Sequence[Path]) -> Embedded:
     ids = [id_ for id_ in first.done if all(id_ in one.done for one in matched)]
     for one in matched[1:]:
         for id_ in ids:
-            if one.sha256[id_] != first.sha256[id_]:
+            known = one.sha256[id_] and first.sha256[id_]  # an import may not know it
+            if known and one.sha256[id_] != first.sha256[id_]:
                 raise InputError(
                     f"'{id_}' is another image in {one.path} than in {first.path} (sha256"
                     " differs): extract both from the same folder"

@@ -271,6 +271,13 @@ def test_a_model_of_imported_embeddings_refuses_images_and_takes_their_like(ours
         import_(new, name="x", same_as=ours)
 
 
+def test_a_model_of_ours_and_an_import_together_takes_files_of_both(ours: Path) -> None:
+    own = import_(csv(Path("own.csv"), IDS, numbers(1)[0])).path  # whose images it does not know
+    result = cxrfeat.fit([ours, own], head="logreg", cv=3, combine="vgg16+own", report=False)
+    predicted = cxrfeat.predict(result.run / "model.skops", [own, ours])
+    assert len(predicted.predictions) == N
+
+
 def test_what_looks_after_files_takes_an_import(ours: Path) -> None:
     X, _ = numbers(0)
     own = csv(Path("own.csv"), list(map(stem, IDS)), X)
