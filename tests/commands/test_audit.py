@@ -30,8 +30,7 @@ from cxrfeat.results.audit import Section, Verdict
 from cxrfeat.tables import read_table
 from tests.auditing.made import HEADLINE, made_up_steps
 from tests.evaluation.made import blobs, write_file
-from tests.pages.conftest import hashes, pixels_as_embeddings
-from tests.pages.conftest import run_with_pictures as run_with_pictures
+from tests.pages.made import hashes, pixels_as_embeddings
 from tests.results.tracing import untraceable
 
 SCHEMA = Path(__file__).parents[2] / "docs/audit.schema.json"

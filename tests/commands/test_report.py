@@ -20,7 +20,6 @@ from cxrfeat.evaluation.outcome.saved_run import read_run
 from cxrfeat.results import FitResult
 from cxrfeat.tables import read_table
 from tests.evaluation.made import blobs, write_file
-from tests.pages.conftest import run_with_pictures as run_with_pictures
 from tests.pages.test_page import map_points, page_data
 
 

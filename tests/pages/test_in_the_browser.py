@@ -17,7 +17,7 @@ from cxrfeat.evaluation.outcome.label_texts import label_texts
 from cxrfeat.pages import Content, Curve, Picture, Plane
 from cxrfeat.results import FitResult
 from tests.evaluation.made import write_file
-from tests.pages.conftest import hashes, pixels_as_embeddings
+from tests.pages.made import hashes, pixels_as_embeddings
 
 CHARTS = {
     "extractors", "ranking", "differences", "roc", "precision-recall", "confusion",

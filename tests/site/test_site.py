@@ -14,7 +14,6 @@ from urllib.parse import unquote, urldefrag
 import pytest
 
 import cxrfeat
-from tests.pages.conftest import browser as browser
 from tests.test_cli import commands
 
 ROOT = Path(__file__).parents[2]
