@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import json
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Self
 
 from cxrfeat.extraction.sources import Stamp
@@ -44,12 +43,7 @@ class HashJournal:
                     self._found[id_] = Stamp(size, mtime_ns), digest
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         if self._file is not None:
             with contextlib.suppress(OSError):
                 self._file.close()
