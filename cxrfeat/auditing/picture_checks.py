@@ -167,10 +167,10 @@ def _by_itself(
         return _untested(name, question, "no picture could be looked at (--images)")
     rows = np.flatnonzero(flags)
     found = Verdict.FOUND if len(rows) else Verdict.NOT_FOUND
-    what = "picture is" if len(rows) == 1 else "pictures are"
+    verb = "is" if len(rows) == 1 else "are"
     return Check(
         f"pictures-{name}", Section.OUTLIERS, question, found,
-        f"{len(rows)} of {looked_at} {what} {name if name != BORDER else 'bordered'}: {note}",
+        f"{len(rows)} of {looked_at} pictures {verb} {name if name != BORDER else 'bordered'}: {note}",
         figures=[Figure("pictures", float(len(rows))), Figure("share", len(rows) / looked_at)],
         candidates=_candidates(study, rows, note),
         remedy=remedy if len(rows) else "",
