@@ -167,10 +167,10 @@ def _by_itself(
         return _untested(name, question, "no picture could be looked at (--images)")
     rows = np.flatnonzero(flags)
     found = Verdict.FOUND if len(rows) else Verdict.NOT_FOUND
-    verb = "is" if len(rows) == 1 else "are"
+    said = f"{'is' if len(rows) == 1 else 'are'} {'bordered' if name == BORDER else name}"
     return Check(
         f"pictures-{name}", Section.OUTLIERS, question, found,
-        f"{len(rows)} of {looked_at} pictures {verb} {name if name != BORDER else 'bordered'}: {note}",
+        f"{len(rows)} of {looked_at} pictures {said}: {note}",
         figures=[Figure("pictures", float(len(rows))), Figure("share", len(rows) / looked_at)],
         candidates=_candidates(study, rows, note),
         remedy=remedy if len(rows) else "",
