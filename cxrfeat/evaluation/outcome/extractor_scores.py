@@ -104,8 +104,13 @@ def why_winner(found: OutOfFold, heads: Mapping[str, str]) -> str:
     leads = [f"{extractor} leads the extractors", f"{found.metric.title} {value:.3f}"]
     if len(heads) == 1:
         leads[0] = f"{extractor} is the only extractor"
-    elif next(iter(heads)) != extractor:
-        leads[0] += " with pretrained weights"
+    else:
+        if next(iter(heads)) != extractor:
+            leads[0] += " with pretrained weights"
+        others = [name for name in heads if name != extractor and not found.control(name)]
+        equal = [n for n in others if nested_means(found, n)[found.metric.name] == value]
+        if equal:
+            leads[0] = f"{extractor} is the first of equals, with {', '.join(equal)}"
     gained = {name: found.sign * gain for name, gain in mean_gains(found, extractor).items()}
     said = f"{leads[0]} ({leads[1]}, heads chosen inside the folds)"
     if len(gained) < 2:

@@ -163,8 +163,9 @@ def near_duplicates_across_folds(
         " (--keep-copies-together) or to go"
     )
     message = (
-        f"{len(images)} images have a near copy on the other side of a fold ({len(crossing)} pairs,"
-        f" found in the embeddings), {share:.1%} of the tested images among their training images,"
+        f"{len(images)} images have a near copy on the other side of a fold ({len(crossing)}"
+        f" pair{'s' * (len(crossing) > 1)}, found in the embeddings), {share:.1%} of the tested"
+        " images among their training images,"
         f" e.g. {' ~ '.join(examples[0][0])}: this flatters the scores; {mend}"
     )
     detail = {

@@ -121,8 +121,9 @@ def test_what_is_called_best_leads_the_extractors_with_the_head_that_training_ro
     assert f"of its heads {best[1]} does best on held-out training images" in one.why_winner
 
 
-def test_heads_that_do_equally_well_are_said_to() -> None:
+def test_extractors_and_heads_that_do_equally_well_are_said_to() -> None:
     why = made(distance=100).why_winner
+    assert why.startswith("whole is the first of equals, with half (macro AUROC 1.000, heads")
     assert "is the first of those that do best on held-out training images (1.000, as " in why
 
 
