@@ -2,9 +2,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+TOOLS := .venv-release
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-slow check format lint types layers browser docs clean
+.PHONY: demo test test-slow check format lint types layers browser docs dist constraints clean
 
 $(VENV)/.demo: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -15,6 +16,12 @@ $(VENV)/.dev: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(INSTALL) -e '.[dev]'
 	touch $@ $(VENV)/.demo
+
+$(TOOLS)/.made: packaging/tools.txt constraints.txt
+	test -x $(TOOLS)/bin/python || $(PYTHON) -m venv $(TOOLS)
+	$(TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check \
+		-c constraints.txt -r packaging/tools.txt
+	touch $@
 
 demo: $(VENV)/.demo ## draw synthetic radiographs, extract, compare
 	$(BIN)/cxrfeat demo
@@ -50,5 +57,19 @@ docs: $(VENV)/.dev ## the documentation, as pages that open without network: sit
 test-slow: $(VENV)/.dev
 	$(BIN)/python -m pytest -n auto -m slow
 
+dist: $(TOOLS)/.made ## wheel and sdist into dist/, checked
+	rm -rf dist
+	$(TOOLS)/bin/python -m build --no-isolation
+	$(TOOLS)/bin/twine check --strict dist/*
+	$(TOOLS)/bin/python packaging/check_distributions.py dist
+
+constraints: $(TOOLS)/.made ## the newest versions that go together, for every Python and system
+	$(TOOLS)/bin/uv pip compile --quiet --upgrade --universal --fork-strategy fewest \
+		--python-version 3.11 --strip-extras --no-annotate --no-header \
+		--extra dev pyproject.toml packaging/tools.txt --output-file constraints.new >/dev/null
+	sed -n '/^#/p' constraints.txt | cat - constraints.new > constraints.both
+	rm constraints.new
+	mv constraints.both constraints.txt
+
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(TOOLS)
