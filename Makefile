@@ -3,9 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 TOOLS := .venv-release
+SCHEMA := $(TOOLS)/bin/check-jsonschema --quiet --builtin-schema
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-slow check format lint types layers browser docs dist constraints clean
+.PHONY: demo test test-slow check format lint types layers browser docs dist constraints lint-release clean
 
 $(VENV)/.demo: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -70,6 +71,15 @@ constraints: $(TOOLS)/.made ## the newest versions that go together, for every P
 	sed -n '/^#/p' constraints.txt | cat - constraints.new > constraints.both
 	rm constraints.new
 	mv constraints.both constraints.txt
+
+lint-release: $(TOOLS)/.made ## workflows, Dockerfile, citation and forms; without network
+	$(TOOLS)/bin/zizmor --offline --quiet --no-progress .github
+	$(TOOLS)/bin/hadolint Dockerfile
+	$(SCHEMA) vendor.github-workflows .github/workflows/*.yml
+	$(SCHEMA) vendor.dependabot .github/dependabot.yml
+	$(SCHEMA) vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
+	$(SCHEMA) vendor.github-issue-forms $(filter-out %/config.yml,$(wildcard .github/ISSUE_TEMPLATE/*.yml))
+	$(SCHEMA) vendor.citation-file-format CITATION.cff
 
 clean:
 	rm -rf $(VENV) $(TOOLS)

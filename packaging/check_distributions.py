@@ -1,4 +1,4 @@
-"""Look into a wheel and an sdist: is everything there that the package needs, and nothing else?
+"""Look into a wheel and an sdist: what the package needs is there, and nothing else.
 
 ``python packaging/check_distributions.py dist`` is the last step of ``make dist``.
 """
