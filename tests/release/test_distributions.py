@@ -90,3 +90,18 @@ def test_the_wheel_runs_without_the_checkout(unpacked: Path, tmp_path: Path) -> 
     assert int(characters) > 1_000
     assert version == f"cxrfeat {cxrfeat.__version__}"
     assert (unpacked / "cxrfeat" / "py.typed").is_file()
+
+
+@pytest.mark.slow
+def test_the_demo_runs_from_the_wheel_in_an_empty_folder(unpacked: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    code = (
+        f"import sys; sys.path.insert(0, {str(unpacked)!r})\n"
+        "from cxrfeat.cli import main; sys.argv = ['cxrfeat', 'demo']; main()\n"
+    )
+    subprocess.run(
+        [sys.executable, "-I", "-c", code], cwd=tmp_path / "empty", timeout=600, check=True
+    )
+    (run,) = (tmp_path / "empty").rglob("results.json")
+    assert (run.parent / "report.html").is_file()
+    assert (run.parent / "model.skops").is_file()
