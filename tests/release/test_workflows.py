@@ -36,7 +36,7 @@ def test_every_action_is_pinned_by_commit_and_says_its_version(path: Path) -> No
     used = re.findall(r"^ *-? *uses: (.+)$", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
     assert used
     for action in used:
-        if not action.startswith("./"):
+        if not action.startswith("$/"):
             assert re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", action), action
 
 
