@@ -26,10 +26,17 @@ def version() -> str:
     return found[1]
 
 
-def kept_files() -> set[str]:
-    """Return the files that git keeps, relative to the root."""
+def kept_files(new: bool = False) -> set[str]:
+    """Return the files that git keeps, relative to the root.
+
+    Parameters
+    ----------
+    new : bool, default False
+        Also those that are about to be kept: neither added yet nor ignored.
+    """
+    others = ["--cached", "--others", "--exclude-standard"] if new else []
     listed = subprocess.run(
-        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True, text=True
+        ["git", "ls-files", "-z", *others], cwd=ROOT, capture_output=True, check=True, text=True
     )
     return {name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file()}
 

@@ -48,14 +48,23 @@ def unpacked(dist: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_wheel_and_sdist_hold_what_is_kept_and_nothing_else(dist, capsys) -> None:
-    assert check.main(dist) == 0, capsys.readouterr().out
-    assert "cxrfeat/pages/page.html" in capsys.readouterr().out
+def test_wheel_and_sdist_hold_what_is_kept_and_nothing_else(dist: Path) -> None:
+    kept = check.kept_files(new=True)
+    assert "cxrfeat/pages/page.html" in kept
+    assert check.faults_of_wheel(next(dist.glob("*.whl")), kept) == []
+    assert check.faults_of_sdist(next(dist.glob("*.tar.gz")), kept) == []
+
+
+def test_a_folder_with_another_release_is_refused(dist: Path, tmp_path: Path, capsys) -> None:
+    for path in (*dist.iterdir(), tmp_path / "cxrfeat-0.0.1.tar.gz"):
+        (tmp_path / path.name).touch()
+    assert check.main(tmp_path) == 1
+    assert "holds cxrfeat-0.0.1.tar.gz, " in capsys.readouterr().out
 
 
 def test_a_file_that_is_missing_or_too_much_is_named(dist: Path) -> None:
     wheel = next(dist.glob("*.whl"))
-    kept = check.kept_files()
+    kept = check.kept_files(new=True)
     assert check.faults_of_wheel(wheel, kept | {"cxrfeat/pages/new.html"}) == [
         "the wheel lacks cxrfeat/pages/new.html"
     ]
