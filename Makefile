@@ -2,9 +2,11 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+TOOLS := .venv-release
+SCHEMA := $(TOOLS)/bin/check-jsonschema --quiet --builtin-schema
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-slow check format lint types layers browser docs clean
+.PHONY: demo test test-slow check format lint types layers browser docs dist constraints lint-release clean
 
 $(VENV)/.demo: pyproject.toml constraints.txt
 	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
@@ -15,6 +17,12 @@ $(VENV)/.dev: pyproject.toml constraints.txt
 	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	$(INSTALL) -e '.[dev]'
 	touch $@ $(VENV)/.demo
+
+$(TOOLS)/.made: packaging/tools.txt constraints.txt
+	test -x $(TOOLS)/bin/python || $(PYTHON) -m venv $(TOOLS)
+	$(TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check \
+		-c constraints.txt -r packaging/tools.txt
+	touch $@
 
 demo: $(VENV)/.demo ## draw synthetic radiographs, extract, compare
 	$(BIN)/cxrfeat demo
@@ -50,5 +58,28 @@ docs: $(VENV)/.dev ## the documentation, as pages that open without network: sit
 test-slow: $(VENV)/.dev
 	$(BIN)/python -m pytest -n auto -m slow
 
+dist: $(TOOLS)/.made ## wheel and sdist into dist/, checked
+	rm -rf dist
+	$(TOOLS)/bin/python -m build --no-isolation
+	$(TOOLS)/bin/twine check --strict dist/*
+	$(TOOLS)/bin/python packaging/check_distributions.py dist
+
+constraints: $(TOOLS)/.made ## the newest versions that go together, for every Python and system
+	$(TOOLS)/bin/uv pip compile --quiet --upgrade --universal --fork-strategy fewest \
+		--python-version 3.11 --strip-extras --no-annotate --no-header \
+		--extra dev pyproject.toml packaging/tools.txt --output-file constraints.new >/dev/null
+	sed -n '/^#/p' constraints.txt | cat - constraints.new > constraints.both
+	rm constraints.new
+	mv constraints.both constraints.txt
+
+lint-release: $(TOOLS)/.made ## workflows, Dockerfile, citation and forms; without network
+	$(TOOLS)/bin/zizmor --offline --quiet --no-progress .github
+	$(TOOLS)/bin/hadolint Dockerfile
+	$(SCHEMA) vendor.github-workflows .github/workflows/*.yml
+	$(SCHEMA) vendor.dependabot .github/dependabot.yml
+	$(SCHEMA) vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
+	$(SCHEMA) vendor.github-issue-forms $(filter-out %/config.yml,$(wildcard .github/ISSUE_TEMPLATE/*.yml))
+	$(SCHEMA) vendor.citation-file-format CITATION.cff
+
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(TOOLS)

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import cxrfeat
 from tests.test_cli import commands
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
@@ -52,8 +51,3 @@ def test_the_python_of_the_readme_runs(tmp_path, monkeypatch) -> None:
     assert np.shape(scope["X"]) == (16, 1280)
     assert scope["classes"] == ["clear", "opaque"]
     assert scope["spec"]["weights"]["name"].startswith("imagenet")  # type: ignore[index]
-
-
-def test_the_citation_names_this_version() -> None:
-    citation = (Path(__file__).parents[1] / "CITATION.cff").read_text(encoding="utf-8")
-    assert f"version: {cxrfeat.__version__}\n" in citation
