@@ -113,6 +113,12 @@ def versions() -> list[str]:
     return [one for kind in KINDS for one in kind.versions()]
 
 
+def runtimes_here() -> list[str]:
+    """Name what ``--runtime`` can mean here, with versions: torch first."""
+    there = [one.versions()[0] for one in KINDS if one.installed()]
+    return [f"torch {version('torch')}", *there]
+
+
 def told(bound: float) -> str:
     """Return a bound in words: "1e-05", "1.3e-02"."""
     return f"{bound:.1e}".replace(".0e", "e")
