@@ -75,8 +75,8 @@ def choose(
     if device.type != "cpu":
         if asked in RUNNERS:
             raise InputError(f"{asked} runs on the CPU, not on {device.type}: use --device cpu")
-        runtime = Accelerator(module, recipe, device)
-        return _checked(runtime, yardstick, recipe, backbone, device)
+        accelerator = Accelerator(module, recipe, device)
+        return _checked(accelerator, yardstick, recipe, backbone, device)
     if asked in RUNNERS and not RUNNERS[asked].kind.installed():
         raise MissingExtraError(f"runtime '{asked}'", RUNNERS[asked].kind.extra)
     found = _Candidates(module, tensors_sha256, yardstick, refusal)

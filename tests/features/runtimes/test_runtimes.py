@@ -512,6 +512,8 @@ def test_a_network_that_is_kept_to_the_end_does_not_end_the_process_with_a_signa
         "import numpy as np\n"
         "from cxrfeat import features, images\n"
         "from cxrfeat.prediction.reopened_extractor import reopen_extractor\n"
+        "from cxrfeat.features.runtimes.runners import RUNNERS\n"
+        f"[RUNNERS.pop(name) for name in list(RUNNERS) if name != '{runtime}']\n"
         f"ready = features.prepare_extractor('efficientnet_lite0', runtime='{runtime}')\n"
         "image = images.reading_spec(ready.description.framing)\n"
         "kept = reopen_extractor({**ready.description.spec, 'image': image})\n"
