@@ -65,7 +65,7 @@ def extract(
     prune: options.Prune = False,
     device: options.Device = defaults.DEVICE,
     runtime: Annotated[
-        str, panels.running(help="On the CPU: auto (the fastest here), torch or ncnn.")
+        str, panels.running(help="On the CPU: auto (the fastest here), torch, ncnn or openvino.")
     ] = defaults.RUNTIME,
     batch_size: options.BatchSize = None,
     workers: options.Workers = None,

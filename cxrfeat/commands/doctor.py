@@ -109,7 +109,7 @@ def doctor(
     # The other checks import what is being checked: without it they would only fail.
     of_weights: list[Check] = []
     if all(check.state == GOOD for check in packages):
-        checks += [_cores(), _devices(), *_folder(Path(out))]
+        checks += [_cores(), *_devices(), *_folder(Path(out))]
         of_weights = _weights(several(backbone), several(weights), online)
     usable = all(check.state != BAD for check in checks) and any(
         check.state != BAD for check in of_weights
@@ -190,10 +190,14 @@ def _number(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", version.partition("+")[0])[:3])
 
 
-def _devices() -> Check:
+def _devices() -> list[Check]:
     from cxrfeat import features
 
-    return Check("devices", GOOD, ", ".join(features.devices()))
+    return [
+        Check("processor", GOOD, features.processor()),
+        Check("devices", GOOD, ", ".join(features.devices())),
+        Check("runtimes of the CPU", GOOD, ", ".join(features.runtimes_here())),
+    ]
 
 
 def _folder(out: Path) -> list[Check]:

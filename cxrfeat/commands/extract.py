@@ -137,9 +137,9 @@ def extract(
     device : str
         "auto", "cpu", "cuda" or "mps".
     runtime : str
-        What runs the networks on the CPU: "auto" takes the fastest one here, "torch", or "ncnn"
-        (the extra ``cpu``). All agree within 1e-5, accelerators as well, so that neither is part
-        of the spec.
+        What runs the networks on the CPU: "auto" takes the fastest one here, "torch", "ncnn"
+        (the extra ``cpu``) or "openvino" (the extra of that name). In float32 all agree within
+        1e-5, accelerators as well, so that neither is part of the spec.
     batch_size : int, optional
         Images that go through the network together; it does not change the embeddings.
         Default: 32, or on accelerators as many as keep them busy.

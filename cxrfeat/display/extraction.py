@@ -95,7 +95,9 @@ def failed(result: ExtractResult | ShardsMerge, screen: Console) -> None:
 
 
 def backbones(entries: list[Backbone]) -> None:
-    """Print the networks that can be a backbone, family by family."""
+    """Print the networks that can be a backbone, family by family, and what runs them here."""
+    from cxrfeat.features import runtimes_here
+
     shown = table(
         *("backbone", "weights", "dimension", "G mult-adds", "parameters", "size"), right=2
     )
@@ -114,7 +116,9 @@ def backbones(entries: list[Backbone]) -> None:
             f"{entry.parameters / 1e6:.1f} M" if entry.parameters else "",
             str(entry.size or ""),
         )
-    console().print(shown)
+    screen = console()
+    screen.print(shown)
+    screen.print(f"What runs them on the CPU here: {', '.join(runtimes_here())}.")
 
 
 def weights(entries: list[WeightsFile]) -> None:

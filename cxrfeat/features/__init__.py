@@ -24,6 +24,8 @@ from cxrfeat.features.network.families import FAMILIES, has_random_weights, name
 from cxrfeat.features.network.pooling import POOLINGS
 from cxrfeat.features.preparing import Prepared, open_extractor, prepare_extractor
 from cxrfeat.features.runtimes import PRECISIONS, RUNTIMES
+from cxrfeat.features.runtimes.kept_conversion import runtimes_here
+from cxrfeat.features.runtimes.processor import processor
 from cxrfeat.features.weights.availability import can_download, examine_weights
 from cxrfeat.features.weights.choice import (
     WeightsChoice,
@@ -74,5 +76,7 @@ __all__ = [
     "names_of",
     "open_extractor",
     "prepare_extractor",
+    "processor",
+    "runtimes_here",
     "stated_pretraining",
 ]

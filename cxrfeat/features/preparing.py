@@ -1,8 +1,8 @@
 """Say what an extractor is before it is opened, and open it when it is needed.
 
 What it is stands in the spec and is kept, so that a file can be recognised, and found to lack
-nothing, without torch and without measuring anything. Where ncnn runs a network, what it runs is
-kept as well, and the network opens without torch, whose import takes seconds.
+nothing, without torch and without measuring anything. Where ncnn or OpenVINO runs a network, what
+it runs is kept as well, and the network opens without torch, whose import takes seconds.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ from cxrfeat.features.network import disk_cache
 from cxrfeat.features.network.backbones import PACKAGED, check_name
 from cxrfeat.features.network.families import family_of
 from cxrfeat.features.network.pooling import POOLINGS
-from cxrfeat.features.runtimes import EXACT_RUNTIMES, PRECISIONS, RUNTIMES, Recipe, ncnn_files
-from cxrfeat.features.runtimes.ncnn_runtime import Ncnn
+from cxrfeat.features.runtimes import EXACT_RUNTIMES, PRECISIONS, RUNTIMES, Recipe
+from cxrfeat.features.runtimes.kept_conversion import NotRunError, versions
 from cxrfeat.features.runtimes.processor import processor
+from cxrfeat.features.runtimes.runners import RUNNERS, Runner
 from cxrfeat.features.weights.choice import WeightsChoice
 from cxrfeat.features.weights.find import Source, find
 from cxrfeat.features.weights.sidecar import file_sha256
@@ -85,7 +86,7 @@ class Prepared:
         MissingExtraError, InputError, WeightsError
             As `open_extractor` says.
         """
-        key = self._key(self._runtime, processor(), available_cores(), *ncnn_files.versions())
+        key = self._key(self._runtime, processor(), available_cores(), *versions())
         path = disk_cache.cache_folder() / "extractors" / f"{key}.json"
         if self.place == "cpu" and (known_already := _recalled(path, self._recipe)):
             return known_already
@@ -95,8 +96,9 @@ class Prepared:
         description, chosen = opened(
             *(self._backbone, self._source, self._recipe, self.place, self._runtime, made)
         )
-        if isinstance(chosen, Ncnn):
-            disk_cache.write(path, {"runs": chosen.folder.name, **asdict(description)})
+        if isinstance(chosen, Runner):
+            runs = {"runtime": chosen.choice, "runs": chosen.folder.name}
+            disk_cache.write(path, {**runs, **asdict(description)})
         return Extractor(description, chosen, self.place)
 
     def _key(self, *more: object) -> str:
@@ -180,12 +182,12 @@ def open_extractor(
     device : str
         "auto", "cpu", "cuda" or "mps".
     runtime : str
-        "auto", "torch" or "ncnn": what runs the network on the CPU.
+        "auto", "torch", "ncnn" or "openvino": what runs the network on the CPU.
 
     Raises
     ------
     MissingExtraError
-        For ncnn without the extra ``cpu``.
+        For ncnn without the extra ``cpu``, or OpenVINO without the extra ``openvino``.
     UnknownNameError, InputError
         For names we do not have, or a size or precision that cannot be used.
     WeightsError
@@ -193,8 +195,8 @@ def open_extractor(
 
     Notes
     -----
-    Where ncnn runs a network, what it runs is kept, and so is what stands in the spec. Opening it
-    again checks the sha256 of the weights file and of what is kept, and needs no torch.
+    Where ncnn or OpenVINO runs a network, what it runs is kept, and so is what stands in the spec.
+    Opening it again checks the sha256 of the weights file and of what is kept, and needs no torch.
     """
     return prepare_extractor(
         backbone,
@@ -219,13 +221,14 @@ def _recalled(path: Path, recipe: Recipe) -> Extractor | None:
     """Return the extractor that is kept there; None where anything about it is not as it was."""
     content = disk_cache.read(path)
     try:
-        folder = ncnn_files.folder_of(content.pop("runs"))
+        runner = RUNNERS[content.pop("runtime")]
+        folder = runner.kind.folder_of(content.pop("runs"))
     except (AttributeError, LookupError, TypeError):
         return None
-    description, found = _described(content), ncnn_files.read(folder)
-    if description is None or found is None or found.refusal(recipe.precision):
+    description, found = _described(content), runner.kind.read(folder)
+    if description is None or found is None or runner.kind.refusal(found, recipe.precision):
         return None
     try:
-        return Extractor(description, Ncnn(folder, found.outputs, recipe), "cpu")
-    except (ImportError, RuntimeError):
+        return Extractor(description, runner(folder, found.outputs, recipe), "cpu")
+    except (ImportError, NotRunError):
         return None

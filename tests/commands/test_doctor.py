@@ -6,6 +6,7 @@ import json
 import re
 import tomllib
 import urllib.request
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -13,11 +14,14 @@ import torch
 from safetensors.torch import save_file
 
 import cxrfeat
+from cxrfeat import features
 from cxrfeat.commands import doctor as examining
 from cxrfeat.commands.doctor import Check, doctor
 from cxrfeat.errors import UnknownNameError
 from cxrfeat.features import WeightsChoice, locate_weights
 from cxrfeat.features.network.architecture import build
+from cxrfeat.features.runtimes import kept_conversion
+from cxrfeat.features.runtimes.runners import RUNNERS
 from cxrfeat.features.weights.sidecar import file_sha256
 from cxrfeat.memory import usable_memory
 from tests.test_cli import run
@@ -132,6 +136,15 @@ def test_a_missing_package_is_said_and_what_needs_it_is_not_tried(alone: Path, m
     found = doctor([NAME], weights=["random"], out=alone)
     assert found.to_do == "h5py: pip install 'h5py>=3.11'"
     assert "devices" not in {check.what for check in found.checks}
+
+
+def test_what_runs_networks_on_the_cpu_is_said_by_doctor_and_backbones(monkeypatch) -> None:
+    runtimes = checks(weights=["random"])["runtimes of the CPU"].found
+    there = [name for name in RUNNERS if find_spec(name)]
+    assert [one.split()[0] for one in runtimes.split(", ")] == ["torch", *there]
+    assert runtimes in run("backbones", "vgg16", COLUMNS="200").stdout
+    monkeypatch.setattr(kept_conversion, "find_spec", lambda name: None)
+    assert features.runtimes_here() == [runtimes.split(", ")[0]]
 
 
 def test_a_missing_extra_is_a_note_with_its_command(alone: Path, monkeypatch) -> None:

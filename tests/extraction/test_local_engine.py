@@ -73,22 +73,22 @@ def test_rows_stand_with_their_images_whatever_was_read_first(
 
 def test_networks_of_both_kinds_share_one_reading(tmp_path, monkeypatch) -> None:
     """One runs side by side, the other, which the converter is said not to take, in batches."""
-    from cxrfeat.features.runtimes import ncnn_convert
+    from cxrfeat.features.runtimes import kept_conversion, select
 
     folder = draw(tmp_path / "images", 20)
     both = [NETWORK, "squeezenet1_0"]
     for name in both:
         cxrfeat.extract(folder, out=tmp_path / name, backbone=[name], runtime="torch", **OPTIONS)
     monkeypatch.setenv("CXRFEAT_CACHE", str(tmp_path / "cache"))
-    original = ncnn_convert.converted
+    original = select.converted
 
-    def converted(module, sha256, recipe):
-        place, made = original(module, sha256, recipe)
+    def converted(name, module, *rest):
+        place, made = original(name, module, *rest)
         if module.get_submodule("features.0").out_channels == 96:  # squeezenet1_0 has more
-            made = ncnn_convert.Conversion(0, [], {}, "no converter")
+            made = kept_conversion.Conversion(0, [], {}, {}, "no converter")
         return place, made
 
-    monkeypatch.setattr(ncnn_convert, "converted", converted)
+    monkeypatch.setattr(select, "converted", converted)
     result = cxrfeat.extract(folder, out=tmp_path / "both", backbone=both, batch_size=6, **OPTIONS)
     assert result.read == 20
     assert any("no converter" in note for note in result.notes)

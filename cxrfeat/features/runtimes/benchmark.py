@@ -11,14 +11,15 @@ import math
 import os
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 from cxrfeat.arrays import Pictures
 from cxrfeat.cores import available_cores
 from cxrfeat.features.network import disk_cache
-from cxrfeat.features.runtimes.ncnn_convert import checking_images
-from cxrfeat.features.runtimes.ncnn_files import versions
+from cxrfeat.features.runtimes.checking import checking_images
+from cxrfeat.features.runtimes.kept_conversion import versions
 from cxrfeat.features.runtimes.processor import processor
 from cxrfeat.features.runtimes.recipe import Recipe, Runtime
 from cxrfeat.features.runtimes.torch_runtime import BLOCK
@@ -28,7 +29,22 @@ MARGIN = 1.2
 """How much faster than the first another one must be: less than that may be noise."""
 
 
-def fastest(graph: str, recipe: Recipe, candidates: Mapping[str, Callable[[], Runtime]]) -> Runtime:
+@dataclass(frozen=True)
+class Fastest:
+    """The fastest runtime of a network.
+
+    Attributes
+    ----------
+    runtime : Runtime
+    images_per_second : float or None
+        As measured, once; None where nothing can be kept.
+    """
+
+    runtime: Runtime
+    images_per_second: float | None = None
+
+
+def fastest(graph: str, recipe: Recipe, candidates: Mapping[str, Callable[[], Runtime]]) -> Fastest:
     """Return the fastest of several runtimes for a network on this machine.
 
     Parameters
@@ -42,16 +58,19 @@ def fastest(graph: str, recipe: Recipe, candidates: Mapping[str, Callable[[], Ru
 
     Returns
     -------
-    Runtime
+    Fastest
     """
     path = disk_cache.cache_folder() / "fastest" / f"{_key(graph, recipe, candidates)}.json"
     try:
-        return candidates[disk_cache.read(path)["fastest"]]()
-    except (LookupError, TypeError):
+        kept = disk_cache.read(path)
+        make, rate = candidates[kept["fastest"]], float(kept["images_per_second"][kept["fastest"]])
+    except (LookupError, TypeError, ValueError):
         pass
+    else:
+        return Fastest(make(), rate)
     first = next(iter(candidates))
     if not _writable(path.parent):
-        return candidates[first]()
+        return Fastest(candidates[first]())
     images = checking_images(recipe.size)[[0, 1, 2, 0]]
     assert len(images) == BLOCK
     best, chosen = candidates[first](), first
@@ -63,7 +82,7 @@ def fastest(graph: str, recipe: Recipe, candidates: Mapping[str, Callable[[], Ru
             best, chosen = runtime, name
     rates = {name: round(len(images) / each, 3) for name, each in seconds.items()}
     disk_cache.write(path, {"fastest": chosen, "images_per_second": rates, "on": processor()})
-    return best
+    return Fastest(best, rates[chosen])
 
 
 def _key(graph: str, recipe: Recipe, candidates: Mapping[str, object]) -> str:

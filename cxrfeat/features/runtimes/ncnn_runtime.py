@@ -1,14 +1,13 @@
-"""Run a network with ncnn: an image on a core, as many images at once as there are cores.
+"""Run a network with ncnn.
 
 ncnn's convolutions are computed by Winograd's minimal filtering where the kernel is 3 x 3, which
-is what makes it fast for VGG. An image goes through alone, so that a row cannot depend on others.
+is what makes it fast for VGG.
 """
 
 from __future__ import annotations
 
 import atexit
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache, cached_property
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,10 @@ from weakref import WeakSet
 
 import numpy as np
 
-from cxrfeat.arrays import Matrix32, Pictures
-from cxrfeat.cores import available_cores
-from cxrfeat.features.network.pooling import pool
+from cxrfeat.arrays import Pictures
+from cxrfeat.features.runtimes.kept_conversion import NCNN, NotRunError
 from cxrfeat.features.runtimes.recipe import Maps, Recipe
+from cxrfeat.features.runtimes.side_by_side import SideBySide
 
 _in_use: WeakSet[Ncnn] = WeakSet()
 
@@ -43,8 +42,8 @@ def _free_all() -> None:
         network.free()
 
 
-class Ncnn:
-    """A converted network.
+class Ncnn(SideBySide):
+    """A network converted for ncnn.
 
     Parameters
     ----------
@@ -54,22 +53,24 @@ class Ncnn:
         How many maps it gives.
     recipe : Recipe
         Of precision "fp32", or "bf16" for activations and weights stored in 16 bits.
+
+    Raises
+    ------
+    NotRunError
+        ncnn does not run this network.
     """
 
+    kind = NCNN
     choice = "ncnn"
-    side_by_side = True
-    batch = 1
-    at_once = 1
-    threads = None
 
     def __init__(self, folder: Path, outputs: int, recipe: Recipe) -> None:
         import ncnn
 
+        super().__init__(recipe)
         self.name = f"ncnn {version('ncnn')}, cpu"
         self.folder = folder
         self._ncnn = ncnn
         self._outputs = outputs
-        self._recipe = recipe
         self._net: Any = ncnn.Net()
         options = self._net.opt
         options.use_vulkan_compute = False
@@ -78,36 +79,14 @@ class Ncnn:
         options.num_threads = 1
         options.blob_allocator, options.workspace_allocator = _allocators()
         if self._net.load_param(str(folder / "network.param")):
-            raise RuntimeError("ncnn does not know a layer of this network")
+            raise NotRunError("ncnn does not know a layer of this network")
         if self._net.load_model(str(folder / "network.bin")):
-            raise RuntimeError("ncnn cannot load the tensors of this network")
+            raise NotRunError("ncnn cannot load the tensors of this network")
         _in_use.add(self)
 
     def free(self) -> None:
         """Give its memory back; it runs no more."""
         self._net.clear()
-
-    @cached_property
-    def _cores(self) -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(available_cores(), thread_name_prefix="network")
-
-    def __call__(self, images: Pictures) -> Matrix32:
-        """Embed grey images (B, S, S)."""
-        if len(images) == 1:
-            return self._embed(images[0])
-        return np.concatenate(list(self._cores.map(self._embed, images)))
-
-    def with_maps(self, images: Pictures) -> tuple[Matrix32, Maps]:
-        """Embed grey images, and return the maps as well."""
-        done = list(self._cores.map(self.maps, images))
-        rows = np.concatenate([self._pooled(maps) for maps in done])
-        return rows, [np.stack(of_each) for of_each in zip(*done, strict=True)]
-
-    def _embed(self, image: Pictures) -> Matrix32:
-        return self._pooled(self.maps(image))
-
-    def _pooled(self, maps: Maps) -> Matrix32:
-        return pool([one[None] for one in maps], self._recipe.pooling)
 
     def maps(self, image: Pictures) -> Maps:
         """Run one grey image (S, S) up to the maps, (C, H, W) each, or (C,) for a token."""
@@ -118,6 +97,6 @@ class Ncnn:
         for index in range(self._outputs):
             failed, result = extractor.extract(f"out{index}")
             if failed:
-                raise RuntimeError("ncnn could not run this network")
+                raise NotRunError("ncnn could not run this network")
             maps.append(np.array(result, dtype=np.float32))  # a copy: ncnn's memory goes away
         return maps

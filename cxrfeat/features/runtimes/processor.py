@@ -8,6 +8,8 @@ from pathlib import Path
 
 VECTORS = ("avx512f", "avx2", "avx", "asimd")
 """What kernels are chosen by, the widest first."""
+BFLOAT16 = ("amx_bf16", "avx512_bf16", "bf16")
+"""What bfloat16 is computed with, the fastest first."""
 
 
 @cache
@@ -26,10 +28,11 @@ def _flags() -> list[str]:
 
 
 def processor() -> str:
-    """Return the processor's name and its widest vectors."""
+    """Return the processor's name, its widest vectors, and what it has for bfloat16."""
     name = _told().get("model name") or platform.processor() or platform.machine()
-    widest = [vectors for vectors in VECTORS if vectors in _flags()]
-    return ", ".join([name, *widest[:1]])
+    flags = _flags()
+    best = [next((one for one in kind if one in flags), "") for kind in (VECTORS, BFLOAT16)]
+    return ", ".join(filter(None, [name, *best]))
 
 
 def has_bfloat16() -> bool:

@@ -13,7 +13,7 @@ from cxrfeat.arrays import Matrix32, Pictures
 Maps = list[npt.NDArray[np.float32]]
 
 PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
-RUNTIMES = ("auto", "torch", "ncnn")
+RUNTIMES = ("auto", "torch", "ncnn", "openvino")
 LAYOUTS = ("NCHW", "channels_last")
 """How activations lie in memory with torch; on a CPU either may be the fast one."""
 EXACT_RUNTIMES = tuple(f"torch {layout}" for layout in LAYOUTS)

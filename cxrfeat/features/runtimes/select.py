@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import fx
 
 from cxrfeat.errors import InputError, MissingExtraError
 from cxrfeat.features.network import disk_cache
-from cxrfeat.features.runtimes import ncnn_convert, ncnn_files
 from cxrfeat.features.runtimes.accelerator_runtime import Accelerator
-from cxrfeat.features.runtimes.benchmark import fastest
-from cxrfeat.features.runtimes.ncnn_runtime import Ncnn
+from cxrfeat.features.runtimes.benchmark import MARGIN, fastest
+from cxrfeat.features.runtimes.checking import BOUNDS, Yardstick, dependence_of
+from cxrfeat.features.runtimes.converting import converted
+from cxrfeat.features.runtimes.kept_conversion import OPENVINO, told
 from cxrfeat.features.runtimes.processor import has_bfloat16
 from cxrfeat.features.runtimes.recipe import LAYOUTS, Recipe, Runtime
+from cxrfeat.features.runtimes.runners import RUNNERS
 from cxrfeat.features.runtimes.torch_runtime import Torch
-
-BOUNDS = {"fp32": 1e-5, "tf32": 2e-3, "bf16": 1e-2, "fp16": 2e-3}
-"""Largest relative error of an accelerator's embeddings against the CPU in float32."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Chosen:
     ----------
     runtime : Runtime
     notes : tuple of str
-        Why ncnn is not used although it is there, and what was converted or measured.
+        Why a runtime is not used although it is there, and what a precision costs or does not gain.
     """
 
     runtime: Runtime
@@ -63,109 +63,154 @@ def choose(
         One of `RUNTIMES` or `EXACT_RUNTIMES`; "auto" takes torch on accelerators, and
         on the CPU what is the fastest there.
     refusal : str
-        Why ncnn must not run it, or "".
+        Why nothing but torch must run it, or "".
 
     Raises
     ------
     InputError, MissingExtraError
-        ncnn on an accelerator, for a network it cannot run, or not installed; an accelerator whose
-        rows are not those of the CPU.
+        A runtime of the CPU on an accelerator, for a network it cannot run, or not installed; an
+        accelerator whose rows are not those of the CPU.
     """
+    yardstick = Yardstick(module, recipe)
     if device.type != "cpu":
-        if asked == "ncnn":
-            raise InputError(f"ncnn runs on the CPU, not on {device.type}: use --device cpu")
-        return _checked(Accelerator(module, recipe, device), module, recipe, backbone, device)
-    candidates: dict[str, Callable[[], Runtime]] = {}
-    if asked in ("auto", "ncnn") and not refusal and ncnn_files.installed():
-        refusal = _add_ncnn(candidates, module, tensors_sha256, recipe)
-    if asked == "ncnn":
-        if not ncnn_files.installed():
-            raise MissingExtraError("runtime 'ncnn'", "cpu")
-        if refusal:
-            raise InputError(f"{backbone}: {refusal}; use --runtime torch")
-        return Chosen(candidates["ncnn"]())
-    for layout in LAYOUTS:
-        candidates[f"torch {layout}"] = lambda layout=layout: Torch(  # type: ignore[misc]
-            module, recipe, layout
-        )
-    if asked in candidates:
-        return _with_precision(candidates[asked](), module, recipe, backbone)
-    runtime = fastest(module.code, recipe, candidates)
-    told = refusal and ncnn_files.installed()
-    notes = [f"{backbone}: torch runs it, because {refusal}"] if told else []
-    if recipe.precision != "fp32" and not has_bfloat16():
-        notes.append(f"{backbone}: this processor has no {recipe.precision} of its own; fp32 may "
-                     "be as fast here")  # fmt: skip
-    return _with_precision(runtime, module, recipe, backbone, notes)
+        if asked in RUNNERS:
+            raise InputError(f"{asked} runs on the CPU, not on {device.type}: use --device cpu")
+        accelerator = Accelerator(module, recipe, device)
+        return _checked(accelerator, yardstick, recipe, backbone, device)
+    if asked in RUNNERS and not RUNNERS[asked].kind.installed():
+        raise MissingExtraError(f"runtime '{asked}'", RUNNERS[asked].kind.extra)
+    found = _Candidates(module, tensors_sha256, yardstick, refusal)
+    usable = found.of(recipe, asked)
+    if asked != "auto" and asked in RUNNERS and asked not in usable:
+        raise InputError(f"{backbone}: {found.refusals[asked]}; use --runtime torch")
+    notes: list[str] = []
+    if asked in usable:
+        runtime = usable[asked]()
+    else:
+        best = fastest(module.code, recipe, usable)
+        runtime = best.runtime
+        if not RUNNERS.keys() & usable:
+            notes = [
+                f"{backbone}: torch runs it, because {reason}"
+                for reason in dict.fromkeys(found.refusals.values())
+            ]
+        if recipe.precision != "fp32":
+            notes += _gain(best.images_per_second, found, module, recipe, backbone)
+    return Chosen(runtime, (*notes, *_cost(runtime, yardstick, recipe, backbone)))
+
+
+class _Candidates:
+    """What may run a network on the CPU, in any precision.
+
+    Attributes
+    ----------
+    refusals : dict of str to str
+        Why not, by the name of a runtime that is installed.
+    """
+
+    def __init__(
+        self, module: fx.GraphModule, tensors_sha256: str, yardstick: Yardstick, refusal: str
+    ) -> None:
+        self._module = module
+        self._tensors_sha256 = tensors_sha256
+        self._yardstick = yardstick
+        self._refusal = refusal
+        self.refusals: dict[str, str] = {}
+
+    def of(self, recipe: Recipe, asked: str) -> dict[str, Callable[[], Runtime]]:
+        """Return what makes each runtime that is right, of those that were asked for."""
+        makers: dict[str, Callable[[], Runtime]] = {}
+        for name, runner in RUNNERS.items():
+            if asked not in ("auto", name) or not runner.kind.installed():
+                continue
+            reason = self._refusal
+            if not reason:
+                reason = self._add(makers, name, recipe)
+            if reason:
+                self.refusals[name] = reason
+        for layout in LAYOUTS:
+            makers[f"torch {layout}"] = partial(Torch, self._module, recipe, layout)
+        return makers
+
+    def _add(self, makers: dict[str, Callable[[], Runtime]], name: str, recipe: Recipe) -> str:
+        """Add a runtime if it can run the network; return why not otherwise."""
+        try:
+            folder, made = converted(
+                name, self._module, self._tensors_sha256, recipe, self._yardstick
+            )
+        except OSError as error:
+            reason = error.strerror or error
+            return f"what {name} runs cannot be kept in {disk_cache.cache_folder()} ({reason})"
+        refusal = RUNNERS[name].kind.refusal(made, recipe.precision)
+        if not refusal:
+            makers[name] = partial(RUNNERS[name], folder, made.outputs, recipe)
+        return refusal
 
 
 def _checked(
     runtime: Accelerator,
-    module: fx.GraphModule,
+    yardstick: Yardstick,
     recipe: Recipe,
     backbone: str,
     device: torch.device,
 ) -> Chosen:
-    """Hold an accelerator to the bound of its precision, as ncnn is held to it.
+    """Hold an accelerator to the bound of its precision, as the runtimes of the CPU are held to it.
 
     Raises
     ------
     InputError
         It gives other rows than the CPU in float32.
     """
-    error, bound = ncnn_convert.error_of(runtime, module, recipe), BOUNDS[recipe.precision]
+    error = yardstick.error_of(runtime)
+    bound = yardstick.bound(recipe.precision, error)
     if not error <= bound:
         lower = "" if recipe.precision == "fp32" else "--precision fp32, or "
         raise InputError(
             f"{backbone} on {device.type} in {recipe.precision} differs from the CPU's float32 by "
-            f"{error:.1e} on drawn pictures, more than {bound:.0e}: use {lower}--device cpu"
+            f"{error:.1e} on drawn pictures, more than {told(bound)}: use {lower}--device cpu"
         )
-    differs = ncnn_convert.dependence_of(runtime, recipe.size, runtime.block)
+    notes = _far(error, recipe, backbone)
+    differs = dependence_of(runtime, recipe.size, runtime.block)
     if differs == 0:
-        return Chosen(runtime)
+        return Chosen(runtime, tuple(notes))
     # It stands in the file: `name` is part of the environment of every row.
     runtime.name += f", rows differ by up to {differs:.1e} with what else is in the block"
     note = f"{backbone}: on this {device.type}, a row differs by up to {differs:.1e} with its batch"
-    return Chosen(runtime, (note,))
+    return Chosen(runtime, (*notes, note))
 
 
-def _with_precision(
-    runtime: Runtime,
-    module: fx.GraphModule,
-    recipe: Recipe,
-    backbone: str,
-    notes: Sequence[str] = (),
-) -> Chosen:
-    """Say so where a lower precision is farther from float32 than it should be.
-
-    ncnn was checked when it was converted; torch is checked here.
-    """
-    if recipe.precision == "fp32" or runtime.side_by_side:
-        return Chosen(runtime, tuple(notes))
-    error = ncnn_convert.error_of(runtime, module, recipe)
-    bound = ncnn_files.BOUNDS["bf16"]
-    if not error <= bound:
-        notes = [
-            *notes,
-            f"{backbone}: in {recipe.precision} its embeddings differ from fp32 by {error:.1e} "
-            f"on drawn pictures, more than {bound:.0e}",
-        ]
-    return Chosen(runtime, tuple(notes))
+def _cost(runtime: Runtime, yardstick: Yardstick, recipe: Recipe, backbone: str) -> list[str]:
+    """Say so where a lower precision is farther from float32 than it usually is."""
+    if recipe.precision == "fp32":
+        return []
+    return _far(yardstick.error_of(runtime), recipe, backbone)
 
 
-def _add_ncnn(
-    candidates: dict[str, Callable[[], Runtime]],
-    module: fx.GraphModule,
-    tensors_sha256: str,
-    recipe: Recipe,
-) -> str:
-    """Add ncnn if it can run the network; return why not otherwise."""
-    try:
-        folder, made = ncnn_convert.converted(module, tensors_sha256, recipe)
-    except OSError as error:
-        reason = error.strerror or error
-        return f"what ncnn runs cannot be kept in {disk_cache.cache_folder()} ({reason})"
-    refusal = made.refusal(recipe.precision)
-    if not refusal:
-        candidates["ncnn"] = lambda: Ncnn(folder, made.outputs, recipe)
-    return refusal
+def _far(error: float, recipe: Recipe, backbone: str) -> list[str]:
+    usual = BOUNDS[recipe.precision]
+    if error <= usual:
+        return []
+    return [
+        f"{backbone}: in {recipe.precision} its embeddings differ from fp32 by {error:.1e} on "
+        f"drawn pictures, more than {told(usual)}"
+    ]
+
+
+def _gain(
+    rate: float | None, found: _Candidates, module: fx.GraphModule, recipe: Recipe, backbone: str
+) -> list[str]:
+    """Say so where a lower precision is not faster than float32, as far as that is known."""
+    if not has_bfloat16():
+        return [f"{backbone}: this processor has no {recipe.precision} of its own; fp32 may be as "
+                "fast here"]  # fmt: skip
+    if rate is None:
+        return []
+    exact = replace(recipe, precision="fp32")
+    in_fp32 = fastest(module.code, exact, found.of(exact, "auto")).images_per_second
+    if in_fp32 is None or rate >= MARGIN * in_fp32:
+        return []
+    mend = "" if OPENVINO.installed() else f", or pip install 'cxrfeat[{OPENVINO.extra}]'"
+    return [
+        f"{backbone}: {recipe.precision} is not faster than fp32 here ({rate:.1f} against "
+        f"{in_fp32:.1f} images/s): use --precision fp32{mend}"
+    ]

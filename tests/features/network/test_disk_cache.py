@@ -12,6 +12,7 @@ import torch
 from cxrfeat.features import Extractor, WeightsChoice, add_weights, open_extractor
 from cxrfeat.features.network import disk_cache, torchvision_catalogue
 from cxrfeat.features.network.architecture import build
+from cxrfeat.features.runtimes.runners import RUNNERS
 
 NAME = "squeezenet1_1"
 
@@ -47,7 +48,10 @@ def pictures(count: int) -> np.ndarray:
     return np.random.default_rng(0).random((count, 64, 64), np.float32)
 
 
-def test_the_second_command_imports_no_torch_and_gives_the_same_file(tmp_path) -> None:
+@pytest.mark.parametrize("runtime", RUNNERS)
+def test_the_second_command_imports_no_torch_and_gives_the_same_file(
+    tmp_path, runtime: str
+) -> None:
     from PIL import Image
 
     (tmp_path / "images").mkdir()
@@ -58,7 +62,7 @@ def test_the_second_command_imports_no_torch_and_gives_the_same_file(tmp_path) -
     code = (
         "import json, sys, cxrfeat\n"
         f"result = cxrfeat.extract('images', backbone=['{NAME}'], weights=['random'], "
-        "image_size=64, device='cpu', runtime='ncnn', out=sys.argv[1])\n"
+        f"image_size=64, device='cpu', runtime='{runtime}', out=sys.argv[1])\n"
         "heavy = [name for name in ('torch', 'torchvision', 'sklearn') if name in sys.modules]\n"
         "rows = cxrfeat.load(result.files[0].path)\n"
         "print(json.dumps([heavy, result.files[0].fingerprint, rows.numpy().tolist()]))"
@@ -113,7 +117,13 @@ def test_another_preprocessing_of_the_same_file_is_another_extractor(tmp_path) -
     assert first.spec["preprocessing"]["mean"] != [0.5, 0.5, 0.5]
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"runs": "nowhere"}', '{"runs": 3}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        *("", "[]", "{}", '{"runs": "nowhere"}', '{"runtime": "torch", "runs": "nowhere"}'),
+        *('{"runtime": "ncnn", "runs": "nowhere"}', '{"runtime": "openvino", "runs": 3}'),
+    ],
+)
 def test_a_damaged_record_is_made_again(cache: Path, monkeypatch, content: str) -> None:
     first = opened()
     (record,) = (cache / "extractors").iterdir()

@@ -195,6 +195,13 @@ def test_an_accelerator_is_held_to_the_cpus_float32(module, card, precision, off
         chosen(module, precision)
 
 
+def test_an_accelerator_may_do_in_bf16_what_rounding_does_and_no_more(module, card) -> None:
+    assert chosen(module, "bf16").notes == ()
+    card.off = 3e-2
+    with pytest.raises(InputError, match=r"resnet18 on cuda in bf16 .* by 3\.\de-02 on drawn"):
+        chosen(module, "bf16")
+
+
 def test_the_bounds_name_every_precision() -> None:
     from cxrfeat.features import PRECISIONS
 

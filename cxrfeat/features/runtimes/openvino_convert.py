@@ -1,0 +1,45 @@
+"""Write a network as OpenVINO takes it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import fx
+
+from cxrfeat.features.runtimes.kept_conversion import OPENVINO, NotRunError
+from cxrfeat.features.runtimes.openvino_runtime import last_line, openvino
+from cxrfeat.features.runtimes.tracing import traced
+
+
+def write(module: fx.GraphModule, shape: tuple[int, ...], folder: Path) -> int:
+    """Write a network's files; return how many maps it gives.
+
+    Parameters
+    ----------
+    module : GraphModule
+        In evaluation mode, on the CPU; gives a tuple of maps.
+    shape : tuple of int
+        Of its input.
+    folder : Path
+
+    Raises
+    ------
+    NotRunError
+        OpenVINO does not know what it computes.
+    """
+    ov = openvino()
+    from openvino.frontend import FrontEndManager
+    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
+
+    network, outputs = traced(module, shape)
+    frontend = FrontEndManager().load_by_framework("pytorch")
+    try:
+        decoder = TorchScriptPythonDecoder(network, example_input=torch.zeros(shape))
+        loaded = frontend.load(decoder)  # refers to the decoder, but does not keep it alive
+        model = frontend.convert(loaded)
+        model.reshape(list(shape))
+    except RuntimeError as error:
+        raise NotRunError(f"OpenVINO cannot convert it ({last_line(error)})") from None
+    ov.save_model(model, folder / OPENVINO.files[0], compress_to_fp16=False)
+    return outputs

@@ -1,0 +1,108 @@
+"""Run a network with OpenVINO, which uses what a processor has for bfloat16.
+
+Every image goes through on one thread, and as many at once as there are cores.
+"""
+
+from __future__ import annotations
+
+import sys
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cxrfeat.arrays import Pictures
+from cxrfeat.cores import available_cores
+from cxrfeat.features.runtimes.kept_conversion import OPENVINO, NotRunError
+from cxrfeat.features.runtimes.recipe import Maps, Recipe
+from cxrfeat.features.runtimes.side_by_side import SideBySide
+
+TYPES = {"fp32": "f32", "bf16": "bf16"}
+"""What OpenVINO calls the precisions that a CPU has."""
+
+
+@cache
+def openvino() -> Any:
+    """Import OpenVINO, which would tell its makers of it over the network.
+
+    Where its package for that is missing it does without; so it is missing while OpenVINO is
+    imported. Whoever imported OpenVINO before has decided otherwise.
+    """
+    telemetry, unset = "openvino_telemetry", object()
+    before = sys.modules.get(telemetry, unset)
+    sys.modules.setdefault(telemetry, None)  # type: ignore[arg-type]  # "there is none"
+    try:
+        import openvino
+    finally:
+        if before is unset:
+            del sys.modules[telemetry]
+    return openvino
+
+
+@cache
+def _core() -> Any:
+    return openvino().Core()
+
+
+class OpenVino(SideBySide):
+    """A network converted for OpenVINO.
+
+    Parameters
+    ----------
+    folder : Path
+        With ``network.xml`` and ``network.bin``, as `openvino_convert` makes them.
+    outputs : int
+        How many maps it gives.
+    recipe : Recipe
+        Of precision "fp32" or "bf16".
+
+    Raises
+    ------
+    NotRunError
+        OpenVINO does not run this network, or not in this precision on this processor.
+    """
+
+    kind = OPENVINO
+    choice = "openvino"
+
+    def __init__(self, folder: Path, outputs: int, recipe: Recipe) -> None:
+        super().__init__(recipe)
+        self.name = f"openvino {version('openvino')}, cpu"
+        self.folder = folder
+        self._outputs = outputs
+        asked, cores = TYPES[recipe.precision], available_cores()
+        how = {
+            "INFERENCE_PRECISION_HINT": asked,
+            "NUM_STREAMS": cores,  # as many images at once, each on one thread
+            "INFERENCE_NUM_THREADS": cores,
+            "ENABLE_CPU_PINNING": False,  # the threads of several networks would share one core
+        }
+        try:
+            model = _core().read_model(folder / OPENVINO.files[0])
+            self._compiled = _core().compile_model(model, "CPU", how)
+            computes_in = self._compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
+        except RuntimeError as error:
+            raise NotRunError(f"OpenVINO cannot run it ({last_line(error)})") from None
+        if computes_in != asked:
+            raise NotRunError(f"OpenVINO computes in {computes_in} here, not in {asked}")
+        self._idle: list[Any] = []  # requests, each used by one thread at a time
+
+    def maps(self, image: Pictures) -> Maps:
+        """Run one grey image (S, S) up to the maps, (C, H, W) each, or (C,) for a token."""
+        normalised = self._recipe.normalise(image[None])
+        try:
+            request = self._idle.pop()
+        except IndexError:
+            request = self._compiled.create_infer_request()
+        found = request.infer([normalised])
+        maps = [np.array(found[index][0], np.float32) for index in range(self._outputs)]
+        self._idle.append(request)
+        return maps
+
+
+def last_line(error: Exception) -> str:
+    """Return the last line of what OpenVINO says; before it stands where in its code."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
