@@ -142,7 +142,7 @@ def _shown(audit: Mapping[str, Any]) -> str:
     """Say whether the audit showed altered pictures to the network."""
     if audit["options"]["quick"]:
         return (
-            "It was done with `--quick`, so that no masked or marked picture was shown to a network;"
+            "It was done with `--quick`: no masked or marked picture was shown to a network;"
             " `docs/audit.md` has these of another run on these images"
         )
     return "Masked and marked pictures were shown to the network as well"
