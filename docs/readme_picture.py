@@ -37,7 +37,7 @@ def page() -> Path:
         ],
         name=["efficientnet_lite0", "efficientnet_lite0-random"],
     )
-    return cxrfeat.fit("embeddings", head=["logreg", "lda"]).files["report.html"]
+    return Path(cxrfeat.fit("embeddings", head=["logreg", "lda"]).files["report.html"])
 
 
 def photograph(html: Path, picture: Path) -> None:
