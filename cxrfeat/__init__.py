@@ -1,8 +1,9 @@
 """cxrfeat: frozen ImageNet backbones over chest radiographs, once; then compare them honestly.
 
 Every command of the command line is a function of the same name here (``cxrfeat weights list`` is
-`weights_list`, and ``cxrfeat import``, a word of Python's, `import_`), with the same options and
-defaults. Nothing heavy is imported until a function is used. For research only, not for diagnosis.
+`weights_list`; ``cxrfeat import`` and ``cxrfeat help``, words of Python's own, are `import_` and
+`help_`), with the same options and defaults. Nothing heavy is imported until a function is used.
+For research only, not for diagnosis.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from cxrfeat.commands.export import export as export
     from cxrfeat.commands.extract import extract as extract
     from cxrfeat.commands.fit import fit as fit
+    from cxrfeat.commands.help_ import help_ as help_
     from cxrfeat.commands.import_ import import_ as import_
     from cxrfeat.commands.info import info as info
     from cxrfeat.commands.inspect import inspect as inspect
@@ -56,6 +58,7 @@ _PUBLIC = {
     "extract": "cxrfeat.commands.extract",
     "export": "cxrfeat.commands.export",
     "fit": "cxrfeat.commands.fit",
+    "help_": "cxrfeat.commands.help_",
     "import_": "cxrfeat.commands.import_",
     "info": "cxrfeat.commands.info",
     "inspect": "cxrfeat.commands.inspect",

@@ -12,7 +12,15 @@ from typing import Annotated, get_args
 
 import typer
 
-from cxrfeat.commandline import comparison, embeddings, inputs, machine, models, shards
+from cxrfeat.commandline import (
+    comparison,
+    embeddings,
+    inputs,
+    machine,
+    models,
+    questions,
+    shards,
+)
 from cxrfeat.commandline.running import as_command, exit_codes
 from cxrfeat.commandline.settings import file_here, read_settings
 from cxrfeat.version import __version__
@@ -50,6 +58,7 @@ COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "weights convert": machine.weights_convert,
         "doctor": machine.doctor,
     },
+    "Questions": {"help": questions.help_},
 }
 """Every command as it is typed, below the heading that ``cxrfeat --help`` gives it."""
 

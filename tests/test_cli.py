@@ -1,5 +1,6 @@
 """The command line: one verb a command, the same names in Python, errors in one line."""
 
+import builtins
 import inspect
 import json
 import keyword
@@ -47,7 +48,7 @@ def commands() -> dict:
 def python_name(command: str) -> str:
     """What a command is called in Python, whose own words get a line at their end (PEP 8)."""
     name = command.replace(" ", "_")
-    return f"{name}_" if keyword.iskeyword(name) else name
+    return f"{name}_" if keyword.iskeyword(name) or hasattr(builtins, name) else name
 
 
 def function_of(command: str) -> Callable[..., object]:

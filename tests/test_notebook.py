@@ -20,7 +20,7 @@ OTHERS = {
 """No commands."""
 PLAIN = {
     *("backbones", "weights_list", "weights_fetch", "weights_add", "weights_check"),
-    "weights_convert",
+    *("weights_convert", "help_"),
 }
 """What is returned is a short line each, or a list of such."""
 

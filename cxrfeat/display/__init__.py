@@ -2,8 +2,8 @@
 
 The only folder that imports rich. Imports results of commands; imported by the command line. A
 file for the commands of one kind: `extraction`, `shards`, `inputs`, `files`, `comparison`,
-`verdicts`, `model`, `explanation`, `diagnosis`; `progress` while they run, `progress_bar` for calls
-from Python, `speech` on how much is said; `screen` is what they all draw on.
+`verdicts`, `model`, `explanation`, `diagnosis`, `topics`; `progress` while they run, `progress_bar`
+for calls from Python, `speech` on how much is said; `screen` is what they all draw on.
 """
 
 from cxrfeat.display.comparison import comparison, demonstration, report
@@ -24,6 +24,7 @@ from cxrfeat.display.progress import (
 from cxrfeat.display.screen import to_json, write_what_can_be_written
 from cxrfeat.display.shards import merged_shards, shards
 from cxrfeat.display.speech import Speech, speaking, speech
+from cxrfeat.display.topics import topic, topics
 from cxrfeat.display.verdicts import audit
 
 __all__ = [
@@ -56,6 +57,8 @@ __all__ = [
     "steps",
     "to_do",
     "to_json",
+    "topic",
+    "topics",
     "verification",
     "weights",
     "write_what_can_be_written",

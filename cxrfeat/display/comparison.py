@@ -84,6 +84,8 @@ def _findings(result: FitResult, screen: Console, *, full: bool) -> None:
             screen.print(
                 f"[{code}] {message}" + (f" (and {more} more of this kind: --full)" if more else "")
             )
+    if by_code:
+        screen.print("What a code in brackets means, and what to do: cxrfeat help CODE")
 
 
 def _extractors(result: FitResult, screen: Console) -> None:
@@ -99,6 +101,8 @@ def _extractors(result: FitResult, screen: Console) -> None:
     screen.print("Extractors, the head chosen inside the training images of each fold:")
     screen.print(shown)
     screen.print(f"95 % intervals are {result.intervals}")
+    if any(not math.isfinite(area) for area in result.permuted.values()):
+        screen.print("Why a test is not possible: cxrfeat help untested")
     for pair in result.comparisons:
         screen.print(f"- {pair.sentence}")
     screen.print()

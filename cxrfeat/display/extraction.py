@@ -89,7 +89,10 @@ def describe_changes(changes: Any) -> str:
 
 def failed(result: ExtractResult | ShardsMerge, screen: Console) -> None:
     """Print the first images that failed and where all of them are listed."""
-    screen.print(f"\n{len(result.failures)} images failed (all of them: {result.failures_file}):")
+    screen.print(
+        f"\n{len(result.failures)} images failed (all of them: {result.failures_file}; what"
+        " to do: cxrfeat help failures):"
+    )
     for failure in result.failures[:SHOWN_FAILURES]:
         screen.print(f"  {failure.id}: {failure.code}: {failure.reason}")
 

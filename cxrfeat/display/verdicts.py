@@ -37,6 +37,7 @@ def audit(result: Audit, *, full: bool = False) -> None:
             _whole(check, screen)
     found = Counter(c.verdict for c in result.checks if c.section is not Section.PROOFS)
     screen.print(", ".join(f"{found[verdict]} {verdict}" for verdict in Verdict))
+    screen.print("What a check means, and what to do: cxrfeat help CHECK")
     for note in result.notes:
         screen.print(note)
     screen.print(f"Everything is in {result.folder} ({sum(result.seconds.values()):.1f} s)")

@@ -224,7 +224,7 @@ def _none_found(
         mend = "name the column of ids, or of their file names without a folder (--path-column)"
     return InputError(
         f"no image that '{table}' ({understood.format}) lists was found (first: '{first}'): "
-        + "; ".join([*located.notes, mend])
+        + "; ".join([*located.notes, f"{mend} (cxrfeat help matching)"])
     )
 
 

@@ -93,6 +93,7 @@ def match(ids: Sequence[str], sha256: Sequence[str], known: KnownImages, where: 
         raise InputError(
             f"{where}: none of its {len(ids)} ids is an image of the file to match (first:"
             f" '{ids[0]}'; there: '{known.ids[0]}'): paths, file names or sha256 are matched"
+            " (cxrfeat help matching)"
         )
     _refuse_two_rows(found, ids, known, where)
     taken = set(found.values())

@@ -74,7 +74,7 @@ def test_the_commands_are_in_groups_in_the_order_of_the_work(shown) -> None:
     text = shown[""]["text"]
     headings = [
         *("Options", "Images and labels", "Embeddings", "Comparison", "Saved models"),
-        "Networks and this machine",
+        *("Networks and this machine", "Questions"),
     ]
     assert [line.split("─ ")[1].split(" ─")[0] for line in text.splitlines() if "╭─" in line] == (
         headings

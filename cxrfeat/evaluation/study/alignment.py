@@ -101,7 +101,7 @@ def align(
     if labels is None and all(file.labels is None for file in files):
         raise InputError(
             f"{first.path} has no labels: give cxrfeat fit --labels TABLE, or extract with class"
-            " folders or with --labels TABLE"
+            " folders or with --labels TABLE (cxrfeat help labels)"
         )
     taken = [_taken(file, include_gone) for file in files]
     rows = _common_rows(files, taken)
@@ -119,6 +119,7 @@ def align(
     if not known.any():
         raise InputError(
             f"all labels are missing in {said.where}: extract with --labels TABLE or class folders"
+            " (cxrfeat help labels)"
         )
     if not known.all():
         notes.append(f"{int((~known).sum())} images without a label were left out")

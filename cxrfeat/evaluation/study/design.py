@@ -253,6 +253,7 @@ def patients_of(study: Study, groups: str) -> tuple[Groups, Groups, list[str]]:
             note = (
                 "no patient column: images of one patient may be on both sides of a fold, which"
                 " flatters every score; give --group-column to cxrfeat extract if there is one"
+                " (cxrfeat help patients)"
             )
             return None, None, [note]
         raise UnknownNameError("group column", groups, [*study.meta, "none"])

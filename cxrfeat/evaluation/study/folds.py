@@ -77,7 +77,7 @@ def cross_validation(
         raise InputError(
             f"all images that have a label are of one class ('{classes[int(present[0])]}'): there"
             " is nothing to tell apart; add images of another class (cells that are empty or say"
-            " none, nan, null, todo or unknown are no labels)"
+            " none, nan, null, todo or unknown are no labels): cxrfeat help classes"
         )
     if groups is not None and len(np.unique(groups)) < 2:
         raise InputError(
@@ -92,7 +92,7 @@ def cross_validation(
         if members < cv:
             raise InputError(
                 f"class '{classes[int(k)]}' has {members} {unit}, fewer than the {cv} folds:"
-                f" use --cv {max(members, 2)} or add images"
+                f" use --cv {max(members, 2)} or add images (cxrfeat help classes)"
             )
     folds = []
     for repeat in range(repeats):

@@ -81,7 +81,7 @@ def without_rare_labels(
         raise InputError(
             f"no label has {least} positive and {least} negative images"
             f"{'' if groups is None else f', of {folds} patients each,'} for {folds} folds: use"
-            " fewer folds (--cv) or add images"
+            " fewer folds (--cv) or add images (cxrfeat help classes)"
         )
     return _only(study, kept), findings
 

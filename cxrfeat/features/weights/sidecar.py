@@ -31,7 +31,7 @@ def read_sidecar(path: Path) -> dict[str, Any]:
     if not sidecar.is_file():
         raise WeightsError(
             f"{path} has no sidecar {sidecar.name} that says how to preprocess for it: "
-            f"'cxrfeat weights add {path} --backbone NAME' writes one"
+            f"'cxrfeat weights add {path} --backbone NAME' writes one (cxrfeat help weights)"
         )
     try:
         content = json.loads(sidecar.read_text(encoding="utf-8"))
