@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-slow check format lint types layers browser docs clean
+.PHONY: demo test test-slow check format lint types layers browser docs pictures clean
 
 $(VENV)/.demo: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -46,6 +46,9 @@ browser: ## the browser that opens pages in the tests; on Debian, as root, where
 
 docs: $(VENV)/.dev ## the documentation, as pages that open without network: site/index.html
 	$(BIN)/python -m sphinx -W --keep-going -q docs site
+
+pictures: $(VENV)/.dev ## the pictures of the documentation, anew; needs `make browser`
+	$(BIN)/python docs/pictures.py
 
 test-slow: $(VENV)/.dev
 	$(BIN)/python -m pytest -n auto -m slow

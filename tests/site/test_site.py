@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import html
+import os
 import re
 import subprocess
 import sys
@@ -12,6 +14,7 @@ from typing import Any
 from urllib.parse import unquote, urldefrag
 
 import pytest
+from filelock import FileLock
 
 import cxrfeat
 from tests.pages.conftest import browser as browser
@@ -20,15 +23,21 @@ from tests.test_cli import commands
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `make docs` builds; any warning of Sphinx is an error."""
-    folder = tmp_path_factory.mktemp("site")
-    done = subprocess.run(
-        [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "docs", str(folder)],
-        cwd=ROOT, capture_output=True, text=True, check=False, timeout=300,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    """What `make docs` builds, once for all processes of the tests; any warning is an error."""
+    root = tmp_path_factory.getbasetemp()
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        root = root.parent
+    folder, built = root / "site", root / "site-is-built.txt"
+    with FileLock(root / "site.lock"):
+        if not built.exists():
+            done = subprocess.run(
+                [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "docs", str(folder)],
+                cwd=ROOT, capture_output=True, text=True, check=False, timeout=300,
+            )  # fmt: skip
+            assert done.returncode == 0, done.stderr
+            built.touch()
     return folder
 
 
@@ -60,6 +69,26 @@ def test_nothing_is_loaded_from_elsewhere(site: Path) -> None:
             source = re.search(r'(?:src|href)="([^"]+)"', tag)
             if source and 'rel="canonical"' not in tag:
                 assert not re.match(r"(https?:)?//", source[1]), f"{path.name}: {tag}"
+
+
+def test_pictures_are_those_that_the_script_makes_and_each_is_told_in_words() -> None:
+    script = ast.parse((ROOT / "docs/pictures.py").read_text(encoding="utf-8"))
+    (table,) = (
+        node.value for node in script.body
+        if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == "PICTURES"
+    )  # fmt: skip
+    assert isinstance(table, ast.Dict)
+    made = {ast.literal_eval(key) for key in table.keys if key is not None}
+    shown = [
+        (words, path.parent / place)
+        for path in (ROOT / "docs").rglob("*.md")
+        for words, place in re.findall(r"!\[([^\]]*)\]\(([^)]+)\)", path.read_text("utf-8"))
+    ]
+    folder = ROOT / "docs/_static/pictures"
+    assert {place.resolve() for _, place in shown} == {folder / name for name in made}
+    assert {path.name for path in folder.iterdir()} == made
+    assert all(len(words) > 40 for words, _ in shown)
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 600_000
 
 
 def test_every_command_and_option_is_in_the_reference(site: Path) -> None:
