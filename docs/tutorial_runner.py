@@ -45,6 +45,8 @@ COLUMNS = "100"
 ERROR = "error: "
 SETTINGS = "cxrfeat.toml"
 SHELL = set("|;&<>$`~*")
+ELSEWHERE = ("CXRFEAT_WEIGHTS", "CXRFEAT_PATIENT_KEY", "TORCH_HOME", "XDG_CACHE_HOME")
+"""What would let a page find what is this machine's own."""
 NOWHERE = "http://127.0.0.1:9"
 """A proxy that is not there, so that no page needs the network."""
 
@@ -126,6 +128,7 @@ class Place:
         self.folder = folder
         self.scope: dict[str, Any] = {}
         self.environment = {
+            **{name: value for name, value in os.environ.items() if name not in ELSEWHERE},
             "COLUMNS": COLUMNS,
             "HOME": str(own / "home"),
             "XDG_CONFIG_HOME": str(own / "home" / ".config"),
@@ -165,7 +168,7 @@ class Place:
 
     def _shell(self, code: str) -> tuple[int, str, str]:
         done = subprocess.run(
-            ["bash", "-c", code], cwd=self.folder, env={**os.environ, **self.environment},
+            ["bash", "-c", code], cwd=self.folder, env=self.environment,
             capture_output=True, text=True, check=False, timeout=600,
         )  # fmt: skip
         return done.returncode, done.stdout, done.stderr
@@ -185,6 +188,7 @@ class Place:
     @contextlib.contextmanager
     def _here(self) -> Iterator[None]:
         before = dict(os.environ)
+        os.environ.clear()
         os.environ.update(self.environment)
         try:
             with contextlib.chdir(self.folder):
