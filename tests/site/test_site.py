@@ -127,3 +127,19 @@ def test_pages_are_readable_without_network_and_search_finds(
     assert "Labels and patients" in page.inner_text("#search-results")
     assert errors == []
     context.close()
+
+
+def test_a_command_of_two_lines_is_copied_whole_and_without_what_it_prints(
+    site: Path, browser: Any
+) -> None:
+    page = browser.new_page()
+    page.goto((site / "tutorials/first-comparison.html").as_uri())
+    page.evaluate("document.addEventListener('copy', event => window.copied = event.target.value)")
+    block = page.locator("div.highlight", has_text="squeezenet1_1=random").last
+    block.hover()
+    block.locator("button.copybtn").click()
+    first, second = page.evaluate("window.copied").splitlines()
+    assert first.startswith("cxrfeat extract radiographs")
+    assert first.endswith("\\")
+    assert second.split() == "--backbone squeezenet1_1 --weights squeezenet1_1=random".split()
+    page.close()
