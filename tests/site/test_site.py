@@ -141,5 +141,5 @@ def test_a_command_of_two_lines_is_copied_whole_and_without_what_it_prints(
     first, second = page.evaluate("window.copied").splitlines()
     assert first.startswith("cxrfeat extract radiographs")
     assert first.endswith("\\")
-    assert second.split() == "--backbone squeezenet1_1 --weights squeezenet1_1=random".split()
+    assert second.split() == ["--backbone", "squeezenet1_1", "--weights", "squeezenet1_1=random"]
     page.close()
