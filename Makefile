@@ -6,7 +6,8 @@ TOOLS := .venv-release
 SCHEMA := $(TOOLS)/bin/check-jsonschema --quiet --builtin-schema
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-slow check format lint types layers browser docs dist constraints lint-release clean
+.PHONY: demo test test-slow check format lint types layers browser docs pictures dist constraints \
+	lint-release clean
 
 $(VENV)/.demo: pyproject.toml constraints.txt
 	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
@@ -54,6 +55,9 @@ browser: ## the browser that opens pages in the tests; on Debian, as root, where
 
 docs: $(VENV)/.dev ## the documentation, as pages that open without network: site/index.html
 	$(BIN)/python -m sphinx -W --keep-going -q docs site
+
+pictures: $(VENV)/.dev ## the pictures of the documentation, anew; needs `make browser`
+	$(BIN)/python docs/pictures.py
 
 test-slow: $(VENV)/.dev
 	$(BIN)/python -m pytest -n auto -m slow

@@ -33,6 +33,7 @@ napoleon_use_param = False  # types are words, not names to be linked
 autodoc_typehints = "none"  # the docstrings give types, with shapes and units
 autodoc_default_options = {"member-order": "bysource"}
 copybutton_prompt_text = "$ "
+copybutton_line_continuation_character = "\\"  # else only the first line of a command is copied
 html_theme = "pydata_sphinx_theme"
 html_title = f"cxrfeat {__version__}"
 html_static_path = ["_static"]

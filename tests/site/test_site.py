@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import html
+import os
 import re
 import subprocess
 import sys
@@ -12,6 +14,7 @@ from typing import Any
 from urllib.parse import unquote, urldefrag
 
 import pytest
+from filelock import FileLock
 
 import cxrfeat
 from tests.test_cli import commands
@@ -19,15 +22,21 @@ from tests.test_cli import commands
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `make docs` builds; any warning of Sphinx is an error."""
-    folder = tmp_path_factory.mktemp("site")
-    done = subprocess.run(
-        [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "docs", str(folder)],
-        cwd=ROOT, capture_output=True, text=True, check=False, timeout=300,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    """What `make docs` builds, once for all processes of the tests; any warning is an error."""
+    root = tmp_path_factory.getbasetemp()
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        root = root.parent
+    folder, built = root / "site", root / "site-is-built.txt"
+    with FileLock(root / "site.lock"):
+        if not built.exists():
+            done = subprocess.run(
+                [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "docs", str(folder)],
+                cwd=ROOT, capture_output=True, text=True, check=False, timeout=300,
+            )  # fmt: skip
+            assert done.returncode == 0, done.stderr
+            built.touch()
     return folder
 
 
@@ -59,6 +68,26 @@ def test_nothing_is_loaded_from_elsewhere(site: Path) -> None:
             source = re.search(r'(?:src|href)="([^"]+)"', tag)
             if source and 'rel="canonical"' not in tag:
                 assert not re.match(r"(https?:)?//", source[1]), f"{path.name}: {tag}"
+
+
+def test_pictures_are_those_that_the_script_makes_and_each_is_told_in_words() -> None:
+    script = ast.parse((ROOT / "docs/pictures.py").read_text(encoding="utf-8"))
+    (table,) = (
+        node.value for node in script.body
+        if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == "PICTURES"
+    )  # fmt: skip
+    assert isinstance(table, ast.Dict)
+    made = {ast.literal_eval(key) for key in table.keys if key is not None}
+    shown = [
+        (words, path.parent / place)
+        for path in (ROOT / "docs").rglob("*.md")
+        for words, place in re.findall(r"!\[([^\]]*)\]\(([^)]+)\)", path.read_text("utf-8"))
+    ]
+    folder = ROOT / "docs/_static/pictures"
+    assert {place.resolve() for _, place in shown} == {folder / name for name in made}
+    assert {path.name for path in folder.iterdir()} == made
+    assert all(len(words) > 40 for words, _ in shown)
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 600_000
 
 
 def test_every_command_and_option_is_in_the_reference(site: Path) -> None:
@@ -97,3 +126,19 @@ def test_pages_are_readable_without_network_and_search_finds(
     assert "Labels and patients" in page.inner_text("#search-results")
     assert errors == []
     context.close()
+
+
+def test_a_command_of_two_lines_is_copied_whole_and_without_what_it_prints(
+    site: Path, browser: Any
+) -> None:
+    page = browser.new_page()
+    page.goto((site / "tutorials/first-comparison.html").as_uri())
+    page.evaluate("document.addEventListener('copy', event => window.copied = event.target.value)")
+    block = page.locator("div.highlight", has_text="squeezenet1_1=random").last
+    block.hover()
+    block.locator("button.copybtn").click()
+    first, second = page.evaluate("window.copied").splitlines()
+    assert first.startswith("cxrfeat extract radiographs")
+    assert first.endswith("\\")
+    assert second.split() == ["--backbone", "squeezenet1_1", "--weights", "squeezenet1_1=random"]
+    page.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -25,9 +26,7 @@ def _load() -> ModuleType:
 runner = _load()
 
 
-@pytest.mark.parametrize(
-    "page", [path for path in runner.PAGES if path.stem != "index"], ids=lambda path: path.stem
-)
+@pytest.mark.parametrize("page", runner.PAGES, ids=lambda path: path.stem)
 def test_a_tutorial_runs_as_it_stands(page: Path, tmp_path: Path) -> None:
     text, steps = runner.run_page(page, tmp_path)
     assert steps >= 3
@@ -40,10 +39,10 @@ def test_what_is_not_printed_is_noticed(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text('```python\nprint("1 image")\n```\n\n```text\n2 images\n```\n')
     with pytest.raises(AssertionError, match="not printed: '2 images'"):
-        runner.run_page(page, tmp_path)
+        runner.run_page(page, tmp_path / "a")
     page.write_text("```console\n$ cxrfeat info none.h5\n```\n")
     with pytest.raises(AssertionError, match="ended with 2"):
-        runner.run_page(page, tmp_path)
+        runner.run_page(page, tmp_path / "b")
 
 
 def test_numbers_of_a_run_are_written_into_the_page(tmp_path: Path) -> None:
@@ -52,3 +51,27 @@ def test_numbers_of_a_run_are_written_into_the_page(tmp_path: Path) -> None:
     page.write_text(f"{code}```text\n...\n1 images in 99 s\n```\nend\n")
     text, _ = runner.run_page(page, tmp_path)
     assert text.endswith("```text\n...\n2 images in 3.5 s\n```\nend\n")
+
+
+def test_a_command_that_is_shown_with_an_error_must_fail_so(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("```console\n$ cxrfeat info none.h5\nerror: none.h5: no such file\n```\n")
+    with pytest.raises(AssertionError, match="not printed: 'error: none"):
+        runner.run_page(page, tmp_path / "a")
+    page.write_text("```console\n$ echo fine\nerror: nothing\n```\n")
+    with pytest.raises(AssertionError, match="ended with 0"):
+        runner.run_page(page, tmp_path / "b")
+
+
+def test_what_a_page_sets_lasts_to_its_end_and_no_longer(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(
+        "```console\n$ export COLOUR='bone bright'\n$ echo $COLOUR in $HOME\n```\n\n"
+        '```python\nimport os\n\nseen = os.environ["COLOUR"], os.environ["HOME"]\nprint(*seen)\n```'
+        f"\n\n```text\nbone bright {tmp_path}/here/.tutorial/home\n```\n\n"
+        "```toml\n[fit]\ncv = 3\n```\n\n"
+        "```console\n$ cat cxrfeat.toml\n[fit]\ncv = 3\n```\n"
+    )
+    _, steps = runner.run_page(page, tmp_path / "here")
+    assert steps == 5
+    assert "COLOUR" not in os.environ
