@@ -87,7 +87,7 @@ def read(path: Path) -> dict[str, Any]:
     import torch
 
     warnings.simplefilter("ignore")  # torch's, of classes whose source it cannot compare
-    torch.jit.load = _refuse  # type: ignore[assignment]  # where torch.load would run a program
+    torch.jit.load = _refuse  # where torch.load would run a program
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception:  # whatever it refuses: objects besides tensors
