@@ -51,10 +51,11 @@ def score_without_copies(subject: Subject, found: Pairs) -> Check:
     metric = subject.metric
     gap = pair.difference
     found_it = pair.interval[0] > 0
+    moved = f"a {'fall' if gap > 0 else 'rise'} of {abs(gap):.3f}"
     answer = (
         f"{metric.title} {as_is.mean:.3f} as it is, {without.mean:.3f} when no copy of a tested"
-        f" image is learned from: {'a fall' if gap > 0 else 'no fall'} of {gap:.3f} (95 % interval"
-        f" {pair.interval[0]:.3f} to {pair.interval[1]:.3f}, paired: the same tested images)."
+        f" image is learned from: {moved if abs(gap) >= 0.0005 else 'no fall'} (95 % interval of the"
+        f" fall {pair.interval[0]:.3f} to {pair.interval[1]:.3f}, paired: the same tested images)."
     )
     figures = [
         Figure("fall of the score", gap, pair.interval),
