@@ -54,8 +54,8 @@ def score_without_copies(subject: Subject, found: Pairs) -> Check:
     moved = f"a {'fall' if gap > 0 else 'rise'} of {abs(gap):.3f}"
     answer = (
         f"{metric.title} {as_is.mean:.3f} as it is, {without.mean:.3f} when no copy of a tested"
-        f" image is learned from: {moved if abs(gap) >= 0.0005 else 'no fall'} (95 % interval of the"
-        f" fall {pair.interval[0]:.3f} to {pair.interval[1]:.3f}, paired: the same tested images)."
+        f" image is learned from: {moved if abs(gap) >= 0.0005 else 'no fall'} (95 % interval of"
+        f" the fall {pair.interval[0]:.3f} to {pair.interval[1]:.3f}, paired: the same tested images)."
     )
     figures = [
         Figure("fall of the score", gap, pair.interval),
