@@ -55,7 +55,8 @@ def score_without_copies(subject: Subject, found: Pairs) -> Check:
     answer = (
         f"{metric.title} {as_is.mean:.3f} as it is, {without.mean:.3f} when no copy of a tested"
         f" image is learned from: {moved if abs(gap) >= 0.0005 else 'no fall'} (95 % interval of"
-        f" the fall {pair.interval[0]:.3f} to {pair.interval[1]:.3f}, paired: the same tested images)."
+        f" the fall {pair.interval[0]:.3f} to {pair.interval[1]:.3f}, paired: the same tested"
+        " images)."
     )
     figures = [
         Figure("fall of the score", gap, pair.interval),
