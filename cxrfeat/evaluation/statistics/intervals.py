@@ -15,7 +15,10 @@ bootstrap. 1993, chapter 11. That the folds' covariance is what intervals of cro
 Bengio Y, Grandvalet Y. No unbiased estimator of the variance of K-fold cross-validation. JMLR
 2004;5:1089-1105; Bates S, Hastie T, Tibshirani R. Cross-validation: what does it estimate and how
 well does it do it? J Am Stat Assoc 2024;119:1434-1445. Degrees of freedom: Satterthwaite FE.
-Biometrics Bulletin 1946;2:110-114. At 0 or 1: Wilson EB. J Am Stat Assoc 1927;22:209-212.
+Biometrics Bulletin 1946;2:110-114. Of a share: Wilson EB. J Am Stat Assoc 1927;22:209-212, with the
+number of cases that a variance stands for, as for surveys: Franco C, Little RJA, Louis TA, Slud EV.
+Comparative study of confidence intervals for proportions in complex sample surveys. J Surv Stat
+Methodol 2019;7:334-364.
 """
 
 from __future__ import annotations
@@ -110,13 +113,17 @@ def over_training(scores: Vector, without: Matrix, share: Matrix) -> Variance | 
 def limits(
     value: float, variance: Variance, metric: str, patients: int, level: float = LEVEL
 ) -> tuple[float, float]:
-    """Interval of a score, by Student's t on the logit or log scale of its range.
+    """Interval of a score, by Student's t: Wilson's between two ends, on the log scale with one.
+
+    A score between 0 and 1 is taken as a share of as many cases as have its variance. All values
+    that such a share could have, at the variance that each would have, are in the interval. Near an
+    end, where few patients tell the spread, a logit's interval would reach over half the range.
 
     Parameters
     ----------
     patients : int
-        Tested patients of the rarer class. A score at the end of its range shows no spread; its
-        interval is Wilson's for so many patients, all of them right.
+        Tested patients of the rarer class. A score at the end of its range shows no spread: it is
+        taken as one of so many cases.
     """
     if not (np.isfinite(value) and np.isfinite(variance.value)):
         return float("nan"), float("nan")
@@ -130,16 +137,10 @@ def limits(
             return value, value + reach
         factor = float(np.exp(min(reach / (value - low), 700.0)))
         return low + (value - low) / factor, low + (value - low) * factor
-    at = (value - low) / (high - low)
-    if at in (0.0, 1.0):
-        open_ = t**2 / (patients + t**2)
-        ends = (0.0, open_) if at == 0 else (1 - open_, 1.0)
-    else:
-        logit = np.log(at / (1 - at))
-        step = min(reach / (high - low) / (at * (1 - at)), 700.0)
-        ends = (_expit(logit - step), _expit(logit + step))
-    return low + (high - low) * ends[0], low + (high - low) * ends[1]
-
-
-def _expit(x: float) -> float:
-    return float(1 / (1 + np.exp(-np.clip(x, -700.0, 700.0))))
+    width = high - low
+    at = (value - low) / width
+    alone = at * (1 - at)  # the variance of one case
+    open_ = t**2 / patients if at in (0.0, 1.0) else min((reach / width) ** 2 / alone, 1e12)
+    middle = (at + open_ / 2) / (1 + open_)
+    half = float(np.sqrt(open_ * alone + open_**2 / 4)) / (1 + open_)
+    return low + width * max(0.0, middle - half), low + width * min(1.0, middle + half)

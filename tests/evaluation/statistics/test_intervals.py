@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cxrfeat.commands.fit import fit as fit_with_page
 from cxrfeat.evaluation.statistics.intervals import Variance, limits, over_patients, over_training
@@ -156,6 +158,26 @@ def test_a_perfect_score_is_not_certain() -> None:
     assert limits(0.0, Variance(0.0, 30), "sensitivity", 20) == pytest.approx((0, 1 - low))
     assert limits(0.5, Variance(0.0, 30), "auroc", 20) == (0.5, 0.5)
     assert np.isnan(limits(float("nan"), Variance(0.0, 30), "auroc", 20)).all()
+
+
+def test_a_spread_that_few_patients_tell_near_the_end_does_not_reach_over_the_range() -> None:
+    """On the logit scale it was 0.47 to 1: hardly less than perfect was less sure than perfect."""
+    low, high = limits(0.9996, Variance(0.00025**2, 1.0), "auroc", 137)
+    perfect, _ = limits(1.0, Variance(0.0, 1e6), "auroc", 137)
+    assert low == pytest.approx(perfect, abs=0.01)
+    assert 0.9996 < high <= 1
+
+
+@given(st.floats(0, 1), st.floats(0, 0.5), st.floats(1, 1000))
+def test_an_interval_holds_its_score_and_grows_with_its_spread(
+    value: float, spread: float, degrees: float
+) -> None:
+    low, high = limits(value, Variance(spread**2, degrees), "auroc", 30)
+    assert 0 <= low <= value + 1e-12
+    assert value - 1e-12 <= high <= 1
+    if 0 < value < 1:
+        wider = limits(value, Variance((spread + 0.01) ** 2, degrees), "auroc", 30)
+        assert wider[1] - wider[0] >= high - low - 1e-12
 
 
 # Whole runs
