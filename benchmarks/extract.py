@@ -396,7 +396,7 @@ def limit(asked: dict) -> dict[str, float]:
     torch.set_num_threads(available_cores())
     found = {"products": product_rate(torch.device("cpu"), asked["precision"])}
     for name in asked["networks"]:
-        weights = assign_weights([name], asked["weights"])[name]
+        weights = assign_weights(asked["networks"], asked["weights"])[name]
         found[name] = operations(
             open_extractor(name, weights=weights, device="cpu", runtime="torch")
         )

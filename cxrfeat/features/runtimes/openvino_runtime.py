@@ -6,6 +6,7 @@ Every image goes through on one thread, and as many at once as there are cores.
 from __future__ import annotations
 
 import sys
+import threading
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -39,6 +40,12 @@ def openvino() -> Any:
         if before is unset:
             del sys.modules[telemetry]
     return openvino
+
+
+_FIRST_RUN = threading.Lock()
+"""Its first run in a process makes what all threads share. Two at once may wait for each other for
+ever, one with Python's lock and one with that of C++, so each network runs once before any thread
+can use it."""
 
 
 @cache
@@ -79,15 +86,17 @@ class OpenVino(SideBySide):
             "INFERENCE_NUM_THREADS": cores,
             "ENABLE_CPU_PINNING": False,  # the threads of several networks would share one core
         }
+        self._idle: list[Any] = []  # requests, each used by one thread at a time
         try:
             model = _core().read_model(folder / OPENVINO.files[0])
             self._compiled = _core().compile_model(model, "CPU", how)
             computes_in = self._compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
+            with _FIRST_RUN:
+                self.maps(np.zeros((recipe.size, recipe.size), np.float32))
         except RuntimeError as error:
             raise NotRunError(f"OpenVINO cannot run it ({last_line(error)})") from None
         if computes_in != asked:
             raise NotRunError(f"OpenVINO computes in {computes_in} here, not in {asked}")
-        self._idle: list[Any] = []  # requests, each used by one thread at a time
 
     def maps(self, image: Pictures) -> Maps:
         """Run one grey image (S, S) up to the maps, (C, H, W) each, or (C,) for a token."""

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -321,6 +322,23 @@ def test_openvino_tells_nobody_that_it_is_used() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+def test_openvino_has_run_once_before_threads_use_it(monkeypatch) -> None:
+    """Two threads whose runs were the first of a process waited for each other for ever."""
+    ran: list[str] = []
+    original = openvino_runtime.OpenVino.maps
+
+    def told(self, image):
+        ran.append(threading.current_thread().name)
+        return original(self, image)
+
+    monkeypatch.setattr(openvino_runtime.OpenVino, "maps", told)
+    extractor = opened(runtime="openvino")
+    assert ran[-1:] == [threading.current_thread().name]
+    before = len(ran)
+    extractor(pictures(2))
+    assert all(name.startswith("network") for name in ran[before:])
 
 
 def test_openvino_gives_the_same_bits_on_any_number_of_cores(monkeypatch) -> None:
