@@ -140,7 +140,8 @@ def limits(
     width = high - low
     at = (value - low) / width
     alone = at * (1 - at)  # the variance of one case
-    open_ = t**2 / patients if at in (0.0, 1.0) else min((reach / width) ** 2 / alone, 1e12)
+    open_ = t**2 / max(patients, 1e-9) if at in (0.0, 1.0) else (reach / width) ** 2 / alone
+    open_ = min(open_, 1e12)  # all of the range
     middle = (at + open_ / 2) / (1 + open_)
     half = float(np.sqrt(open_ * alone + open_**2 / 4)) / (1 + open_)
     return low + width * max(0.0, middle - half), low + width * min(1.0, middle + half)

@@ -91,12 +91,12 @@ class OpenVino(SideBySide):
             model = _core().read_model(folder / OPENVINO.files[0])
             self._compiled = _core().compile_model(model, "CPU", how)
             computes_in = self._compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
+            if computes_in != asked:
+                raise NotRunError(f"OpenVINO computes in {computes_in} here, not in {asked}")
             with _FIRST_RUN:
                 self.maps(np.zeros((recipe.size, recipe.size), np.float32))
         except RuntimeError as error:
             raise NotRunError(f"OpenVINO cannot run it ({last_line(error)})") from None
-        if computes_in != asked:
-            raise NotRunError(f"OpenVINO computes in {computes_in} here, not in {asked}")
 
     def maps(self, image: Pictures) -> Maps:
         """Run one grey image (S, S) up to the maps, (C, H, W) each, or (C,) for a token."""
