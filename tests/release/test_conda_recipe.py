@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.release.loading import ROOT
+from tests.scripts import ROOT
 
 NAMES = {"torch": "pytorch", "xgboost": "py-xgboost"}  # what conda-forge calls them
 

@@ -8,7 +8,7 @@ import tomllib
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tests.release.loading import ROOT
+from tests.scripts import ROOT
 
 
 def pins() -> dict[str, Requirement]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.release.loading import ROOT
+from tests.scripts import ROOT
 
 Instruction = tuple[str, str]
 

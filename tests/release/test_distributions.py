@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import cxrfeat
-from tests.release.loading import ROOT, load
+from tests.scripts import ROOT, load
 
 if not (ROOT / ".git").exists():
     pytest.skip("what belongs into a release is what git keeps", allow_module_level=True)

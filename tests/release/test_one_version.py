@@ -8,7 +8,7 @@ import tomllib
 import yaml
 
 import cxrfeat
-from tests.release.loading import ROOT
+from tests.scripts import ROOT
 
 
 def read(file: str) -> str:

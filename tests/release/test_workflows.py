@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.release.loading import ROOT
+from tests.scripts import ROOT
 
 FOLDER = ROOT / ".github" / "workflows"
 WORKFLOWS = sorted(FOLDER.glob("*.yml"))

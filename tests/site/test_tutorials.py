@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
+
+from tests.scripts import load
 
 DOCS = Path(__file__).parents[2] / "docs"
 
 
-def _load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("tutorial_runner", DOCS / "tutorial_runner.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-runner = _load()
+runner = load("docs/tutorial_runner.py")
 
 
 @pytest.mark.parametrize("page", runner.PAGES, ids=lambda path: path.stem)

@@ -1,4 +1,4 @@
-"""Where the files of the repository are, and scripts of it as modules."""
+"""Scripts of the repository that belong to no package, as modules."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 
 
 def load(script: str) -> ModuleType:
-    """Load a script that belongs to no package, by its path below the root."""
-    spec = importlib.util.spec_from_file_location(Path(script).stem, ROOT / script)
+    """Load a script by its path below the root of the repository."""
+    name = script.removesuffix(".py").replace("/", "_")
+    spec = importlib.util.spec_from_file_location(name, ROOT / script)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
