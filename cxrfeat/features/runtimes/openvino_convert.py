@@ -9,6 +9,7 @@ from torch import fx
 
 from cxrfeat.features.runtimes.kept_conversion import OPENVINO, NotRunError
 from cxrfeat.features.runtimes.openvino_runtime import last_line, openvino
+from cxrfeat.features.runtimes.torch_forward import folded
 from cxrfeat.features.runtimes.tracing import traced
 
 
@@ -32,7 +33,9 @@ def write(module: fx.GraphModule, shape: tuple[int, ...], folder: Path) -> int:
     from openvino.frontend import FrontEndManager
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
-    network, outputs = traced(module, shape)
+    # OpenVINO would fold batch normalisation itself, each time it opens the network, and hold the
+    # weights twice while it does.
+    network, outputs = traced(folded(module), shape)
     frontend = FrontEndManager().load_by_framework("pytorch")
     try:
         decoder = TorchScriptPythonDecoder(network, example_input=torch.zeros(shape))

@@ -6,6 +6,7 @@ so that a row cannot depend on others.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 
@@ -17,7 +18,7 @@ from cxrfeat.features.network.pooling import pool
 from cxrfeat.features.runtimes.recipe import Maps, Recipe
 
 
-class SideBySide:
+class SideBySide(ABC):
     """A network of which each call of `maps` takes one core.
 
     Parameters
@@ -49,9 +50,9 @@ class SideBySide:
         rows = np.concatenate([self._pooled(maps) for maps in done])
         return rows, [np.stack(of_each) for of_each in zip(*done, strict=True)]
 
+    @abstractmethod
     def maps(self, image: Pictures) -> Maps:
         """Run one grey image (S, S) up to the maps, (C, H, W) each, or (C,) for a token."""
-        raise NotImplementedError
 
     def _embed(self, image: Pictures) -> Matrix32:
         return self._pooled(self.maps(image))
