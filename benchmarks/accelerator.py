@@ -7,7 +7,8 @@ For each network and precision, in one run: the largest relative error of a row 
 float32; images/s of the network alone (pictures on the device already), of the extractor (pictures
 in memory to rows in memory), and of `cxrfeat extract` from files, and from pictures that were kept
 (`--cache`); and which share of the device's measured rate of matrix products the network alone
-reaches.
+reaches. From files and kept, the images of the first tenth are not counted: processes start
+meanwhile, which takes a second or two of a run of any length.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -104,14 +106,18 @@ def line(
         with ThreadPoolExecutor(extractor.at_once) as calls:
             deque(calls.map(extractor, batches), maxlen=0)
         memory.append(times * len(pictures) / (time.perf_counter() - begun))
-    whole = []
-    for cache in (None, folder / "cache"):
-        done = cxrfeat.extract(
-            folder / "images", backbone=[network], weights=source, precision=precision,
-            device=options.device, out=folder / f"{precision}-{cache is not None}", cache=cache,
-        )  # fmt: skip
-        whole.append(options.count / (done.seconds - done.steps["opening"]))
-    files, kept = whole
+    files, kept = (
+        of_extraction(
+            folder / "images",
+            backbone=[network],
+            weights=source,
+            precision=precision,
+            device=options.device,
+            out=folder / f"{precision}-{cache is not None}",
+            cache=cache,
+        )
+        for cache in (None, folder / "cache")
+    )
     middle = statistics.median(memory)
     print(
         f"| {network} | {precision} | {flop / 1e9:.2f} | {error:.1e}{same} | {alone:.0f} "
@@ -119,6 +125,17 @@ def line(
         f"| {files / alone:.2f} | {kept:.0f} | {kept / alone:.2f} |",
         flush=True,
     )
+
+
+def of_extraction(images: Path, **options: Any) -> float:
+    """Measure images/s of an extraction after its first tenth."""
+    seen: list[tuple[float, int]] = []
+    cxrfeat.extract(
+        images, progress=lambda told: seen.append((time.perf_counter(), told.done)), **options
+    )
+    counted = [(at, done) for at, done in seen if done >= seen[-1][1] / 10]
+    (begun, first), (ended, last) = counted[0], counted[-1]
+    return (last - first) / (ended - begun)
 
 
 def of_network(extractor: Extractor, options: argparse.Namespace) -> float:

@@ -9,6 +9,7 @@ read. The calling thread takes what is ready, in the order of the items.
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from collections import defaultdict, deque
@@ -17,23 +18,30 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice
 
 import numpy as np
 
 from cxrfeat import features, images
-from cxrfeat.arrays import Pictures
+from cxrfeat.arrays import Picture, Pictures
 from cxrfeat.errors import ImageError
 from cxrfeat.extraction.job import KEPT_SECONDS, ComputedImage, OpenJob
-from cxrfeat.extraction.picture_cache import KeptImage, KeptPictures, PictureCache, ReadImage
-from cxrfeat.extraction.plan import WorkItem
+from cxrfeat.extraction.picture_cache import (
+    KeptImage,
+    KeptPictures,
+    News,
+    PictureCache,
+    ReadImage,
+)
+from cxrfeat.extraction.plan import Lacking, WorkItem
 from cxrfeat.extraction.reading_ahead import read_in_order
 from cxrfeat.extraction.reading_processes import read_in_processes
 from cxrfeat.extraction.sources import NO_STAMP, Stamp
 from cxrfeat.framing import Framing
 
-TOGETHER = 32
-"""Kept pictures that a thread reads at a time for an accelerator: mostly they lie side by side."""
+QUEUED = 5
+"""Batches for an accelerator beside those that run: they keep it busy while rows are written."""
+NEW_TOGETHER, KEPT_TOGETHER = 16, 64
+"""Images that a process gets at a time: few that have to be decoded, many that are kept."""
 
 
 class Stopwatch:
@@ -71,7 +79,7 @@ class _Read:
     `keep` is what of it the cache does not have yet.
     """
 
-    item: WorkItem
+    lacking: Lacking
     image: ComputedImage
     seen: Mapping[Framing, Pictures] = field(default_factory=dict)
     seconds: float = 0.0
@@ -117,8 +125,10 @@ class LocalEngine:
         self._in_batches = {n: e for n, e in job.extractors.items() if not e.side_by_side}
         self._watch = Stopwatch()
         self._framings = {name: one.framing for name, one in self._all.items()}
+        self._at_once = max((one.at_once for one in self._in_batches.values()), default=1)
+        self._stacked = threading.local()
         self._kept = None if cache is None else cache.pictures
-        self._read = partial(_read, self._framings, job.reading, self._kept)
+        self._how = self._framings, job.reading, self._kept
 
     @property
     def seconds(self) -> dict[str, float]:
@@ -127,6 +137,21 @@ class LocalEngine:
 
     def run(self, items: Sequence[WorkItem]) -> Generator[list[ComputedImage]]:
         """Compute the rows of some items, a batch at a time."""
+        if not self._in_processes(items):
+            yield from self._computed(items)
+            return
+        gc.freeze()  # else the collector looks through all of torch again and again
+        try:
+            yield from self._computed(items)
+        finally:
+            gc.unfreeze()
+
+    def _in_processes(self, items: Sequence[WorkItem]) -> bool:
+        """Whether threads cannot read fast enough; a batch is read before processes have begun."""
+        is_fed = self._at_once > 1 and self._workers > 1 and not self._side_by_side
+        return is_fed and len(items) > self._batch_size
+
+    def _computed(self, items: Sequence[WorkItem]) -> Iterator[list[ComputedImage]]:
         batches = _batches(
             self._reading_all(items),
             self._batch_size,
@@ -142,31 +167,27 @@ class LocalEngine:
 
     def _reading_all(self, items: Sequence[WorkItem]) -> Iterator[_Read]:
         """Read all of them, and run those networks that take one image on one core."""
-        fed = [extractor.at_once for extractor in self._in_batches.values()]
-        in_processes = max(fed, default=1) > 1 and self._workers > 1 and not self._side_by_side
-        if in_processes:
-            reads = self._reading_for_accelerators(items)
-        else:
-            reads = read_in_order(items, self._read_and_run, self._workers, self._batch_size)
-        for read in reads:
+        if self._in_processes(items):
+            yield from self._reading_in_processes(items)
+            return
+        for read in read_in_order(items, self._read_and_run, self._workers, self._batch_size):
             self._watch.add("reading", read.seconds)
             yield read
 
-    def _reading_for_accelerators(self, items: Sequence[WorkItem]) -> Iterator[_Read]:
-        """Take kept pictures in threads, many at a time, then read the other images in processes.
-
-        What is read in a process has to be sent, which takes longer than reading what is kept.
-        """
-        others: Iterable[WorkItem] = items
-        if self._kept:
-            take = partial(_take, self._framings, self._kept)
-            ahead = -(-self._batch_size // TOGETHER)
-            rest: list[int] = []
-            for start, taken in read_in_order(_numbered(items), take, self._workers, ahead):
-                rest += (start + n for n, read in enumerate(taken) if read is None)
-                yield from (read for read in taken if read is not None)
-            others = (items[row] for row in rest)
-        yield from read_in_processes(others, self._read, self._workers, self._batch_size)
+    def _reading_in_processes(self, items: Sequence[WorkItem]) -> Iterator[_Read]:
+        for reads, news in read_in_processes(
+            items,
+            partial(_read_some, *self._how),
+            self._workers,
+            together=KEPT_TOGETHER if self._kept else NEW_TOGETHER,
+            ahead=self._batch_size,
+            held=self._batch_size * (self._at_once + QUEUED + 2),
+            key_bytes=sum(4 * one.size**2 for one in {*self._framings.values()}),
+        ):
+            if self._kept is not None and news is not None:
+                self._kept.add(news)
+            self._watch.add("reading", sum(read.seconds for read in reads))
+            yield from reads
 
     def _keeping(
         self, cache: PictureCache, batches: Iterable[list[_Read]]
@@ -178,7 +199,7 @@ class LocalEngine:
             yield batch
 
     def _read_and_run(self, item: WorkItem) -> _Read:
-        read = self._read(item)
+        read = _read(*self._how, item)
         if read.image.error is None:
             for name in item.lacking:
                 if name in self._side_by_side:
@@ -189,27 +210,48 @@ class LocalEngine:
 
     def _through_networks(self, batches: Iterable[list[_Read]]) -> Generator[list[ComputedImage]]:
         """Run batches through networks while the next one is read and the last one is written."""
-        at_once = max(extractor.at_once for extractor in self._in_batches.values())
-        with ThreadPoolExecutor(at_once, thread_name_prefix="network") as network:
+        queued = 1 if self._at_once == 1 else QUEUED
+        with ThreadPoolExecutor(self._at_once, thread_name_prefix="network") as network:
             waiting: deque[Future[list[ComputedImage]]] = deque()
             try:
                 for batch in batches:
                     waiting.append(network.submit(self._run, batch))
-                    if len(waiting) > at_once + 1:  # they run, one is ready
-                        yield waiting.popleft().result()
+                    if len(waiting) > self._at_once + queued:
+                        yield self._ready(waiting)
                 while waiting:
-                    yield waiting.popleft().result()
+                    yield self._ready(waiting)
             finally:  # the consumer stopped early: what has not begun is left for the next time
                 for future in waiting:
                     future.cancel()
 
+    def _ready(self, waiting: deque[Future[list[ComputedImage]]]) -> list[ComputedImage]:
+        """Wait for a batch; of a fast network take what else is there, as each commit costs."""
+        ready = waiting.popleft().result()
+        for _ in range(self._at_once - 1):
+            if waiting and waiting[0].done():
+                ready = [*ready, *waiting.popleft().result()]
+        return ready
+
+    def _together(self, pictures: list[Picture]) -> Pictures:
+        """Put pictures into one array; for an accelerator into that of this thread's last batch.
+
+        To be given fresh memory for a batch takes as long as to fill it. Rows of an accelerator are
+        of its own memory, and do not refer to the pictures.
+        """
+        if self._at_once == 1:
+            return np.stack(pictures)
+        shape = (len(pictures), *pictures[0].shape)
+        kept: Pictures | None = getattr(self._stacked, "array", None)
+        if kept is None or kept.shape[1:] != shape[1:] or len(kept) < len(pictures):
+            kept = self._stacked.array = np.empty(shape, np.float32)
+        return np.stack(pictures, out=kept[: len(pictures)])
+
     def _run(self, batch: list[_Read]) -> list[ComputedImage]:
         for name, extractor in self._in_batches.items():
-            chosen = [r for r in batch if r.image.error is None and name in r.item.lacking]
+            chosen = [r for r in batch if r.image.error is None and name in r.lacking]
             if chosen:
                 with self._watch.on(name):
-                    pictures = np.stack([read.seen[extractor.framing] for read in chosen])
-                    rows = extractor(pictures)
+                    rows = extractor(self._together([r.seen[extractor.framing] for r in chosen]))
                 for read, row in zip(chosen, rows, strict=True):
                     read.image.rows[name] = row
         return [read.image for read in batch]
@@ -240,7 +282,7 @@ def _read(
             found = KeptImage(radiograph.sha256, radiograph.warnings, seen)
     except ImageError as error:
         image = ComputedImage(source.id, stamp, error=error)
-        return _Read(item, image, seconds=time.perf_counter() - begun)
+        return _Read(item.lacking, image, seconds=time.perf_counter() - begun)
     keep = None
     if version:
         keep = ReadImage(version, len(data), found.sha256, found.warnings, found.seen)
@@ -251,14 +293,28 @@ def _taken(
     item: WorkItem, stamp: Stamp, found: KeptImage, seconds: float, keep: ReadImage | None = None
 ) -> _Read:
     told = ComputedImage(item.source.id, stamp, sha256=found.sha256, warnings=found.warnings)
-    return _Read(item, told, found.seen, seconds, keep)
+    return _Read(item.lacking, told, found.seen, seconds, keep)
+
+
+def _read_some(
+    of_extractor: Mapping[str, Framing],
+    options: images.ReadingOptions,
+    kept: KeptPictures | None,
+    items: Sequence[WorkItem],
+) -> tuple[list[_Read], News | None]:
+    """Give some images as `_read` does, and what is new of the kept pictures of this process."""
+    taken = [None] * len(items) if not kept else _take(of_extractor, kept, items)
+    reads = [
+        _read(of_extractor, options, kept, item) if one is None else one
+        for item, one in zip(items, taken, strict=True)
+    ]
+    return reads, None if kept is None else kept.news()
 
 
 def _take(
-    of_extractor: Mapping[str, Framing], kept: KeptPictures, some: tuple[int, list[WorkItem]]
-) -> tuple[int, list[_Read | None]]:
-    """Take what is kept of some images; None where that is nothing."""
-    start, items = some
+    of_extractor: Mapping[str, Framing], kept: KeptPictures, items: Sequence[WorkItem]
+) -> list[_Read | None]:
+    """Take what is kept of some images, which mostly lies side by side; None for nothing."""
     begun = time.perf_counter()
     stamps = [item.source.stamp() or NO_STAMP for item in items]
     versions = [item.source.version() for item in items]
@@ -271,17 +327,10 @@ def _take(
         for number, one in zip(numbers, taken, strict=True):
             found[number] = one
     each = (time.perf_counter() - begun) / len(items)
-    return start, [
+    return [
         None if one is None else _taken(item, stamp, one, each)
         for item, stamp, one in zip(items, stamps, found, strict=True)
     ]
-
-
-def _numbered(items: Sequence[WorkItem]) -> Iterator[tuple[int, list[WorkItem]]]:
-    upcoming, start = iter(items), 0
-    while some := list(islice(upcoming, TOGETHER)):
-        yield start, some
-        start += len(some)
 
 
 def _batches(

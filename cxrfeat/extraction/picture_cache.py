@@ -89,6 +89,22 @@ def size_in_bytes(size: int | str) -> int:
     return int(float(parts[1]) * (1024 if parts[3] else 1000) ** _UNITS[parts[2]])
 
 
+@dataclass(frozen=True)
+class News:
+    """What became of kept pictures in another process.
+
+    Attributes
+    ----------
+    found : int
+        Images whose pictures were taken.
+    damaged : dict of Framing to set of (Path, int)
+        Files and rows of pictures that were not what was written.
+    """
+
+    found: int
+    damaged: Mapping[Framing, set[tuple[Path, int]]]
+
+
 class KeptPictures:
     """Pictures that were read in some way, for some networks; can be pickled, read in threads.
 
@@ -170,6 +186,22 @@ class KeptPictures:
         with self._counting:
             self.found += int(np.count_nonzero(sound))
         return found
+
+    def news(self) -> News:
+        """Say what was found and damaged since this was asked for the last time."""
+        with self._counting:
+            found, self.found = self.found, 0
+        damaged = {framing: shelf.damaged for framing, shelf in self._shelves.items()}
+        for shelf in self._shelves.values():
+            shelf.damaged = set()
+        return News(found, {framing: some for framing, some in damaged.items() if some})
+
+    def add(self, news: News) -> None:
+        """Count what was found and damaged in another process."""
+        with self._counting:
+            self.found += news.found
+        for framing, damaged in news.damaged.items():
+            self._shelves[framing].damaged |= damaged
 
     def append(self, framing: Framing, images: store.KeptImages, pictures: Pictures) -> None:
         """Add pictures for one kind of networks to the own folder.

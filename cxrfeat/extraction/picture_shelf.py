@@ -52,8 +52,8 @@ class Shelf:
     framing : Framing
     unusable : list of str
         What is wrong with files that are passed over.
-    damaged : set of int
-        Places of pictures that were not what was written.
+    damaged : set of (Path, int)
+        Files and rows of pictures that were not what was written.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Shelf:
         self._stem = fingerprint(self._spec)[:16]
         self._files: list[store.PictureFile] = []
         self._ours: list[store.PictureFile] = []
-        self.damaged: set[int] = set()
+        self.damaged: set[tuple[Path, int]] = set()
         places, lengths, rows = [], [], []
         start = 0
         for path in sorted(folder.rglob(f"{self._stem}-*.h5")):
@@ -115,9 +115,10 @@ class Shelf:
         for start, stop in pairwise(edges):
             mine, number = slice(start, stop), int(of_file[start])
             rows = places[mine] - self._starts[number]
+            file = self._files[number]
             with suppress(FileFormatError):
-                images_[mine], sound[mine] = self._files[number].read(rows, pictures[mine])
-        self.damaged.update(places[~sound].tolist())
+                images_[mine], sound[mine] = file.read(rows, pictures[mine])
+            self.damaged.update((file.path, row) for row in rows[~sound[mine]].tolist())
         return images_, pictures, sound
 
     def append(self, images_: store.KeptImages, pictures: Pictures) -> None:
@@ -148,12 +149,11 @@ class Shelf:
 
     def give_back(self) -> None:
         """Give back damaged rows of the own folder, so that they are filled anew."""
-        damaged = np.array(sorted(self.damaged), dtype=np.int64)
-        for file, start in zip(self._files, self._starts.tolist(), strict=False):
-            rows = damaged[(damaged >= start) & (damaged < start + len(file))] - start
-            if len(rows) and file in self._ours:
+        for file in self._ours:
+            rows = [row for path, row in self.damaged if path == file.path]
+            if rows:
                 with suppress(StorageError):
-                    file.forget(rows)
+                    file.forget(np.array(sorted(rows), dtype=np.int64))
 
 
 class _Index:

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
+from pathlib import Path
 from typing import BinaryIO
 
 from cxrfeat import features
@@ -192,8 +193,8 @@ class Supply:
 def _anywhere(item: WorkItem) -> WorkItem:
     """Write out a path from its root: workers run in other folders."""
     source = item.source
-    if isinstance(source, FileSource) and not source.path.is_absolute():
-        return WorkItem(replace(source, path=source.path.absolute()), item.lacking)
+    if isinstance(source, FileSource) and not (path := Path(source.path)).is_absolute():
+        return WorkItem(replace(source, path=path.absolute()), item.lacking)
     if isinstance(source, MemberSource) and not source.member.archive.path.is_absolute():
         archive = source.member.archive
         archive = replace(archive, path=archive.path.absolute())

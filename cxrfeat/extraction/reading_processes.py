@@ -1,7 +1,8 @@
 """Read images ahead in processes, for accelerators that threads cannot keep fed.
 
 Decoding and resizing release the interpreter's lock only for most of their time: 16 threads read
-no more than 4 do. A network on a CPU is never that fast.
+no more than 4 do. A network on a CPU is never that fast. What is read comes back through memory
+that the processes share (`shared_room`).
 """
 
 from __future__ import annotations
@@ -17,20 +18,26 @@ from typing import TypeVar
 from loky import ProcessPoolExecutor
 
 from cxrfeat.errors import InputError
+from cxrfeat.extraction.shared_room import Packed, SharedRoom, Slot, pack
 
 Key = TypeVar("Key")
-Item = TypeVar("Item")
+Found = TypeVar("Found")
 
-CHUNK = 8
-"""Items that a process gets at a time: handing one over takes about a tenth of reading it."""
 IDLE_SECONDS = 60
 """After which a process without work ends, also where this one was killed."""
 
 
 def read_in_processes(
-    keys: Iterable[Key], read: Callable[[Key], Item], workers: int, ahead: int
-) -> Iterator[Item]:
-    """Yield ``read(key)`` for every key in the order of `keys`, as `read_in_order` does in threads.
+    keys: Iterable[Key],
+    read: Callable[[Sequence[Key]], Found],
+    workers: int,
+    *,
+    together: int,
+    ahead: int,
+    held: int,
+    key_bytes: int,
+) -> Iterator[Found]:
+    """Yield what `read` makes of some keys at a time, in the order of `keys`.
 
     Parameters
     ----------
@@ -40,8 +47,15 @@ def read_in_processes(
         A function at the top of a module, or `functools.partial` of one.
     workers : int
         Number of processes.
+    together : int
+        Keys that a process gets at a time: handing one over takes a moment, too.
     ahead : int
-        Items read beyond the one that is waited for: what bounds the memory.
+        Keys read beyond those that are waited for: what bounds the memory.
+    held : int
+        Keys of which the arrays are in use while more are asked for; of more than these, they go
+        through a pipe.
+    key_bytes : int
+        What the arrays of a key take.
 
     Raises
     ------
@@ -49,16 +63,24 @@ def read_in_processes(
         A process ended before it was done: an image that kills it, or no memory for it.
     """
     pool = ProcessPoolExecutor(workers, timeout=IDLE_SECONDS, initializer=_leave_interrupts)
-    waiting: deque[Future[list[Item]]] = deque()
+    most = ahead // together + workers
+    room = SharedRoom(most + 1 + -(-held // together), together * key_bytes)
+    waiting: deque[tuple[Future[Packed], Slot | None]] = deque()
+
+    def next_one() -> Found:
+        future, slot = waiting.popleft()
+        return room.unpack(future.result(), slot)
+
     done = False
     try:
         upcoming = iter(keys)
-        while chunk := list(islice(upcoming, CHUNK)):
-            waiting.append(pool.submit(_read_each, read, chunk))
-            if len(waiting) > ahead // CHUNK + workers:
-                yield from waiting.popleft().result()
+        while some := list(islice(upcoming, together)):
+            slot = room.take()
+            waiting.append((pool.submit(_read, read, some, slot), slot))
+            if len(waiting) > most:
+                yield next_one()
         while waiting:
-            yield from waiting.popleft().result()
+            yield next_one()
         done = True
     except BrokenExecutor as error:
         raise InputError(
@@ -67,13 +89,16 @@ def read_in_processes(
             " in this process"
         ) from error
     finally:  # the consumer stopped early: do not read what nobody waits for
-        for future in waiting:
+        for future, _ in waiting:
             future.cancel()
         pool.shutdown(wait=True, kill_workers=not done)
+        room.close()
 
 
-def _read_each(read: Callable[[Key], Item], keys: Sequence[Key]) -> list[Item]:
-    return [read(key) for key in keys]
+def _read(
+    read: Callable[[Sequence[Key]], object], keys: Sequence[Key], slot: Slot | None
+) -> Packed:
+    return pack(read(keys), slot)
 
 
 _leave_interrupts = partial(signal.signal, signal.SIGINT, signal.SIG_IGN)

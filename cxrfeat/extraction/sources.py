@@ -13,13 +13,13 @@ import os
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import BinaryIO, NamedTuple, Protocol, TypeVar
 
 from cxrfeat import images
 from cxrfeat.errors import ImageError
 from cxrfeat.images import ReadingOptions
-from cxrfeat.inputs import Dataset, Member, Place, RemoteFile
+from cxrfeat.inputs import Dataset, Member, Place, PlaceList, RemoteFile
+from cxrfeat.paths import PathLike
 
 Seen = TypeVar("Seen")
 
@@ -106,11 +106,12 @@ class FileSource:
     Attributes
     ----------
     id : str
-    path : Path
+    path : Path or str
+        Text takes a third of the time to make, and to send to another process.
     """
 
     id: str
-    path: Path
+    path: PathLike
 
     def stamp(self) -> Stamp | None:
         """Return its size and time of change; None where it is gone."""
@@ -146,8 +147,8 @@ class FileSource:
             ``unreadable``: no regular file, or one that cannot be opened.
         """
         try:
-            if self.path.is_file():  # opening a named pipe would wait for its writer
-                return self.path.open("rb")
+            if os.path.isfile(self.path):  # opening a named pipe would wait for its writer
+                return open(self.path, "rb")
         except (OSError, ValueError):
             pass
         raise ImageError("unreadable", "it cannot be opened")
@@ -168,9 +169,9 @@ class FileSource:
     def sha256(self) -> str:
         """Return the sha256 of its bytes, of which few are in memory at once."""
         try:
-            if not self.path.is_file():  # opening a named pipe would wait for its writer
+            if not os.path.isfile(self.path):  # opening a named pipe would wait for its writer
                 return ""
-            with self.path.open("rb") as file:
+            with open(self.path, "rb") as file:
                 return hashlib.file_digest(file, "sha256").hexdigest()
         except OSError:
             return ""
@@ -294,7 +295,7 @@ class RemoteSource:
         return digest.hexdigest()
 
 
-def _state(path: Path) -> tuple[int, int, int, int]:
+def _state(path: PathLike) -> tuple[int, int, int, int]:
     """Return what changes with a file, also where it is replaced by one of its size and time.
 
     Archives and copies bring the time of the last change with them; when the entry in the file
@@ -309,7 +310,7 @@ def _digest(*parts: object) -> str:
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:32]
 
 
-def source_of(id: str, place: Place) -> ImageSource:
+def source_of(id: str, place: Place | str) -> ImageSource:
     """Return the source of an image by where it is."""
     if isinstance(place, RemoteFile):
         return RemoteSource(id, place)
@@ -331,12 +332,13 @@ class Sources(Mapping[str, ImageSource]):
 
     def __init__(self, found: Dataset) -> None:
         self.ids = found.ids
-        self._places = found.paths
+        paths = found.paths
+        self._places = paths if isinstance(paths, PlaceList) else PlaceList(paths)
         self._row_of = dict(zip(found.ids, range(len(found.ids)), strict=True))
 
     def at(self, row: int) -> ImageSource:
         """Return the source of the image at a place of the dataset."""
-        return source_of(self.ids[row], self._places[row])
+        return source_of(self.ids[row], self._places.named(row))
 
     def __getitem__(self, id: str) -> ImageSource:
         return self.at(self._row_of[id])

@@ -89,10 +89,14 @@ class PlaceList(Sequence[Place]):
     def __getitem__(self, row: int | slice) -> Place | PlaceList:
         if isinstance(row, slice):
             return self.taken(range(len(self))[row])
-        row = range(len(self))[row]
+        place = self.named(range(len(self))[row])
+        return Path(place) if isinstance(place, str) else place
+
+    def named(self, row: int) -> Member | RemoteFile | str:
+        """Return one without making a `Path` of a path."""
         if row in self._others:
             return self._others[row]
-        return Path(os.fsdecode(bytes(self._text[self._start(row) : self._ends[row]])))
+        return os.fsdecode(bytes(self._text[self._start(row) : self._ends[row]]))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and [*self] == [*other]

@@ -84,7 +84,7 @@ def test_every_image_is_read_once_for_several_backbones(folder, tmp_path, monkey
     original = FileSource.read
 
     def counting(source, limit):
-        read.append(source.path)
+        read.append(Path(source.path))
         return original(source, limit)
 
     monkeypatch.setattr(FileSource, "read", counting)

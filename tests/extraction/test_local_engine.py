@@ -58,7 +58,7 @@ def test_rows_stand_with_their_images_whatever_was_read_first(
     original = FileSource.read
 
     def late(source, limit):
-        time.sleep(0.02 * (int(source.path.stem) % 3))
+        time.sleep(0.02 * (int(Path(source.path).stem) % 3))
         return original(source, limit)
 
     monkeypatch.setattr(FileSource, "read", late)

@@ -20,10 +20,10 @@ from PIL import Image
 
 from cxrfeat import images, inputs, store
 from cxrfeat.errors import InputError
-from cxrfeat.extraction import picture_cache, picture_shelf
+from cxrfeat.extraction import local_engine, picture_cache, picture_shelf
 from cxrfeat.extraction.job import ComputedImage, OpenJob
 from cxrfeat.extraction.local_engine import LocalEngine
-from cxrfeat.extraction.picture_cache import KeptPictures, PictureCache, size_in_bytes
+from cxrfeat.extraction.picture_cache import KeptPictures, News, PictureCache, size_in_bytes
 from cxrfeat.extraction.plan import plan
 from cxrfeat.extraction.shards import Shard
 from cxrfeat.extraction.sources import ImageSource, sources_of
@@ -44,7 +44,7 @@ class Copying:
         self.side_by_side, self.at_once = side_by_side, at_once
 
     def __call__(self, pictures: np.ndarray) -> np.ndarray:
-        return pictures.reshape(len(pictures), -1)
+        return pictures.reshape(len(pictures), -1).copy()  # pictures are overwritten
 
 
 def draw(path: Path, seed: int, mode: str = "L") -> None:
@@ -151,7 +151,7 @@ def test_a_second_network_decodes_nothing_and_has_the_rows_it_would_have(
     assert second["4.bmp"].warnings == ("colour picture",)
 
 
-def test_processes_read_what_is_new_and_threads_what_is_kept(folder: Path, tmp_path: Path) -> None:
+def test_processes_read_what_is_new_and_what_is_kept(folder: Path, tmp_path: Path) -> None:
     with_cache(folder, tmp_path / "c")
     draw(folder / "new.bmp", 77)
     shutil.copy2(folder / "3.bmp", folder / "copy.bmp")  # known by its bytes alone
@@ -281,13 +281,16 @@ def test_another_decoder_reads_anew(folder: Path, tmp_path: Path, monkeypatch) -
     assert said[0].startswith("0 picture(s)")
 
 
-def test_damaged_pictures_are_read_again_said_and_mended(folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", ["threads", "processes"])
+def test_damaged_pictures_are_read_again_said_and_mended(
+    folder: Path, tmp_path: Path, how: str
+) -> None:
     with_cache(folder, tmp_path / "c")
     (path,) = files_of(tmp_path / "c")
     with h5py.File(path, "r+") as file:
         file["picture"][3, 5, 5] = 0.25
         file["picture"][6] = file["picture"][7]
-    found, said = with_cache(folder, tmp_path / "c")
+    found, said = with_cache(folder, tmp_path / "c", networks={"net": NETWORKS[how]()})
     assert_same(found, computed(folder))
     assert said[0].startswith("8 picture(s)")
     assert "2 picture(s) of the cache were damaged" in said[1]
@@ -432,7 +435,7 @@ def test_files_are_filled_one_after_the_other(folder: Path, tmp_path: Path, monk
     assert_same(found, computed(folder))
 
 
-def test_neighbours_are_read_in_one_call(folder: Path, tmp_path: Path, monkeypatch) -> None:
+def test_a_process_reads_neighbours_in_one_call(folder: Path, tmp_path: Path, monkeypatch) -> None:
     with_cache(folder, tmp_path / "c")
     calls: list[int] = []
     original: Callable = store.PictureFile.read
@@ -442,8 +445,13 @@ def test_neighbours_are_read_in_one_call(folder: Path, tmp_path: Path, monkeypat
         return original(file, rows, pictures)
 
     monkeypatch.setattr(store.PictureFile, "read", counting)
-    with_cache(folder, tmp_path / "c", networks={"net": NETWORKS["processes"]()})
+    sources = dict(sources_of(inputs.find(folder)).items())
+    items = plan(sources, {"net": list(sources)})
+    kept = KeptPictures(tmp_path / "c", READING, (Framing(32),))
+    reads, news = local_engine._read_some({"net": Framing(32)}, READING, kept, items)
     assert calls == [10]
+    assert (len(reads), news) == (11, News(10, {}))
+    assert kept.news() == News(0, {})
 
 
 def test_it_opens_once_in_every_process_that_gets_it(folder: Path, tmp_path: Path) -> None:

@@ -64,10 +64,10 @@ def test_processes_give_the_rows_and_failures_of_threads_in_order(
             np.testing.assert_array_equal(one.rows["net"], other.rows["net"])
 
 
-def told(number: int) -> tuple[int, int]:
-    if number == 99:
+def told(numbers: list[int]) -> list[tuple[int, int]]:
+    if 99 in numbers:
         os._exit(1)
-    return number, os.getpid()
+    return [(number, os.getpid()) for number in numbers]
 
 
 def alive(pid: int) -> bool:
@@ -87,8 +87,9 @@ def wait_until_gone(pids: set[int]) -> None:
 
 def test_it_reads_no_more_than_it_was_allowed_and_leaves_no_process_behind() -> None:
     handed = []
-    reads = read_in_processes((handed.append(n) or n for n in range(1000)), told, 2, 16)
-    first, pid = next(reads)
+    numbers = (handed.append(n) or n for n in range(1000))
+    reads = read_in_processes(numbers, told, 2, together=8, ahead=16, held=0, key_bytes=0)
+    (first, pid), *_ = next(reads)
     assert first == 0
     assert pid != os.getpid()
     assert len(handed) <= 16 + (2 + 1) * 8
@@ -98,4 +99,4 @@ def test_it_reads_no_more_than_it_was_allowed_and_leaves_no_process_behind() -> 
 
 def test_a_process_that_is_killed_by_an_image_ends_the_run_in_words() -> None:
     with pytest.raises(InputError, match=r"an image kills it.*--workers 1"):
-        list(read_in_processes(range(200), told, 2, 16))
+        list(read_in_processes(range(200), told, 2, together=8, ahead=16, held=0, key_bytes=0))

@@ -58,7 +58,7 @@ class Accelerator:
 
     side_by_side = False
     choice = "torch"
-    at_once = 2
+    at_once = 3  # one computes, one sends its pictures, one puts its own together
     threads = None
 
     def __init__(self, module: fx.GraphModule, recipe: Recipe, device: torch.device) -> None:
