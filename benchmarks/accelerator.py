@@ -113,7 +113,7 @@ def line(
             weights=source,
             precision=precision,
             device=options.device,
-            out=folder / f"{precision}-{cache is not None}",
+            out=folder / f"{network}-{precision}-{cache is not None}",
             cache=cache,
         )
         for cache in (None, folder / "cache")

@@ -9,7 +9,6 @@ read. The calling thread takes what is ready, in the order of the items.
 
 from __future__ import annotations
 
-import gc
 import threading
 import time
 from collections import defaultdict, deque
@@ -137,21 +136,6 @@ class LocalEngine:
 
     def run(self, items: Sequence[WorkItem]) -> Generator[list[ComputedImage]]:
         """Compute the rows of some items, a batch at a time."""
-        if not self._in_processes(items):
-            yield from self._computed(items)
-            return
-        gc.freeze()  # else the collector looks through all of torch again and again
-        try:
-            yield from self._computed(items)
-        finally:
-            gc.unfreeze()
-
-    def _in_processes(self, items: Sequence[WorkItem]) -> bool:
-        """Whether threads cannot read fast enough; a batch is read before processes have begun."""
-        is_fed = self._at_once > 1 and self._workers > 1 and not self._side_by_side
-        return is_fed and len(items) > self._batch_size
-
-    def _computed(self, items: Sequence[WorkItem]) -> Iterator[list[ComputedImage]]:
         batches = _batches(
             self._reading_all(items),
             self._batch_size,
@@ -167,7 +151,8 @@ class LocalEngine:
 
     def _reading_all(self, items: Sequence[WorkItem]) -> Iterator[_Read]:
         """Read all of them, and run those networks that take one image on one core."""
-        if self._in_processes(items):
+        is_fed = self._at_once > 1 and self._workers > 1 and not self._side_by_side
+        if is_fed and len(items) > self._batch_size:  # a batch is read before processes have begun
             yield from self._reading_in_processes(items)
             return
         for read in read_in_order(items, self._read_and_run, self._workers, self._batch_size):

@@ -90,7 +90,8 @@ class SharedRoom:
         """Take a slot for what will be sent; None where there is none."""
         if not self._free:
             return None
-        return Slot(self._path, self._number, self._free.popleft() * self._size, self._size)
+        # The one that was used last: its memory is there already.
+        return Slot(self._path, self._number, self._free.pop() * self._size, self._size)
 
     def unpack(self, packed: Packed, taken: Slot | None) -> Any:
         """Return what was sent; its arrays lie in the slot that was taken for it."""
