@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import code
 import os
 from pathlib import Path
 
@@ -22,6 +23,28 @@ def test_a_tutorial_runs_as_it_stands(page: Path, tmp_path: Path) -> None:
     assert [runner.masked(line) for line in text.splitlines()] == [
         runner.masked(line) for line in page.read_text(encoding="utf-8").splitlines()
     ]
+
+
+class Prompt(code.InteractiveConsole):
+    """The prompt of Python, which reads a line at a time, and runs nothing here."""
+
+    def runcode(self, code: object) -> None:
+        """Run nothing."""
+
+    def showsyntaxerror(self, filename: str | None = None, **more: object) -> None:
+        """Do not print it."""
+        raise
+
+
+@pytest.mark.parametrize("page", runner.PAGES, ids=lambda path: path.stem)
+def test_code_can_be_pasted_at_the_prompt_of_python(page: Path) -> None:
+    """Which takes a line behind an indented block for a part of it until 3.13."""
+    for step in runner.steps_of(page.read_text(encoding="utf-8")):
+        if step.kind == "python":
+            prompt = Prompt()
+            for line in [*step.code.splitlines(), ""]:
+                more = prompt.push(line)
+            assert not more
 
 
 def test_what_is_not_printed_is_noticed(tmp_path: Path) -> None:
