@@ -53,6 +53,12 @@ def _untrained_question(extractor: str) -> str:
 def headline(ladder: Ladder) -> str:
     """Say in sentences to be quoted how far the best controls come."""
     sentences = []
+    if not ladder.above_chance(ladder.full, 1):
+        return (
+            f"{ladder.extractor} is not shown to be above chance on these images"
+            f" ({_score_of(ladder, ladder.full)}; chance {ladder.chance:.3f}): there is no score of"
+            " which a control could reach a share."
+        )
     if ladder.blind:
         best = ladder.best(ladder.blind)
         sentences.append(f"Without seeing the lungs, {_reaches(ladder, best)}.")
@@ -67,10 +73,12 @@ def headline(ladder: Ladder) -> str:
 
 def _reaches(ladder: Ladder, rung: Rung) -> str:
     share, added = ladder.share_reached(rung), ladder.added(rung)
-    title, full, control = ladder.metric.title, ladder.full.score.mean, rung.score.mean
-    numbers = f"{title} {control:.3f} against {full:.3f}; chance {ladder.chance:.3f}"
+    full = ladder.full.score.mean
+    numbers = f"{_score_of(ladder, rung)} against {full:.3f}; chance {ladder.chance:.3f}"
     if math.isnan(share.value):
         return f"'{rung.name}' has {numbers}: {ladder.extractor} itself is not above chance"
+    if share.value <= 0:
+        return f"'{rung.name}' is no better than chance ({numbers})"
     said = (
         f"'{rung.name}' reaches {_percent(share)} of the score above chance of {ladder.extractor}"
         f" ({numbers})"
@@ -80,6 +88,10 @@ def _reaches(ladder: Ladder, rung: Rung) -> str:
     if added.value <= 0:
         return f"{said}; the full image adds nothing to it"
     return f"{said}; the full image adds {_percent(added)} of what it leaves to a perfect score"
+
+
+def _score_of(ladder: Ladder, rung: Rung) -> str:
+    return f"{ladder.metric.title} {rung.score.mean:.3f}"
 
 
 def _percent(figure: Figure) -> str:

@@ -75,6 +75,21 @@ def test_a_control_that_sees_no_lungs_and_the_label_is_found_with_its_share() ->
     assert all(len(row) == len(table.columns) for row in table.rows)
 
 
+def test_a_share_of_no_score_and_one_below_chance_are_said_in_words() -> None:
+    """A headline of -28 % (-183 % to 127 %) stood beside "not above chance"."""
+    X, y = blobs(60, 20, distance=0.0, n_classes=2)
+    said = headline(climb(subject_of(X, y), "net", [Control("frame", NO_LUNGS, noise(60))]))
+    assert "net is not shown to be above chance on these images (macro AUROC 0." in said
+    assert "%" not in said
+    X, y = blobs(240, 20, distance=6.0, n_classes=2)
+    worse = np.random.default_rng(1).normal(size=(240, 2)).astype(np.float32)
+    ladder = climb(subject_of(X, y), "net", [Control("frame", NO_LUNGS, worse)])
+    assert ladder.rungs[1].score.mean < 0.5
+    assert headline(ladder).startswith(
+        "Without seeing the lungs, 'frame' is no better than chance (macro AUROC 0."
+    )
+
+
 def test_the_best_control_of_all_may_see_the_lungs() -> None:
     X, y = blobs(240, 20, distance=6.0, n_classes=2)
     controls = [
