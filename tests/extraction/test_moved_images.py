@@ -142,7 +142,9 @@ def test_only_images_of_the_size_of_a_vanished_one_are_hashed(
 ) -> None:
     hashed: list[str] = []
     plain = changed._sha256
-    monkeypatch.setattr(changed, "_sha256", lambda one: hashed.append(one.path.name) or plain(one))
+    monkeypatch.setattr(
+        changed, "_sha256", lambda one: hashed.append(Path(one.path).name) or plain(one)
+    )
     rng = np.random.default_rng(5)
     for number in range(5):
         pixels = rng.integers(0, 256, (60, 50 + number), np.uint8)
