@@ -52,13 +52,13 @@ def _untrained_question(extractor: str) -> str:
 
 def headline(ladder: Ladder) -> str:
     """Say in sentences to be quoted how far the best controls come."""
-    sentences = []
     if not ladder.above_chance(ladder.full, 1):
         return (
             f"{ladder.extractor} is not shown to be above chance on these images"
             f" ({_score_of(ladder, ladder.full)}; chance {ladder.chance:.3f}): there is no score of"
             " which a control could reach a share."
         )
+    sentences = []
     if ladder.blind:
         best = ladder.best(ladder.blind)
         sentences.append(f"Without seeing the lungs, {_reaches(ladder, best)}.")
