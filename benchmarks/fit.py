@@ -131,6 +131,7 @@ def main() -> None:
     parser.add_argument("--plain-folds", type=int, default=1)
     parser.add_argument("--head", nargs="+")
     parser.add_argument("--large", choices=PARTS)
+    parser.add_argument("--seeds", type=int, default=1, help="of heads that draw, in --large heads")
     parser.add_argument("--folder", help="where --large puts its files; some GB for 'full'")
     options = parser.parse_args()
     if options.large:

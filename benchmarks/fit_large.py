@@ -5,6 +5,7 @@ its own, whose time, processor seconds and peak memory are those that the system
 
     python benchmarks/fit.py --large heads     # 20,000 x 512 x 14, each head; against scikit-learn
     python benchmarks/fit.py --large full      # 112,120 x (512, 512, 2,048) x 14: cxrfeat fit
+    python benchmarks/fit.py --large heads --head xgboost --seeds 6     # its gap, seed by seed
     python benchmarks/fit.py --large growth    # 5,000 to 80,000 images, the exponent of each head
     python benchmarks/fit.py --large added     # a third extractor added to a finished run of two
 
@@ -53,19 +54,20 @@ LEARNING = [name for name in HEADS if name not in (FLOOR, "svm_rbf")]
 """Every head that learns, the kernel machine as it is at this size."""
 SIZES = (16, 8, 4, 2, 1)
 """What part of the largest number of images is measured."""
-REFERENCE: dict[str, Callable[[Mapping[str, Any]], Any]] = {
-    "logreg": lambda s: LogisticRegression(C=s["C"], max_iter=5000, tol=1e-8),
-    "linear_svm": lambda s: LinearSVC(C=s["C"], dual="auto", max_iter=20_000, random_state=0),
-    "lda": lambda s: LinearDiscriminantAnalysis(solver="lsqr", shrinkage=s["shrinkage"]),
-    "knn": lambda s: KNeighborsClassifier(s["n_neighbors"], metric="cosine", algorithm="brute"),
-    APPROXIMATE: lambda s: make_pipeline(
-        Nystroem(n_components=1024, random_state=0), REFERENCE["linear_svm"](s)
+REFERENCE: dict[str, Callable[[Mapping[str, Any], int], Any]] = {
+    "logreg": lambda s, _: LogisticRegression(C=s["C"], max_iter=5000, tol=1e-8),
+    "linear_svm": lambda s, _: LinearSVC(C=s["C"], dual="auto", max_iter=20_000, random_state=0),
+    "lda": lambda s, _: LinearDiscriminantAnalysis(solver="lsqr", shrinkage=s["shrinkage"]),
+    "knn": lambda s, _: KNeighborsClassifier(s["n_neighbors"], metric="cosine", algorithm="brute"),
+    APPROXIMATE: lambda s, seed: make_pipeline(
+        Nystroem(n_components=1024, random_state=seed), REFERENCE["linear_svm"](s, seed)
     ),
-    "xgboost": lambda s: BoostedTrees(s["n_estimators"], 0),
+    "xgboost": lambda s, seed: BoostedTrees(s["n_estimators"], seed),
 }
 """The estimators of scikit-learn, converged, and XGBoost label by label on all channels."""
 DRAWN = ("xgboost", APPROXIMATE)
-"""Heads that draw: two seeds differ on rare labels, so that all folds are compared."""
+"""Heads that draw: two seeds differ on rare labels, so that all folds are compared, with the same
+seed on both sides, and with `--seeds` more seeds than one."""
 
 
 @dataclass(frozen=True)
@@ -100,9 +102,9 @@ def study_of(embeddings: Path) -> tuple[Study, Design]:
     return plan_comparison(load_study(embeddings), Asked())
 
 
-def validate(study: Study, design: Design, heads: Sequence[str]) -> CrossValidated:
+def validate(study: Study, design: Design, heads: Sequence[str], seed: int = 0) -> CrossValidated:
     """Work on all folds as `cxrfeat fit` does, without the control on shuffled labels."""
-    plan = Plan(find_heads(heads), METRICS["auroc"], exclusive=False, threshold="f1")
+    plan = Plan(find_heads(heads), METRICS["auroc"], exclusive=False, threshold="f1", seed=seed)
     share = share_out(study.extractors, design.folds, len(study.classes), plan)
     return cross_validate(
         study.extractors,
@@ -116,16 +118,16 @@ def validate(study: Study, design: Design, heads: Sequence[str]) -> CrossValidat
     )
 
 
-def measured(embeddings: Path, head: str) -> Measured:
+def measured(embeddings: Path, head: str, seed: int = 0) -> Measured:
     """Measure the folds of one head."""
-    return in_a_process([sys.executable, __file__, str(embeddings), head])
+    return in_a_process([sys.executable, __file__, str(embeddings), head, str(seed)])
 
 
-def _measure_here(embeddings: Path, head: str) -> None:
+def _measure_here(embeddings: Path, head: str, seed: int) -> None:
     """Do what `measured` measures, in its process; print what it found as JSON."""
     study, design = study_of(embeddings)
     started, cpu = time.perf_counter(), time.process_time()
-    found = validate(study, design, [head])
+    found = validate(study, design, [head], seed)
     took = {"wall": time.perf_counter() - started, "cpu": time.process_time() - cpu}
     rows = {}
     for extractor in study.extractors:
@@ -161,35 +163,64 @@ def heads(options: Namespace, folder: Path) -> None:
     named = ", ".join(study.classes[k] for k in labels)
     print(f"gap: AUROC less that of scikit-learn with the same setting, {named}")
     print(f"on fold 1; of {' and '.join(DRAWN)} the mean over all folds")
+    if options.seeds > 1:
+        print(f"and over {options.seeds} seeds, with the standard error of that mean over seeds")
     print(f"{'head':18}{'s':>8}{'cpu s':>8}{'GB':>6}{'expected':>10}   gap")
     for head in options.head or LEARNING:
         one = measured(folder, head)
-        took, folds = one.found, one.found["folds"][extractor.name]
+        took = one.found
         expected = sum(
             seconds(head, size_of(extractor, fold, design.folds, len(study.classes), HEADS[head]))
             for fold in design.folds
         )
-        gaps = [
-            np.mean(
-                [
-                    folds[number]["auroc"][k]
-                    - _reference(study, design, head, folds[number]["settings"][k], k, number)
-                    for number in range(len(folds) if head in DRAWN else 1)
-                ]
-            )
-            for k in (labels if options.plain_folds else [])
-        ]
-        shown = ", ".join(f"{gap:+.4f}" for gap in gaps)
         figures = f"{took['wall']:8.1f}{took['cpu']:8.1f}{one.peak:6.2f}{expected:10.1f}"
-        print(f"{head:18}{figures}   {shown}", flush=True)
+        gaps: list[list[float]] = []
+        for seed in range(options.seeds if head in DRAWN else 1) if options.plain_folds else ():
+            folds = (measured(folder, head, seed) if seed else one).found["folds"][extractor.name]
+            gaps.append([_gap(study, design, head, folds, label, seed) for label in labels])
+            if options.seeds > 1 and head in DRAWN:
+                said = ", ".join(f"{gap:+.4f}" for gap in gaps[-1])
+                print(f"{head}, seed {seed}: {said}", flush=True)
+        means = np.mean(gaps, axis=0) if gaps else []
+        shown = [f"{gap:+.4f}" for gap in means]
+        if len(gaps) > 1:
+            errors = np.std(gaps, axis=0, ddof=1) / np.sqrt(len(gaps))
+            shown = [f"{gap} ± {error:.4f}" for gap, error in zip(shown, errors, strict=True)]
+        print(f"{head:18}{figures}   {', '.join(shown)}", flush=True)
+
+
+def _gap(
+    study: Study,
+    design: Design,
+    head: str,
+    folds: Sequence[Mapping[str, Any]],
+    label: int,
+    seed: int,
+) -> float:
+    """AUROC of a label less that of scikit-learn; the mean over folds of a head that draws."""
+    return float(
+        np.mean(
+            [
+                fold["auroc"][label]
+                - _reference(study, design, head, fold["settings"][label], label, number, seed)
+                for number, fold in enumerate(folds[: None if head in DRAWN else 1])
+            ]
+        )
+    )
 
 
 def _reference(
-    study: Study, design: Design, head: str, setting: Mapping[str, Any], label: int, number: int
+    study: Study,
+    design: Design,
+    head: str,
+    setting: Mapping[str, Any],
+    label: int,
+    number: int,
+    seed: int,
 ) -> float:
     """AUROC of scikit-learn's own estimator on the fold of a number."""
     X, y, fold = study.extractors[0].X, study.labels[:, label], design.folds[number]
-    estimator = make_pipeline(StandardScaler(), REFERENCE[head](setting))
+    estimator = make_pipeline(StandardScaler(), REFERENCE[head](setting, seed))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # convergence of liblinear is not what is measured
         estimator.fit(X[fold.train], y[fold.train].astype(int))
@@ -278,4 +309,4 @@ def large(options: Namespace) -> None:
 
 
 if __name__ == "__main__":
-    _measure_here(Path(sys.argv[1]), sys.argv[2])
+    _measure_here(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))
