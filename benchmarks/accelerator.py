@@ -31,6 +31,7 @@ from limits import fastest, operations, product_rate
 import cxrfeat
 from cxrfeat.cores import available_cores
 from cxrfeat.errors import CxrfeatError
+from cxrfeat.extraction.batch_memory import BatchMemory
 from cxrfeat.features import Extractor, assign_weights, open_extractor
 from cxrfeat.features.runtimes.accelerator_runtime import Accelerator, Recorded
 from cxrfeat.images import read_image, resize
@@ -100,11 +101,11 @@ def line(
         pictures[start : start + extractor.batch]
         for start in range(0, len(pictures), extractor.batch)
     ]
-    memory = []
+    memory, room = [], BatchMemory(pinned=extractor.pinned)
     for _ in range(options.rounds):
         begun = time.perf_counter()
         with ThreadPoolExecutor(extractor.at_once) as calls:
-            deque(calls.map(extractor, batches), maxlen=0)
+            deque(calls.map(lambda batch: extractor(room.together(batch)), batches), maxlen=0)
         memory.append(times * len(pictures) / (time.perf_counter() - begun))
     files, kept = (
         of_extraction(

@@ -23,6 +23,7 @@ import numpy as np
 from cxrfeat import features, images
 from cxrfeat.arrays import Picture, Pictures
 from cxrfeat.errors import ImageError
+from cxrfeat.extraction.batch_memory import BatchMemory
 from cxrfeat.extraction.job import KEPT_SECONDS, ComputedImage, OpenJob
 from cxrfeat.extraction.picture_cache import (
     KeptImage,
@@ -125,7 +126,7 @@ class LocalEngine:
         self._watch = Stopwatch()
         self._framings = {name: one.framing for name, one in self._all.items()}
         self._at_once = max((one.at_once for one in self._in_batches.values()), default=1)
-        self._stacked = threading.local()
+        self._memory = BatchMemory(pinned=any(one.pinned for one in self._in_batches.values()))
         self._kept = None if cache is None else cache.pictures
         self._how = self._framings, job.reading, self._kept
 
@@ -220,16 +221,9 @@ class LocalEngine:
     def _together(self, pictures: list[Picture]) -> Pictures:
         """Put pictures into one array; for an accelerator into that of this thread's last batch.
 
-        To be given fresh memory for a batch takes as long as to fill it. Rows of an accelerator are
-        of its own memory, and do not refer to the pictures.
+        Rows of an accelerator are of its own memory, and do not refer to the pictures.
         """
-        if self._at_once == 1:
-            return np.stack(pictures)
-        shape = (len(pictures), *pictures[0].shape)
-        kept: Pictures | None = getattr(self._stacked, "array", None)
-        if kept is None or kept.shape[1:] != shape[1:] or len(kept) < len(pictures):
-            kept = self._stacked.array = np.empty(shape, np.float32)
-        return np.stack(pictures, out=kept[: len(pictures)])
+        return np.stack(pictures) if self._at_once == 1 else self._memory.together(pictures)
 
     def _run(self, batch: list[_Read]) -> list[ComputedImage]:
         for name, extractor in self._in_batches.items():

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from cxrfeat.features.description import Description
 from cxrfeat.features.devices import devices
-from cxrfeat.features.extractor import BATCH, Extractor
+from cxrfeat.features.extractor import BATCH, Extractor, batch_memory
 from cxrfeat.features.network.backbones import (
     Backbone,
     backbone_names,
@@ -61,6 +61,7 @@ __all__ = [
     "assign_each",
     "assign_weights",
     "backbone_names",
+    "batch_memory",
     "can_download",
     "check_name",
     "check_weights",

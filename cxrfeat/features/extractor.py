@@ -47,6 +47,8 @@ class Extractor:
         Images in a call that keep it busy; more are not faster.
     at_once : int
         Calls, each from a thread of its own, that keep it busy.
+    pinned : bool
+        Pictures in `features.batch_memory` that is pinned get to it without being copied before.
     notes : tuple of str
         What its user should know about how it runs.
     """
@@ -63,6 +65,7 @@ class Extractor:
         self.side_by_side = runtime.side_by_side
         self.batch = max(BATCH, runtime.batch)
         self.at_once = runtime.at_once
+        self.pinned = runtime.pinned
         self._runtime = runtime
         self._device = device
 
@@ -155,3 +158,20 @@ class Extractor:
             "runtime": self._runtime.name,
             **({} if threads is None else {"threads": str(threads)}),
         }
+
+
+def batch_memory(shape: tuple[int, ...], *, pinned: bool) -> npt.NDArray[np.float32]:
+    """Give memory for a batch; pinned, so that an accelerator fetches from it by itself.
+
+    Parameters
+    ----------
+    shape
+    pinned
+        As `Extractor.pinned` says; needs a CUDA device.
+    """
+    if not pinned:
+        return np.empty(shape, np.float32)
+    import torch
+
+    memory: npt.NDArray[np.float32] = torch.zeros(shape, pin_memory=True).numpy()
+    return memory

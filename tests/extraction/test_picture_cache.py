@@ -41,7 +41,7 @@ class Copying:
 
     def __init__(self, size: int = 32, *, side_by_side: bool = True, at_once: int = 1) -> None:
         self.framing, self.batch = Framing(size), 8
-        self.side_by_side, self.at_once = side_by_side, at_once
+        self.side_by_side, self.at_once, self.pinned = side_by_side, at_once, False
 
     def __call__(self, pictures: np.ndarray) -> np.ndarray:
         return pictures.reshape(len(pictures), -1).copy()  # pictures are overwritten

@@ -1,15 +1,17 @@
 """Run a network with torch on an accelerator, which never waits for a picture that is there.
 
-Pictures go to the device from pinned memory on a stream of their own while the network computes
-on the block before. On CUDA the network is recorded once, with every kernel that it launches, and
-played again for each block: launching some hundred small kernels one by one takes longer than
-computing them. Nothing waits for the device but the copy of the finished rows.
+Pictures go to the device on a stream of their own, while the network computes on those before; the
+device fetches them by itself from pinned memory (`cxrfeat.features.batch_memory`). On CUDA the
+network is recorded once, with every kernel that it launches, and played again for each block:
+launching some hundred small kernels one by one takes longer than computing them. Nothing waits for
+the device but the copy of the finished rows.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -27,7 +29,8 @@ BLOCK = 64
 BATCH = 4 * BLOCK
 """Images in a call that keep one block coming while another is computed."""
 SLOTS = 2
-"""Blocks on their way to the device: one is copied while the other is computed."""
+"""Batches on their way to the device: one is copied while the other is computed."""
+_cuda: Any = torch.cuda  # whose streams and events have no types
 
 
 class Accelerator:
@@ -66,7 +69,8 @@ class Accelerator:
         forward = Forward(module, recipe, device, "channels_last")
         self._lane = self._open(forward, recipe, device)
         self.block = self._lane.block
-        self.batch = BATCH * self.block // BLOCK
+        self.batch = self._lane.batch
+        self.pinned = self._lane.pinned
         self.name = f"torch {torch.__version__}, {_told(device)}, channels_last"
         self.name += f", {recipe.precision} in blocks of {self.block}{self._lane.told}"
 
@@ -77,7 +81,7 @@ class Accelerator:
 
         def run(count: int) -> None:
             lane = kind(forward, recipe, count)
-            lane.finish([lane.start(np.zeros((count, recipe.size, recipe.size), np.float32))])
+            lane.start(np.zeros((count, recipe.size, recipe.size), np.float32)).fetched()
             opened.append(lane)
 
         largest_block(run, BLOCK)
@@ -98,10 +102,11 @@ class Accelerator:
         try:
             with self._one_at_a_time:
                 begun = [
-                    lane.start(images[i : i + self.block], maps=maps)
-                    for i in range(0, len(images), self.block)
+                    lane.start(images[i : i + self.batch], maps=maps)
+                    for i in range(0, len(images), self.batch)
                 ]
-            return lane.finish(begun)
+            found = [one.fetched() for one in begun]
+            return [np.concatenate(parts) for parts in zip(*found, strict=True)]
         except torch.OutOfMemoryError:  # room for a block was there when it was opened
             raise InputError(
                 "the accelerator's memory has run out, because something else uses it too: free "
@@ -115,36 +120,68 @@ class Lane(Protocol):
     Attributes
     ----------
     block : int
+    batch : int
+        Images that are sent at a time: `BATCH` of `BLOCK`.
     told : str
         For the file's environment.
+    pinned : bool
+        As `Runtime` says.
     """
 
     block: int
+    batch: int
     told: str
+    pinned: bool
 
     def __init__(self, forward: Forward, recipe: Recipe, block: int) -> None: ...
 
-    def start(self, images: Pictures, *, maps: bool = False) -> list[Tensor]:
-        """Set off a block of at most `block` images; what comes is not finished yet."""
+    def start(self, images: Pictures, *, maps: bool = False) -> Begun:
+        """Set off the blocks of at most `batch` images."""
         ...
 
-    def finish(self, begun: list[list[Tensor]]) -> list[Matrix32]:
-        """Wait for blocks that were set off; the rows, then the maps, of all their images."""
-        ...
+
+@dataclass(frozen=True)
+class Begun:
+    """What a device was told to compute.
+
+    Attributes
+    ----------
+    arrays : list of Tensor
+        In the memory of the host: the rows, then the maps, of all images.
+    wait : callable, optional
+        Returns when they are there.
+    """
+
+    arrays: list[Tensor]
+    wait: Callable[[], None] | None = None
+
+    def fetched(self) -> list[Matrix32]:
+        """Wait for the arrays."""
+        if self.wait is not None:
+            self.wait()
+        return [one.numpy() for one in self.arrays]
 
 
 class Direct:
     """A block after the other, as the device's own queue takes them."""
 
     told = ""
+    pinned = False
 
     def __init__(self, forward: Forward, recipe: Recipe, block: int) -> None:
         self._forward = forward
         self._pooling = recipe.pooling
-        self.block = block
+        self.block, self.batch = block, block * BATCH // BLOCK
 
-    def start(self, images: Pictures, *, maps: bool = False) -> list[Tensor]:
-        """Set off a block."""
+    def start(self, images: Pictures, *, maps: bool = False) -> Begun:
+        """Set off blocks, and fetch what comes."""
+        blocks = [
+            self._start(images[i : i + self.block], maps) for i in range(0, len(images), self.block)
+        ]
+        with torch.inference_mode():
+            return Begun([torch.cat(parts).cpu() for parts in zip(*blocks, strict=True)])
+
+    def _start(self, images: Pictures, maps: bool) -> list[Tensor]:
         full = np.zeros((self.block, *images.shape[1:]), np.float32)
         full[: len(images)] = images
         found = outputs(
@@ -152,60 +189,67 @@ class Direct:
         )
         return [one[: len(images)] for one in (found if maps else found[:1])]
 
-    def finish(self, begun: list[list[Tensor]]) -> list[Matrix32]:
-        """Wait for blocks, and fetch them."""
-        return together(begun)
-
 
 class Recorded:
     """A CUDA graph of the network, played again for each block; copies on a stream of their own."""
 
     told = ", recorded"
+    pinned = True
 
     def __init__(self, forward: Forward, recipe: Recipe, block: int) -> None:
         device, shape = forward.device, (block, recipe.size, recipe.size)
-        self.block = block
-        cuda: Any = torch.cuda  # whose streams and events have no types
-        self._copying, self._computing = cuda.Stream(device), cuda.Stream(device)
-        self._pinned = [torch.zeros(shape, pin_memory=True) for _ in range(SLOTS)]
-        self._staged = [torch.zeros(shape, device=device) for _ in range(SLOTS)]
-        self._sent = [cuda.Event() for _ in range(SLOTS)]
-        self._taken = [cuda.Event() for _ in range(SLOTS)]
+        self.block, self.batch = block, block * BATCH // BLOCK
+        self._copying, self._computing = _cuda.Stream(device), _cuda.Stream(device)
+        sent = (self.batch, *shape[1:])
+        self._staged = [torch.zeros(sent, device=device) for _ in range(SLOTS)]
+        self._sent = [_cuda.Event() for _ in range(SLOTS)]
+        self._taken = [_cuda.Event() for _ in range(SLOTS)]
         self._turn = 0
         self._input = torch.zeros(shape, device=device)
-        torch.cuda.synchronize(device)  # what was filled above is seen by the other streams
-        with torch.cuda.stream(self._computing):
+        _cuda.synchronize(device)  # what was filled above is seen by the other streams
+        with _cuda.stream(self._computing):
             for _ in range(3):  # libraries choose kernels and take memory at first
                 outputs(forward, self._input, recipe.pooling)
-        torch.cuda.synchronize(device)
-        self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph, stream=self._computing):
+        _cuda.synchronize(device)
+        self._graph = _cuda.CUDAGraph()
+        with _cuda.graph(self._graph, stream=self._computing):
             self._outputs = outputs(forward, self._input, recipe.pooling)
-        torch.cuda.synchronize(device)
+        _cuda.synchronize(device)
 
-    def start(self, images: Pictures, *, maps: bool = False) -> list[Tensor]:
-        """Set off a block."""
-        slot = self._turn
+    def start(self, images: Pictures, *, maps: bool = False) -> Begun:
+        """Set off blocks.
+
+        As few calls of torch as can be: each gives up the interpreter's lock, and waits for it.
+        What comes is fetched into pinned memory as well: a copy to other memory keeps all threads
+        from telling the device anything until it has computed all that it was told.
+        """
+        slot, count = self._turn, len(images)
         self._turn = (slot + 1) % SLOTS
-        self._sent[slot].synchronize()  # the pinned memory is free again
-        self._pinned[slot][: len(images)].copy_(torch.from_numpy(images))
-        self._pinned[slot][len(images) :].zero_()
-        with torch.cuda.stream(self._copying):
+        given, staged = torch.from_numpy(images), self._staged[slot]
+        found = self._outputs if maps else self._outputs[:1]
+        arrays = [torch.empty((count, *one.shape[1:]), pin_memory=True) for one in found]
+        done = _cuda.Event(blocking=True)
+        with _cuda.stream(self._copying):
             self._copying.wait_event(self._taken[slot])
-            self._staged[slot].copy_(self._pinned[slot], non_blocking=True)
+            staged[:count].copy_(given, non_blocking=True)  # of pageable memory: waits
             self._sent[slot].record(self._copying)
-        with torch.cuda.stream(self._computing):
+        with _cuda.stream(self._computing), torch.inference_mode():
             self._computing.wait_event(self._sent[slot])
-            self._input.copy_(self._staged[slot])
+            for i in range(0, count, self.block):
+                here = slice(i, min(i + self.block, count))
+                self._play(staged[here])
+                for array, one in zip(arrays, found, strict=True):
+                    array[here].copy_(one[: here.stop - here.start], non_blocking=True)
             self._taken[slot].record(self._computing)
-            self._graph.replay()
-            found = self._outputs if maps else self._outputs[:1]
-            return [one[: len(images)].clone() for one in found]
+            done.record(self._computing)
+        return Begun(arrays, done.synchronize)
 
-    def finish(self, begun: list[list[Tensor]]) -> list[Matrix32]:
-        """Wait for blocks, and fetch them."""
-        with torch.cuda.stream(self._computing):
-            return together(begun)
+    def _play(self, pictures: Tensor) -> None:
+        """Fill a block up, and compute it."""
+        self._input[: len(pictures)].copy_(pictures)
+        if len(pictures) < self.block:
+            self._input[len(pictures) :].zero_()
+        self._graph.replay()
 
 
 def outputs(forward: Forward, grey: Tensor, pooling: str) -> list[Tensor]:
@@ -213,12 +257,6 @@ def outputs(forward: Forward, grey: Tensor, pooling: str) -> list[Tensor]:
     with torch.inference_mode():
         maps = forward(grey)
         return [torch.cat(pooled(maps, pooling), dim=1), *maps]
-
-
-def together(begun: list[list[Tensor]]) -> list[Matrix32]:
-    """Put blocks one after the other, and fetch them from the device."""
-    with torch.inference_mode():
-        return [torch.cat(blocks).cpu().contiguous().numpy() for blocks in zip(*begun, strict=True)]
 
 
 def largest_block(run: Callable[[int], object], first: int) -> int:

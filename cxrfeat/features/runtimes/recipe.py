@@ -71,6 +71,8 @@ class Runtime(Protocol):
         Images in a call that keep it busy; more are not faster.
     at_once : int
         Calls, each from a thread of its own, that keep it busy.
+    pinned : bool
+        Pictures in page-locked memory get to it without being copied before.
     threads : int or None
         Threads that work on one image, where another number of them rounds differently.
     """
@@ -80,6 +82,7 @@ class Runtime(Protocol):
     side_by_side: bool
     batch: int
     at_once: int
+    pinned: bool
 
     @property
     def threads(self) -> int | None:

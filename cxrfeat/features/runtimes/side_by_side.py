@@ -29,6 +29,7 @@ class SideBySide(ABC):
     side_by_side = True
     batch = 1
     at_once = 1
+    pinned = False
     threads = None
 
     def __init__(self, recipe: Recipe) -> None:

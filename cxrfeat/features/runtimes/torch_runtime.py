@@ -42,6 +42,7 @@ class Torch:
     side_by_side = False
     batch = BLOCK
     at_once = 1
+    pinned = False
 
     def __init__(
         self, module: fx.GraphModule, recipe: Recipe, layout: str = "channels_last"

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from cxrfeat.errors import InputError
-from cxrfeat.features import WeightsChoice, prepare_extractor, preparing
+from cxrfeat.features import WeightsChoice, batch_memory, prepare_extractor, preparing
 from cxrfeat.features.network.architecture import build
 from cxrfeat.features.network.truncation import truncate
 from cxrfeat.features.runtimes import accelerator_runtime, arithmetic, select, torch_forward
@@ -310,6 +310,9 @@ def test_a_real_one_gives_the_rows_of_the_cpu_in_any_batch(module, cuda, precisi
     there, maps = runtime.with_maps(images)
     np.testing.assert_array_equal(there, rows)
     assert len(maps[0]) == 30
+    fetched = batch_memory(images.shape, pinned=runtime.pinned)
+    fetched[:] = images
+    assert torch.from_numpy(fetched).is_pinned()
     with ThreadPoolExecutor(4) as calls:
-        for again in calls.map(runtime, 20 * [images]):
-            np.testing.assert_array_equal(again, rows)
+        for again in calls.map(runtime, 20 * [images, fetched, fetched[:13]]):
+            np.testing.assert_array_equal(again, rows[: len(again)])
