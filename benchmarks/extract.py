@@ -9,10 +9,12 @@ network is left out of all of them; `--start` measures it.
     plain    one loop over the files, Pillow, float32, channels_last
     memory   cxrfeat's network alone, pictures in memory
     cxrfeat  `cxrfeat.extract`, a finished HDF5 file
-    cache    the same with `--cache`, pictures kept by a run of another network before: `--cache`
 
-It also prints the measured rate of matrix products of the processor, and which share of it each
-network alone reaches (direct convolution counted, so that Winograd's may be above 1).
+`--cache` measures an extraction whose pictures were kept by a run of another network before,
+against the network alone.
+
+The table also gives the measured rate of matrix products of the processor, and which share of it
+each network alone reaches (direct convolution counted, so that Winograd's may be above 1).
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ import json
 import os
 import platform
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -34,6 +37,8 @@ import numpy as np
 
 NETWORKS = ("vgg16", "vgg19", "resnet50")
 BATCH = 32
+DRAWN = 64
+"""Different ones of the large pictures; further ones are copies, as drawing one takes seconds."""
 
 
 def main() -> None:
@@ -48,6 +53,8 @@ def main() -> None:
             scores(options, Path(folder))
         elif options.start:
             start(options, Path(folder))
+        elif options.cache:
+            kept(options, Path(folder))
         elif options.large:
             large(options, Path(folder))
         else:
@@ -65,7 +72,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--runtime", default="auto")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--large", action="store_true", help="2,500 x 3,000 JPEG and 16-bit PNG")
-    parser.add_argument("--cache", action="store_true", help="also from kept pictures")
+    parser.add_argument("--cache", action="store_true", help="from kept pictures")
     parser.add_argument("--memory", type=int, nargs="+", metavar="N", help="peak memory, N images")
     parser.add_argument("--image-size", type=int, help="for --memory: a small one saves time")
     parser.add_argument("--start", action="store_true", help="from the command to the first row")
@@ -83,19 +90,13 @@ def table(options: argparse.Namespace, images: Path) -> None:
     """Every way in turn, several rounds; medians and ratios."""
     describe(options, images)
     ways = ["usual", "plain", "memory", "cxrfeat"]
-    if options.cache:
-        ways.append("cache")
-        kept = images.parent / f"{images.name}-cache"
-        done = in_process(options, "cxrfeat", ["squeezenet1_1"], images, kept)
-        print(f"keeping {options.count} pictures with squeezenet1_1: {done['rate']:.2f} images/s")
     rates: dict[tuple[str, str], list[float]] = {}
     reading: list[float] = []
     limits = in_process(options, "limit", options.network, images)
     for round_ in range(options.rounds):
         for network in options.network:
             for way in ways:
-                run = "cxrfeat" if way == "cache" else way
-                done = in_process(options, run, [network], images, kept if way == "cache" else None)
+                done = in_process(options, way, [network], images)
                 rates.setdefault((network, way), []).append(done["rate"])
         done = in_process(options, "cxrfeat", options.network, images)
         rates.setdefault(("together", "cxrfeat"), []).append(done["rate"])
@@ -103,15 +104,12 @@ def table(options: argparse.Namespace, images: Path) -> None:
         print(f"round {round_ + 1} of {options.rounds}", file=sys.stderr)
     middle = {key: statistics.median(values) for key, values in rates.items()}
     header = ["images/s", *ways, "/ usual", "/ memory", "share of products"]
-    header += ["cache / memory"] if options.cache else []
     print(f"| {' | '.join(header)} |\n|{'---|' * len(header)}")
     for network in options.network:
         cells = [network, *(f"{middle[network, way]:.2f}" for way in ways)]
         cells.append(f"{ratio(rates, (network, 'cxrfeat'), (network, 'usual')):.2f}")
         cells.append(f"{ratio(rates, (network, 'cxrfeat'), (network, 'memory')):.3f}")
         cells.append(f"{middle[network, 'memory'] * limits[network] / limits['products']:.2f}")
-        if options.cache:
-            cells.append(f"{ratio(rates, (network, 'cache'), (network, 'memory')):.3f}")
         print(f"| {' | '.join(cells)} |")
     print(f"\nmatrix products, {options.precision}: {limits['products'] / 1e9:.0f} GFLOP/s")
     together = middle["together", "cxrfeat"]
@@ -135,6 +133,33 @@ def large(options: argparse.Namespace, folder: Path) -> None:
         images = prepare(options, folder / kind, options.count, large=kind)
         print(f"\n2,500 x 3,000, {'JPEG' if kind == 'jpg' else '16-bit PNG'}\n")
         table(options, images)
+
+
+def kept(options: argparse.Namespace, folder: Path) -> None:
+    """Compare an extraction that decodes no image with the network alone.
+
+    A run has a part that does not grow with it (its files are opened, the first image of each
+    thread is slower, the last rows are written), so that short ones are behind by more.
+    """
+    describe(options, options.images)
+    images = prepare(options, folder / "images", options.count, "png" if options.large else "")
+    cache = folder / "cache"
+    done = in_process(options, "cxrfeat", ["squeezenet1_1"], images, cache)
+    print(f"keeping them with squeezenet1_1: {done['rate']:.2f} images/s")
+    os.sync()  # what was written above is not written while the clock runs
+    print("| images/s | memory | cache | cache / memory | ends later, s |\n|---|---|---|---|---|")
+    for network in options.network:
+        alone, ours = [], []
+        for _ in range(options.rounds):
+            alone.append(in_process(options, "memory", [network], images)["rate"])
+            ours.append(in_process(options, "cxrfeat", [network], images, cache)["rate"])
+        pairs = list(zip(ours, alone, strict=True))
+        later = statistics.median(options.count / a - options.count / b for a, b in pairs)
+        print(
+            f"| {network} | {statistics.median(alone):.2f} | {statistics.median(ours):.2f} "
+            f"| {statistics.median(a / b for a, b in pairs):.3f} | {later:.2f} |",
+            flush=True,
+        )
 
 
 def memory(options: argparse.Namespace, folder: Path) -> None:
@@ -210,6 +235,10 @@ def prepare(options: argparse.Namespace, folder: Path, count: int, large: str = 
                 os.link(original, name)
             except OSError:
                 name.write_bytes(original.read_bytes())
+            continue
+        if number >= DRAWN:
+            first = next(folder.glob(f"{number % DRAWN:06d}.*"))
+            shutil.copyfile(first, name.with_suffix(first.suffix))
             continue
         whole = Image.open(original).convert("L").resize((2500, 3000), Image.Resampling.BICUBIC)
         if large == "jpg":
@@ -375,14 +404,14 @@ def from_memory(asked: dict) -> dict[str, float]:
         device=asked["device"],
     )
     files = sorted(Path(asked["images"]).iterdir())
-    pictures = np.stack(
-        [images.frame(images.read_image(file).pixels, extractor.framing) for file in files]
+    pictures = np.stack(  # what they show changes no time: further ones are these again
+        [images.frame(images.read_image(file).pixels, extractor.framing) for file in files[:BATCH]]
     )
     extractor(pictures[:2])
     begun = time.perf_counter()
-    for start in range(0, len(pictures), BATCH):
-        extractor(pictures[start : start + BATCH])
-    return {"rate": len(pictures) / (time.perf_counter() - begun)}
+    for start in range(0, len(files), BATCH):
+        extractor(pictures[: len(files) - start])
+    return {"rate": len(files) / (time.perf_counter() - begun)}
 
 
 def limit(asked: dict) -> dict[str, float]:

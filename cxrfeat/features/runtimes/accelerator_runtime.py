@@ -148,17 +148,16 @@ class Begun:
     ----------
     arrays : list of Tensor
         In the memory of the host: the rows, then the maps, of all images.
-    wait : callable, optional
+    wait : callable
         Returns when they are there.
     """
 
     arrays: list[Tensor]
-    wait: Callable[[], None] | None = None
+    wait: Callable[[], None] = lambda: None
 
     def fetched(self) -> list[Matrix32]:
         """Wait for the arrays."""
-        if self.wait is not None:
-            self.wait()
+        self.wait()
         return [one.numpy() for one in self.arrays]
 
 
