@@ -12,8 +12,11 @@ from cxrfeat.estimators import BoostedTrees, balanced_weights
 from cxrfeat.evaluation.heads.channel_blocks import Boosting, loss, probabilities
 from cxrfeat.evaluation.heads.standardised_fold import SharedFold
 from cxrfeat.evaluation.heads.task import Classes, Labels, Pairs, Setting, Task
+from cxrfeat.spare_cores import spread
 
 Target = npt.NDArray[np.float32]
+Known = tuple[Target, npt.NDArray[np.bool_]]
+"""Ones and zeros to learn, shape (n, K) or (n, 1), and which rows know it."""
 PATIENCE = 20
 """Rounds without a better log-loss on the held-out part before training stops."""
 
@@ -30,22 +33,28 @@ def boosting_path(
     With several numbers of rounds, training stops early once the held-out rows no longer gain;
     the numbers beyond that get the scores of the last round.
     """
-    of_problems = []
-    for (target, known), along in zip(_targets(task), settings, strict=True):
+    channels = fold.quantised  # made here, as the threads that share it do not wait for it
+    if any(len(val) and val.max() >= fold.n_train for _, val in pairs):
+        _ = channels.test
+
+    def along_one(problem: tuple[Known, Sequence[Setting]]) -> list[Matrix]:
+        (target, known), along = problem
         of_pairs = []
         for fit, val in pairs:
             weight = _weights(target, known, fit, along[0])
             if isinstance(task, Labels) and not _teaches(target, weight):
                 of_pairs.append(np.full((len(along), len(val), target.shape[1]), np.nan))
                 continue
-            boosting = Boosting(fold.quantised, target, weight, seed)
+            boosting = Boosting(channels, target, weight, seed)
             wanted = [setting["n_estimators"] for setting in along]
             if len(val) and val.max() >= fold.n_train:
                 of_pairs.append(_of_test(fold, boosting, val, wanted))
             else:
                 held_out = _weights(target, known, val, along[0], fit)
                 of_pairs.append(_of_held_out(boosting, target, val, held_out, wanted))
-        of_problems.append(of_pairs)
+        return of_pairs
+
+    of_problems = spread(along_one, list(zip(_targets(task), settings, strict=True)))
     if isinstance(task, Classes):
         (found,) = of_problems
         if task.n_classes > 2:
@@ -83,8 +92,8 @@ def boosted_trees(
     return fitted
 
 
-def _targets(task: Task) -> list[tuple[Target, npt.NDArray[np.bool_]]]:
-    """Ones and zeros to learn of each problem, shape (n, K) or (n, 1), and which rows know it."""
+def _targets(task: Task) -> list[Known]:
+    """Make out what is to be learned of each problem."""
     if not isinstance(task, Classes):
         return [
             ((column[:, None] == 1).astype(np.float32), np.isfinite(column))

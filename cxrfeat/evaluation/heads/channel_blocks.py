@@ -5,7 +5,7 @@ Here the channels are dealt out to ten matrices of quantiles, and another way to
 take turns: tree i is grown on matrix i modulo 20, and reads a tenth of what it would. All rows of a
 fold are quantised once for all labels, inner folds and refits. Which of them count for a model is
 said by the gradients, which are 0 for the others, so that a matrix holds no label and no weight,
-and is never changed.
+and is never changed: models that grow at the same time share them.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from scipy.special import expit, logit, softmax
 
 from cxrfeat.arrays import Matrix, Matrix32, RowNumbers, Vector
 from cxrfeat.estimators import boosting_parameters
+from cxrfeat.spare_cores import spread
 
 BLOCKS = 10
 """Parts of the channels: each tree sees one, as many as ``colsample_bytree=0.1`` would draw."""
@@ -69,10 +70,12 @@ class QuantisedChannels:
                 deal.permutation(self.dimension), min(BLOCKS, self.dimension)
             )
         ]
-        self.train = [
-            xgboost.QuantileDMatrix(source[np.ix_(train, part)], max_bin=self.bins, nthread=1)
-            for part in self.channels
-        ]
+        self.train = spread(
+            lambda part: xgboost.QuantileDMatrix(
+                source[np.ix_(train, part)], max_bin=self.bins, nthread=1
+            ),
+            self.channels,
+        )
 
     @cached_property
     def test(self) -> list[xgboost.QuantileDMatrix]:

@@ -11,6 +11,7 @@ from threadpoolctl import threadpool_limits
 
 from cxrfeat.cores import available_cores
 from cxrfeat.errors import TaskDiedError
+from cxrfeat.spare_cores import SpareCores
 
 R = TypeVar("R")
 
@@ -73,12 +74,15 @@ def in_threads(jobs: int | None = None, threads: int | None = None) -> Run:
     """
 
     def run(work: Callable[..., R], tasks: Sequence[tuple[Any, ...]]) -> Iterator[tuple[int, R]]:
-        def numbered(of: tuple[int, tuple[Any, ...]]) -> tuple[int, R]:
-            return of[0], work(*of[1])
-
         if not tasks:
             return
-        at_once = min(jobs or available_cores(), len(tasks))
+        cores = jobs or available_cores()
+        spare, at_once = SpareCores(cores, len(tasks)), min(cores, len(tasks))
+
+        def numbered(of: tuple[int, tuple[Any, ...]]) -> tuple[int, R]:
+            with spare.task():
+                return of[0], work(*of[1])
+
         # Left early, by an error or an interruption, the pool does not wait for what is running.
         with threadpool_limits(threads or threads_of_each(jobs)), ThreadPool(at_once) as pool:
             yield from pool.imap_unordered(numbered, enumerate(tasks))

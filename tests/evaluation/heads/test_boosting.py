@@ -17,6 +17,7 @@ from cxrfeat.evaluation.statistics.metrics import METRICS
 from cxrfeat.evaluation.study.folds import Fold
 from cxrfeat.evaluation.study.study import Extractor
 from cxrfeat.evaluation.validation.cross_validation import Common, score_extractor
+from cxrfeat.evaluation.validation.side_by_side import in_threads
 from cxrfeat.evaluation.validation.tuning import Plan, score_fold
 from tests.evaluation.made import blobs, first_rows
 
@@ -170,3 +171,17 @@ def test_training_stops_where_held_out_rows_no_longer_gain() -> None:
     (scores,) = boosting_path(first_rows(X, 300), Classes(y), pairs, [settings], 0)
     assert not np.array_equal(scores[0], scores[1])
     np.testing.assert_array_equal(scores[1], scores[2])
+
+
+def test_labels_that_are_learned_side_by_side_give_the_same_bits() -> None:
+    X, y = blobs(240, 30, distance=1.0)
+    labels = np.stack([y == 0, y > 0, np.arange(240) % 7 < 2, X[:, 0] > 0], axis=1).astype(float)
+    fold, plan = first_rows(X, 160), Plan([XGBOOST], METRICS["auroc"], False)
+    alone = score_fold(fold, labels[:160], None, plan)["xgboost"]
+
+    def task() -> np.ndarray:
+        return score_fold(first_rows(X, 160), labels[:160], None, plan)["xgboost"].probability
+
+    for _ in range(5):
+        ((_, beside),) = in_threads(4)(task, [()])
+        np.testing.assert_array_equal(beside, alone.probability)
