@@ -9,7 +9,6 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
 from operator import length_hint
@@ -78,23 +77,40 @@ def spread(work: Callable[[Item], R], parts: Sequence[Item]) -> list[R]:
         return [work(part) for part in parts]
     done: dict[int, R] = {}
     places = iter(range(len(parts)))  # gives out one at a time, whoever asks
-    with ThreadPoolExecutor(len(parts)) as pool:  # begins as many threads as are asked for
+    helping: list[_Helper] = []
 
-        def help_out() -> None:
-            try:
-                for place in places:
-                    done[place] = work(parts[place])
-            finally:
-                cores.give_back()
-
-        helping = []
+    def work_on_rest() -> None:
         try:
             for place in places:
                 while length_hint(places) and cores.take():
-                    helping.append(pool.submit(help_out))
+                    helping.append(_Helper(work_on_rest, cores))
                 done[place] = work(parts[place])
-            for one in helping:
-                one.result()
         finally:
             deque(places, maxlen=0)  # after an error nobody begins another one
+
+    work_on_rest()
+    for one in helping:  # which may call others while they are waited for
+        one.join()
+    for one in helping:
+        if one.error is not None:
+            raise one.error
     return [done[place] for place in range(len(parts))]
+
+
+class _Helper(threading.Thread):
+    """Works on a core that was taken, and gives it back; keeps its error."""
+
+    def __init__(self, work: Callable[[], None], cores: SpareCores) -> None:
+        # A daemon, as the threads of a pool are: an interrupted run does not wait for it.
+        super().__init__(daemon=True)
+        self._work, self._cores = work, cores
+        self.error: BaseException | None = None
+        self.start()
+
+    def run(self) -> None:
+        try:
+            self._work()
+        except BaseException as error:
+            self.error = error
+        finally:
+            self._cores.give_back()

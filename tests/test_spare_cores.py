@@ -1,5 +1,8 @@
 """A task takes cores that have none left, and finds the same."""
 
+import signal
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -69,3 +72,26 @@ def test_without_a_place_that_counts_cores_the_parts_are_worked_on_here():
     assert spread(lambda item: (item, threading.get_ident()), range(3)) == [
         (item, here) for item in range(3)
     ]
+
+
+def test_an_interrupted_run_ends_while_its_helpers_are_at_work():
+    script = """
+import threading
+from cxrfeat.evaluation.validation.side_by_side import in_threads
+from cxrfeat.spare_cores import spread
+
+together, never = threading.Barrier(2, lambda: print("both at work", flush=True)), threading.Event()
+try:
+    list(in_threads(2)(lambda: spread(lambda _: (together.wait(), never.wait()), range(4)), [()]))
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+    run = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    with run:
+        try:
+            assert run.stdout.readline() == "both at work\n"
+            run.send_signal(signal.SIGINT)
+            assert run.communicate(timeout=PATIENT)[0] == "interrupted\n"
+        finally:
+            run.kill()
+    assert run.returncode == 0

@@ -78,18 +78,20 @@ def boosted_trees(
     list of BoostedTrees
         One for the classes, or one for each label.
     """
-    fitted = []
-    for (target, known), setting in zip(_targets(task), settings, strict=True):
-        weight = _weights(target, known, fold.train, setting)
-        boosting = Boosting(fold.quantised, target, weight, seed)
+    channels = fold.quantised
+
+    def fitted(problem: tuple[Known, Setting]) -> BoostedTrees:
+        (target, known), setting = problem
+        boosting = Boosting(channels, target, _weights(target, known, fold.train, setting), seed)
         for _ in range(setting["n_estimators"]):
             boosting.step()
         trees = BoostedTrees(setting["n_estimators"], seed, setting.get("class_weight"))
         trees.classes_ = np.arange(max(target.shape[1], 2))
         trees.booster_json_ = boosting.as_json()
         trees.n_features_in_ = fold.dimension
-        fitted.append(trees)
-    return fitted
+        return trees
+
+    return spread(fitted, list(zip(_targets(task), settings, strict=True)))
 
 
 def _targets(task: Task) -> list[Known]:

@@ -80,12 +80,12 @@ class QuantisedChannels:
     @cached_property
     def test(self) -> list[xgboost.QuantileDMatrix]:
         """The test rows, in the bins of the training rows."""
-        return [
-            xgboost.QuantileDMatrix(
-                self._source[np.ix_(self._test, part)], ref=train, max_bin=self.bins, nthread=1
-            )
-            for part, train in zip(self.channels, self.train, strict=True)
-        ]
+        return spread(
+            lambda of: xgboost.QuantileDMatrix(
+                self._source[np.ix_(self._test, of[0])], ref=of[1], max_bin=self.bins, nthread=1
+            ),
+            list(zip(self.channels, self.train, strict=True)),
+        )
 
 
 class Boosting:
