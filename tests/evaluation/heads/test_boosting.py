@@ -176,12 +176,16 @@ def test_training_stops_where_held_out_rows_no_longer_gain() -> None:
 def test_labels_that_are_learned_side_by_side_give_the_same_bits() -> None:
     X, y = blobs(240, 30, distance=1.0)
     labels = np.stack([y == 0, y > 0, np.arange(240) % 7 < 2, X[:, 0] > 0], axis=1).astype(float)
-    fold, plan = first_rows(X, 160), Plan([XGBOOST], METRICS["auroc"], False)
-    alone = score_fold(fold, labels[:160], None, plan)["xgboost"]
+    plan = Plan([XGBOOST], METRICS["auroc"], False)
 
-    def task() -> np.ndarray:
-        return score_fold(first_rows(X, 160), labels[:160], None, plan)["xgboost"].probability
+    def task() -> tuple[np.ndarray, list[str]]:
+        fold = first_rows(X, 160)
+        scored = score_fold(fold, labels[:160], None, plan)["xgboost"].probability
+        saved = boosted_trees(fold, Labels(labels[:160]), [TWELVE] * labels.shape[1], 0)
+        return scored, [trees.booster_json_ for trees in saved]
 
+    scored, saved = task()
     for _ in range(5):
-        ((_, beside),) = in_threads(4)(task, [()])
-        np.testing.assert_array_equal(beside, alone.probability)
+        ((_, (beside, saved_beside)),) = in_threads(4)(task, [()])
+        np.testing.assert_array_equal(beside, scored)
+        assert saved_beside == saved
