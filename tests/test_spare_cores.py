@@ -76,10 +76,12 @@ def test_without_a_place_that_counts_cores_the_parts_are_worked_on_here():
 
 def test_an_interrupted_run_ends_while_its_helpers_are_at_work():
     script = """
+import signal
 import threading
 from cxrfeat.evaluation.validation.side_by_side import in_threads
 from cxrfeat.spare_cores import spread
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
 together, never = threading.Barrier(2, lambda: print("both at work", flush=True)), threading.Event()
 try:
     list(in_threads(2)(lambda: spread(lambda _: (together.wait(), never.wait()), range(4)), [()]))
