@@ -79,18 +79,23 @@ def spread(work: Callable[[Item], R], parts: Sequence[Item]) -> list[R]:
     places = iter(range(len(parts)))  # gives out one at a time, whoever asks
     helping: list[_Helper] = []
 
+    # It must not name itself: a circle would keep what the parts hold until the collector comes.
     def work_on_rest() -> None:
         try:
             for place in places:
-                while length_hint(places) and cores.take():
-                    helping.append(_Helper(work_on_rest, cores))
                 done[place] = work(parts[place])
         finally:
             deque(places, maxlen=0)  # after an error nobody begins another one
 
-    work_on_rest()
-    for one in helping:  # which may call others while they are waited for
-        one.join()
+    try:
+        for place in places:
+            while length_hint(places) and cores.take():
+                helping.append(_Helper(work_on_rest, cores))
+            done[place] = work(parts[place])
+        for one in helping:
+            one.join()
+    finally:
+        deque(places, maxlen=0)
     for one in helping:
         if one.error is not None:
             raise one.error

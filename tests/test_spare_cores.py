@@ -1,9 +1,11 @@
 """A task takes cores that have none left, and finds the same."""
 
+import gc
 import signal
 import subprocess
 import sys
 import threading
+import weakref
 
 import pytest
 
@@ -72,6 +74,25 @@ def test_without_a_place_that_counts_cores_the_parts_are_worked_on_here():
     assert spread(lambda item: (item, threading.get_ident()), range(3)) == [
         (item, here) for item in range(3)
     ]
+
+
+def test_what_is_worked_on_is_let_go_at_once():
+    """It may be some GB; the collector of cycles comes late, where few objects are made."""
+
+    class Large:
+        pass
+
+    def work() -> weakref.ref:
+        held = Large()
+        spread(lambda item: (held, item), range(50))
+        return weakref.ref(held)
+
+    gc.disable()
+    try:
+        ((_, left),) = in_threads(2)(work, [()])
+        assert left() is None
+    finally:
+        gc.enable()
 
 
 def test_an_interrupted_run_ends_while_its_helpers_are_at_work():
