@@ -257,10 +257,11 @@ def fit(
             run.mapped if together else None,
             labelling,
         )
+        kept = KeptPieces(run, fresh=fresh)
         copies = None
         if keep_copies_together:
             known = patients_of(study, groups)[1]
-            copies = look_for_copies(study, np.arange(len(study)), known, seed)
+            copies = look_for_copies(study, np.arange(len(study)), known, seed, kept)
             study = replace(study, notes=[*study.notes, copies.note(len(study))])
         copied = None if copies is None else copies.groups(len(study))
         study, design = plan_comparison(study, asked, outside_from, copied)
@@ -280,10 +281,19 @@ def fit(
             validated = cross_validate(
                 study.extractors, study.labels.astype(np.float64), design.groups, design.folds,
                 plan, run=place.run, share=place.share, progress=progress,
-                patients=design.patients, kept=KeptPieces(run, fresh=fresh), planned=planned,
+                patients=design.patients, kept=kept, planned=planned,
             )  # fmt: skip
             compared = ComparedStudy(
-                study, design, validated, plan, rope, prevalence, place.here, place.run, copies
+                study,
+                design,
+                validated,
+                plan,
+                rope,
+                prevalence,
+                place.here,
+                place.run,
+                copies,
+                kept,
             )
             curves = compared.learning_curves if learning_curve else []
         if warn is not None:

@@ -1,8 +1,9 @@
 """Pieces of a comparison as files in the folder of a run: written as they end, found again by key.
 
-A file holds one piece. Its first line names the format and the sha256 of what follows, a NumPy
-archive (npz, no pickle) of the arrays and of one text that says in JSON how they hang together.
-Every number is kept to the last bit. A file that is damaged, or of another format, is not there.
+A file holds one piece, or what a search for near copies came upon. Its first line names the format
+and the sha256 of what follows, a NumPy archive (npz, no pickle) of the arrays and of one text that
+says in JSON how they hang together. Every number is kept to the last bit. A file that is damaged,
+or of another format, is not there.
 """
 
 from __future__ import annotations
@@ -14,24 +15,29 @@ import json
 import os
 import shutil
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from cxrfeat.errors import StorageError
 from cxrfeat.estimators import Calibrated
+from cxrfeat.evaluation.outcome.near_copies import Candidates
 from cxrfeat.evaluation.validation.pieces import FoldScores, Piece
 from cxrfeat.evaluation.validation.retrained import Retrained
 from cxrfeat.evaluation.validation.tuning import Outcome, Tuned
 from cxrfeat.reporting.run_folder import FOLDS, RunFolder, finished_name
 
-SUFFIX = ".piece"
+PIECE, SEARCH = ".piece", ".search"
 FORMAT = "cxrfeat piece 1"
-KINDS = {kind.__name__: kind for kind in (FoldScores, Outcome, Tuned, Calibrated, Retrained)}
+KINDS = {
+    kind.__name__: kind for kind in (FoldScores, Outcome, Tuned, Calibrated, Retrained, Candidates)
+}
+
+T = TypeVar("T")
 
 
 class KeptPieces:
@@ -53,41 +59,56 @@ class KeptPieces:
             shutil.rmtree(self._folder, ignore_errors=True)
         self._places: dict[str, list[Path]] = {}
         for folder in [] if fresh else [self._folder, *_folders_beside(run)]:
-            for path in folder.glob(f"*{SUFFIX}"):
-                self._places.setdefault(path.stem, []).append(path)
+            for path in (*folder.glob(f"*{PIECE}"), *folder.glob(f"*{SEARCH}")):
+                self._places.setdefault(path.name, []).append(path)
 
     def find(self, key: str) -> tuple[FoldScores, str] | None:
         """Give a piece by its key, and the name of the run that it comes from."""
-        for path in self._places.get(key, []):
-            scores = read_piece(path, key)
-            if scores is None:
-                continue
-            if path.parent == self._folder:
-                return scores, self._own
-            self._take(path)
-            return scores, _run_of(path)
-        return None
+        return self._find(key + PIECE, FoldScores)
 
     def keep(self, key: str, piece: Piece, scores: FoldScores) -> None:
         """Write a piece; its file appears whole or not at all."""
-        with self._written(key) as unfinished:
-            unfinished.write_bytes(_as_bytes(key, piece, scores))
+        self._keep(key + PIECE, vars(piece), scores)
+
+    def find_search(self, key: str) -> Candidates | None:
+        """Give what a search for near copies came upon, by its key."""
+        found = self._find(key + SEARCH, Candidates)
+        return None if found is None else found[0]
+
+    def keep_search(self, key: str, extractor: str, found: Candidates) -> None:
+        """Write what a search for near copies came upon; like a piece."""
+        self._keep(key + SEARCH, {"extractor": extractor}, found)
+
+    def _find(self, name: str, kind: type[T]) -> tuple[T, str] | None:
+        for path in self._places.get(name, []):
+            found = _read(path, kind)
+            if found is None:
+                continue
+            if path.parent == self._folder:
+                return found, self._own
+            self._take(path)
+            return found, _run_of(path)
+        return None
+
+    def _keep(self, name: str, of: Mapping[str, Any], found: Any) -> None:
+        with self._written(name) as unfinished:
+            unfinished.write_bytes(_as_bytes({"key": Path(name).stem, **of}, found))
 
     def _take(self, path: Path) -> None:
-        with self._written(path.stem) as unfinished:
+        with self._written(path.name) as unfinished:
             try:
                 os.link(path, unfinished)  # no second copy on the disk
             except OSError:
                 shutil.copyfile(path, unfinished)
 
     @contextlib.contextmanager
-    def _written(self, key: str) -> Iterator[Path]:
-        unfinished = self._folder / f"{key}.unfinished"
+    def _written(self, name: str) -> Iterator[Path]:
+        unfinished = self._folder / f"{name}.unfinished"
         try:
             self._folder.mkdir(exist_ok=True)
             unfinished.unlink(missing_ok=True)
             yield unfinished
-            os.replace(unfinished, self._folder / f"{key}{SUFFIX}")
+            os.replace(unfinished, self._folder / name)
         except OSError as error:
             raise StorageError(
                 f"{self._folder} cannot be written ({error.strerror}): make room, or choose another"
@@ -114,8 +135,8 @@ def _run_of(path: Path) -> str:
     return f"{folder.with_name(finished).as_posix()}, not finished"
 
 
-def read_piece(path: Path, key: str) -> FoldScores | None:
-    """Read a piece, or None where the file is damaged or holds another one."""
+def _read(path: Path, kind: type[T]) -> T | None:
+    """Read what a file holds, or None where it is damaged or holds something else."""
     try:
         first, _, archive = path.read_bytes().partition(b"\n")
         if first.decode() != _first_line(archive):
@@ -123,21 +144,15 @@ def read_piece(path: Path, key: str) -> FoldScores | None:
         with np.load(io.BytesIO(archive), allow_pickle=False) as found:
             text, *arrays = [found[name] for name in found.files]
         said = json.loads(str(text))
-        scores = _decoded(said["scores"], arrays) if said["key"] == key else None
+        held = _decoded(said["found"], arrays) if said["key"] == path.stem else None
     except (OSError, ValueError, LookupError, TypeError, zipfile.BadZipFile):
         return None
-    return scores if isinstance(scores, FoldScores) else None
+    return held if isinstance(held, kind) else None
 
 
-def _as_bytes(key: str, piece: Piece, scores: FoldScores) -> bytes:
+def _as_bytes(of: Mapping[str, Any], found: Any) -> bytes:
     arrays: list[npt.NDArray[Any]] = []
-    said = {
-        "key": key,
-        "extractor": piece.extractor,
-        "fold": piece.fold,
-        "head": piece.head,
-        "scores": _encoded(scores, arrays),
-    }
+    said = {**of, "found": _encoded(found, arrays)}
     archive = io.BytesIO()
     np.savez_compressed(archive, np.array(json.dumps(said)), *arrays)
     return _first_line(archive.getvalue()).encode() + b"\n" + archive.getvalue()
@@ -148,7 +163,7 @@ def _first_line(archive: bytes) -> str:
 
 
 def _encoded(value: Any, arrays: list[npt.NDArray[Any]]) -> Any:
-    """Turn a piece into plain data and arrays."""
+    """Turn what was found into plain data and arrays."""
     if isinstance(value, np.ndarray | np.generic):
         arrays.append(np.asarray(value))
         if arrays[-1].dtype.hasobject:

@@ -19,6 +19,8 @@ import numpy as np
 import pytest
 
 from cxrfeat.commands.fit import fit as fit_with_page
+from cxrfeat.evaluation.outcome.findings import NEAR_DUPLICATES_ACROSS
+from cxrfeat.evaluation.outcome.near_copies import Candidates, candidates
 from cxrfeat.evaluation.study.study import Extractor
 from cxrfeat.evaluation.validation.cross_validation import ToDo, cross_validate
 from tests.evaluation.made import blobs, write_file
@@ -187,6 +189,72 @@ def test_the_finished_run_elsewhere_takes_everything_and_is_complete_by_itself()
     assert (said.kept, computed) == ({"runs/again": PIECES}, 0)
 
 
+@pytest.fixture
+def searched(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many channels the embeddings have in which near copies were looked for, each time."""
+    asked: list[int] = []
+
+    def look(X: np.ndarray, *arguments: Any, **options: Any) -> Candidates:
+        asked.append(X.shape[1])
+        return candidates(X, *arguments, **options)
+
+    monkeypatch.setattr("cxrfeat.evaluation.outcome.copies.candidates", look)
+    return asked
+
+
+def test_near_copies_are_looked_for_once_in_the_embeddings_of_each_extractor(
+    searched: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copied = [files_with_copies(Path("e"), name) for name in ("first", "second", "third")]
+    once = {"head": ["dummy"]}
+    for paths, out, looked in [
+        (copied[:2], "runs/two", 2),
+        (copied, "runs/three", 1),
+        (copied, "runs/again", 0),
+        (copied, "anew/three", 3),
+    ]:
+        searched.clear()
+        told(paths, out=out, **once)
+        assert len(searched) == looked
+    three, anew = (outcome(Path(run))[0]["findings"] for run in ("runs/three", "anew/three"))
+    assert any(one["code"] == NEAR_DUPLICATES_ACROSS for one in three)
+    assert three == anew
+
+    # Where the shares of an extractor decide what is looked at, another share is another search.
+    monkeypatch.setattr("cxrfeat.evaluation.outcome.near_copies.EVERY", 1.0)
+    for paths, out, looked in [(copied[:2], "few/two", 2), (copied, "few/three", 3)]:
+        searched.clear()
+        told(paths, out=out, **once)
+        assert len(searched) == looked
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"fresh": True}, None, "damaged"], ids=str)
+def test_a_search_for_near_copies_is_taken_over_for_the_same_alone(
+    searched: list[int], change: dict[str, Any] | str | None
+) -> None:
+    path = files_with_copies(Path("e"), "first")
+    told(path, out="runs/before", head=["dummy"])
+    if change is None:
+        other_number(path)
+    if change == "damaged":
+        (kept,) = Path("runs/before/folds").glob("*.search")
+        kept.write_bytes(kept.read_bytes()[:-1])
+    searched.clear()
+    told(path, out="runs/after", head=["dummy"], **(change if isinstance(change, dict) else {}))
+    assert len(searched) == 1
+
+
+def files_with_copies(folder: Path, name: str) -> Path:
+    """Write embeddings of which each stands there twice, almost, under two patients."""
+    (path,) = embeddings(folder, name)
+    with h5py.File(path, "r+") as file:
+        X = file["embeddings"][:]
+        X[1::2] = X[::2] + np.float32(1e-3)
+        file["embeddings"][:] = X
+        file["meta/group"][:] = [f"p{i}" for i in range(N)]
+    return path
+
+
 def other_label(path: Path) -> None:
     with h5py.File(path, "r+") as file:
         file["labels"][0] = np.roll(file["labels"][0], 1)
@@ -233,7 +301,7 @@ def test_a_damaged_piece_is_computed_anew(folder: Path) -> None:
     embeddings(Path("e"), "first")
     told("e")
     before = outcome(Path("runs/fit-001"))
-    damaged = sorted(Path("runs/fit-001/folds").iterdir())[::3]
+    damaged = sorted(Path("runs/fit-001/folds").glob("*.piece"))[::3]
     for path in damaged:
         path.write_bytes(path.read_bytes()[:-1])
     said, computed = told("e", out="runs/again")

@@ -10,7 +10,7 @@ import numpy as np
 
 from cxrfeat.evaluation.outcome import findings
 from cxrfeat.evaluation.outcome.class_reports import report_heads, without_slope
-from cxrfeat.evaluation.outcome.copies import Copies, look_for_copies
+from cxrfeat.evaluation.outcome.copies import Copies, KeptSearches, look_for_copies
 from cxrfeat.evaluation.outcome.extractor_scores import (
     chosen_heads,
     compare_extractors,
@@ -63,6 +63,8 @@ class ComparedStudy:
         Where heads are fitted again, for learning curves.
     copies : Copies or None
         Copies of images among all of them, where they have been looked for.
+    kept : KeptSearches or None
+        Where searches for near copies are kept, to be found by a later run.
     """
 
     study: Study
@@ -74,6 +76,7 @@ class ComparedStudy:
     run: Run | None = None
     fitting: Run | None = None
     copies: Copies | None = None
+    kept: KeptSearches | None = None
 
     @cached_property
     def out_of_fold(self) -> OutOfFold:
@@ -167,7 +170,9 @@ class ComparedStudy:
             used = np.concatenate(
                 [rows for fold in design.folds for rows in (fold.train, fold.test)]
             )
-            copies = look_for_copies(study, np.unique(used), design.patients, self.plan.seed)
+            copies = look_for_copies(
+                study, np.unique(used), design.patients, self.plan.seed, self.kept
+            )
         among = design.groups if design.patients is None else design.patients
         return findings.near_duplicates_across_folds(
             study, design.folds, copies, design.patients, among

@@ -2,19 +2,43 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
+from threadpoolctl import threadpool_info
 
-from cxrfeat.arrays import Groups, RowNumbers
-from cxrfeat.evaluation.outcome.near_copies import LEVEL, WORK, NearCopies, near_copies
+from cxrfeat.arrays import Groups, Matrix32, RowNumbers
+from cxrfeat.evaluation.outcome.near_copies import (
+    LEVEL,
+    WORK,
+    Candidates,
+    NearCopies,
+    candidates,
+    looks_at_all,
+)
 from cxrfeat.evaluation.study.study import Study
+from cxrfeat.evaluation.validation.keys import digest_of, environment
+
+
+class KeptSearches(Protocol):
+    """Where searches for near copies are kept as they end, and found again."""
+
+    def find_search(self, key: str) -> Candidates | None:
+        """Give a search by what decides it."""
+        ...
+
+    def keep_search(self, key: str, extractor: str, found: Candidates) -> None:
+        """Keep a search that has just ended."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -69,11 +93,18 @@ class Copies:
         )
 
 
-def look_for_copies(study: Study, rows: RowNumbers, patients: Groups, seed: int) -> Copies:
+def look_for_copies(
+    study: Study,
+    rows: RowNumbers,
+    patients: Groups,
+    seed: int,
+    kept: KeptSearches | None = None,
+) -> Copies:
     """Look for copies among some rows, near ones in the embeddings of each extractor.
 
     Looked at are the extractors with pretrained weights, or all where there is none; the work and
-    the error rate are shared out among them. Byte-identical images count as one.
+    the error rate are shared out among them. Byte-identical images count as one. What `kept` has of
+    an earlier run is not looked for again.
     """
     copies: dict[str, list[int]] = defaultdict(list)
     for row in rows.tolist():
@@ -83,15 +114,38 @@ def look_for_copies(study: Study, rows: RowNumbers, patients: Groups, seed: int)
     alone = [extractor for extractor in study.extractors if not extractor.widths]
     looked = [extractor for extractor in alone if not extractor.control] or alone
     classes = study.y if study.kind == "multiclass" else np.zeros(len(study), dtype=np.intp)
-    near = {
-        extractor.name: near_copies(
-            extractor.X if len(first) == len(study) else extractor.X[first],
-            classes[first],
-            None if patients is None else patients[first],
-            seed=seed,
-            level=LEVEL / len(looked),
-            work=WORK / len(looked),
-        )
-        for extractor in looked
-    }
+    among = None if patients is None else patients[first]
+    level, work = LEVEL / len(looked), WORK / len(looked)
+    near = {}
+    for extractor in looked:
+        X = extractor.X if len(first) == len(study) else extractor.X[first]
+        key = _decides(X, classes[first], among, seed, level, work)
+        found = None if kept is None else kept.find_search(key)
+        if found is None:
+            found = candidates(X, classes[first], among, seed=seed, level=level, work=work)
+            if kept is not None:
+                kept.keep_search(key, extractor.name, found)
+        near[extractor.name] = found.at(level)
     return Copies(of_one, near)
+
+
+def _decides(
+    X: Matrix32,
+    classes: npt.NDArray[np.intp],
+    patients: Groups,
+    seed: int,
+    level: float,
+    work: float,
+) -> str:
+    """Digest everything that a search depends on; how many others there are only where it does."""
+    blas = [one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"]
+    decides = {
+        "search": "near copies",
+        "environment": {**environment(), "threads": sorted(blas)},
+        "embeddings": digest_of(X),
+        "classes": digest_of(classes),
+        "patients": None if patients is None else digest_of(patients),
+        "seed": seed,
+        "shares": None if looks_at_all(len(X), X.shape[1], work) else [level, work],
+    }
+    return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()

@@ -88,6 +88,39 @@ class NearCopies:
 
 
 @dataclass(frozen=True)
+class Candidates:
+    """What a search came upon, before it is decided which of it counts.
+
+    Attributes
+    ----------
+    image, other : ndarray of int, shape (P,)
+        Rows; the neighbour as seen from the image. A pair stands here twice at most.
+    distance, chance : ndarray, shape (P,)
+        How probable so near a neighbour of an independent image is, the larger one of both ends.
+    images : int
+        Around how many was looked.
+    """
+
+    image: RowNumbers
+    other: RowNumbers
+    distance: Matrix
+    chance: Matrix
+    images: int
+
+    def at(self, level: float) -> NearCopies:
+        """Decide at a false discovery rate, of `LEVEL` at most."""
+        image, least = np.unique(self.image), np.full(self.images, 1.0)
+        np.minimum.at(least, np.searchsorted(image, self.image), self.chance)
+        ordered = np.sort(least)
+        below = np.flatnonzero(ordered <= level * np.arange(1, self.images + 1) / self.images)
+        close = self.chance <= (ordered[below[-1]] if len(below) else -1.0)
+        pairs = np.stack([self.image[close], self.other[close]], axis=1)
+        pairs, first = np.unique(np.sort(pairs, axis=1), axis=0, return_index=True)
+        cosine = 1.0 - self.distance[close][first] ** 2 / 2.0
+        return NearCopies(pairs, cosine, self.images)
+
+
+@dataclass(frozen=True)
 class _Frames:
     """The neighbours of some images, and what is ordinary around them; a row per image.
 
@@ -125,6 +158,11 @@ class _Frames:
         return found
 
 
+def looks_at_all(n: int, dimension: int, work: float) -> bool:
+    """Whether the neighbours of all images are looked at, whatever level is asked for then."""
+    return n * n * dimension <= min(work, EVERY)
+
+
 def near_copies(
     X: Matrix32,
     classes: npt.NDArray[np.intp],
@@ -135,6 +173,22 @@ def near_copies(
     work: float = WORK,
 ) -> NearCopies:
     """Find near copies by the cosine of the embeddings, every channel scaled to the same spread.
+
+    Parameters as those of `candidates`.
+    """
+    return candidates(X, classes, patients, seed=seed, level=level, work=work).at(level)
+
+
+def candidates(
+    X: Matrix32,
+    classes: npt.NDArray[np.intp],
+    patients: Groups,
+    *,
+    seed: int = 0,
+    level: float = LEVEL,
+    work: float = WORK,
+) -> Candidates:
+    """Look for pairs that may be near copies: the long part, of which `Candidates.at` decides.
 
     The search goes block by block; beside `X` it holds two copies of it at most and 400 MB. Of more
     images than `EVERY` allows, pairs are first looked for in random directions, and only the images
@@ -153,22 +207,23 @@ def near_copies(
         Of the directions, and of the images whose neighbours are looked at, where `work` does not
         reach for all.
     level
-        False discovery rate.
+        False discovery rate: where not all images are looked at, what cannot count at this one is
+        left out. Where they are, what is found does not depend on it.
     work
         Multiplications at most to look at neighbours.
 
     Returns
     -------
-    NearCopies
+    Candidates
     """
-    n = len(X)
+    n, dimension = X.shape
     order = np.argsort(classes, kind="stable")
     codes = np.arange(n) if patients is None else np.unique(patients, return_inverse=True)[1][order]
     Z, length = _scaled(X if (order[1:] > order[:-1]).all() else X[order])
     classes = classes[order]
-    of_one = max(n * Z.shape[1], 1)
-    every = n * of_one <= min(work, EVERY)
-    nothing = NearCopies(np.zeros((0, 2), dtype=np.intp), np.zeros(0), n)
+    every = looks_at_all(n, dimension, work)
+    none = np.zeros(0, dtype=np.intp)
+    nothing = Candidates(none, none, np.zeros(0), np.zeros(0), n)
     if n <= FEWEST:
         return nothing
     random = np.random.default_rng(seed)
@@ -193,30 +248,22 @@ def near_copies(
     searched = n
     if not every:
         found = np.unique(image[close])
-        asked = np.sort(random.permutation(found)[: max(1, int(work / of_one))])
+        asked = np.sort(random.permutation(found)[: max(1, int(work / max(n * dimension, 1)))])
         searched -= len(found) - len(asked)
         close = close[np.isin(image[close], asked)]
         frames = _frames(Z, asked, classes, codes)
-    nothing = replace(nothing, searched=searched)
     here = frames.chance(np.searchsorted(asked, image[close]), distance[close])
     # Only what is remarkable from here is worth looking at from there.
-    close, here = close[here <= level], here[here <= level]
+    remarkable = here <= (LEVEL if every else level)
+    close, here = close[remarkable], here[remarkable]
     if not len(close):
-        return nothing
+        return replace(nothing, images=searched)
     there, position = np.unique(other[close], return_inverse=True)
     back = frames if every else _frames(Z, there, classes, codes)
     seen = back.chance(there[position] if every else position, distance[close])
     chance = np.maximum(here, seen)
-    least = np.ones(n)
-    np.minimum.at(least, image[close], chance)
-    ordered = np.sort(least)[:searched]
-    below = np.flatnonzero(ordered <= level * np.arange(1, searched + 1) / searched)
-    if not len(below):
-        return nothing
-    close = close[chance <= ordered[below[-1]]]
-    pairs = order[np.stack([image[close], other[close]], axis=1)]
-    pairs, first = np.unique(np.sort(pairs, axis=1), axis=0, return_index=True)
-    return NearCopies(pairs, 1.0 - distance[close][first] ** 2 / 2.0, searched)
+    image, other, distance = order[image[close]], order[other[close]], distance[close]
+    return Candidates(image, other, distance, chance, searched)
 
 
 def _within(
