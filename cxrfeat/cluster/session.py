@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import secrets
 import socket
@@ -75,7 +76,7 @@ def connected(
         try:
             yield ray
         finally:
-            ray.shutdown()
+            _leave(ray)
 
 
 def check_engine(engine: str, of_ray: Mapping[str, object]) -> None:
@@ -134,6 +135,21 @@ def _start(ray: Any, **options: Any) -> None:
             f"Ray cannot be used {where} ({first.rstrip('.')}): see `ray status` there, and the "
             "newest folder of /tmp/ray for its logs"
         ) from None
+
+
+def _leave(ray: Any) -> None:
+    """Disconnect, with no collection of cycles meanwhile.
+
+    A reference to something of Ray's that is let go while Ray ends makes it end the whole process.
+    Those that an error left in a cycle would be let go by whichever thread collects.
+    """
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        ray.shutdown()
+    finally:
+        if collects:
+            gc.enable()
 
 
 def _lock_out_others() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
 import sys
 
 import pytest
@@ -34,3 +35,32 @@ def test_an_address_where_nothing_listens_is_said_at_once() -> None:
         with pytest.raises(ClusterError, match=f"no Ray cluster answers at {address}"):
             connected(address).__enter__()
     assert "RAY_USAGE_STATS_ENABLED" not in os.environ
+
+
+def test_what_another_thread_collects_while_ray_ends_does_not_end_this_process() -> None:
+    require_ray()
+    script = """
+import gc
+import threading
+import time
+
+from cxrfeat.cluster.session import connected
+
+
+def let_go() -> None:
+    while held:
+        cycle = [held.pop()]  # is let go when cycles are collected, by the thread that does it
+        cycle.append(cycle)
+        time.sleep(2e-4)
+
+
+gc.set_threshold(20)
+with connected() as ray:
+    held = [ray.put(number) for number in range(5000)]
+    threading.Thread(target=let_go, daemon=True).start()
+print("alive, with references left" if held else "none was left", gc.isenabled())
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=120
+    )
+    assert (run.returncode, run.stdout) == (0, "alive, with references left True\n"), run.stderr
