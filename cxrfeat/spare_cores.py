@@ -58,7 +58,7 @@ class SpareCores:
         self._spare.release()
 
 
-def spread(work: Callable[[Item], R], parts: Sequence[Item]) -> list[R]:
+def on_spare_cores(work: Callable[[Item], R], parts: Sequence[Item]) -> list[R]:
     """Give ``work(part)`` for each: here, and on each core that becomes spare meanwhile.
 
     Parameters

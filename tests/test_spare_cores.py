@@ -1,6 +1,7 @@
 """A task takes cores that have none left, and finds the same."""
 
 import gc
+import select
 import signal
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import weakref
 import pytest
 
 from cxrfeat.evaluation.validation.side_by_side import in_threads
-from cxrfeat.spare_cores import spread
+from cxrfeat.spare_cores import on_spare_cores
 
 PATIENT = 30.0  # seconds; nothing here takes one
 
@@ -25,7 +26,7 @@ def test_the_last_task_shares_its_parts_with_a_core_that_has_none_left():
         return item
 
     def work(number: int) -> list[int]:
-        return spread(part, range(500)) if number == 4 else []
+        return on_spare_cores(part, range(500)) if number == 4 else []
 
     done = dict(in_threads(2)(work, [(number,) for number in range(5)]))
     assert done[4] == list(range(500))
@@ -36,7 +37,7 @@ def test_more_cores_than_tasks_are_taken_from_the_start():
     together = threading.Barrier(3)
 
     def work() -> list[int]:
-        return spread(lambda item: (together.wait(PATIENT), item)[1], range(9))
+        return on_spare_cores(lambda item: (together.wait(PATIENT), item)[1], range(9))
 
     assert dict(in_threads(3)(work, [()])) == {0: list(range(9))}
 
@@ -54,7 +55,9 @@ def test_no_more_threads_than_cores_work_at_a_time():
         return item
 
     tasks = [(number,) for number in range(7)]
-    done = dict(in_threads(3)(lambda number: spread(part, range(number, number + 9)), tasks))
+    done = dict(
+        in_threads(3)(lambda number: on_spare_cores(part, range(number, number + 9)), tasks)
+    )
     assert done == {number: list(range(number, number + 9)) for number in range(7)}
     assert most[0] <= 3
 
@@ -66,12 +69,12 @@ def test_an_error_of_a_part_is_raised_wherever_it_was_worked_on():
         return item
 
     with pytest.raises(ValueError, match="part 3"):
-        list(in_threads(2)(lambda: spread(part, range(8)), [()]))
+        list(in_threads(2)(lambda: on_spare_cores(part, range(8)), [()]))
 
 
 def test_without_a_place_that_counts_cores_the_parts_are_worked_on_here():
     here = threading.get_ident()
-    assert spread(lambda item: (item, threading.get_ident()), range(3)) == [
+    assert on_spare_cores(lambda item: (item, threading.get_ident()), range(3)) == [
         (item, here) for item in range(3)
     ]
 
@@ -84,7 +87,7 @@ def test_what_is_worked_on_is_let_go_at_once():
 
     def work() -> weakref.ref:
         held = Large()
-        spread(lambda item: (held, item), range(50))
+        on_spare_cores(lambda item: (held, item), range(50))
         return weakref.ref(held)
 
     gc.disable()
@@ -100,18 +103,20 @@ def test_an_interrupted_run_ends_while_its_helpers_are_at_work():
 import signal
 import threading
 from cxrfeat.evaluation.validation.side_by_side import in_threads
-from cxrfeat.spare_cores import spread
+from cxrfeat.spare_cores import on_spare_cores
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
 together, never = threading.Barrier(2, lambda: print("both at work", flush=True)), threading.Event()
 try:
-    list(in_threads(2)(lambda: spread(lambda _: (together.wait(), never.wait()), range(4)), [()]))
+    wait = lambda _: (together.wait(), never.wait())
+    list(in_threads(2)(lambda: on_spare_cores(wait, range(4)), [()]))
 except KeyboardInterrupt:
     print("interrupted")
 """
     run = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
     with run:
         try:
+            assert select.select([run.stdout], [], [], PATIENT)[0]
             assert run.stdout.readline() == "both at work\n"
             run.send_signal(signal.SIGINT)
             assert run.communicate(timeout=PATIENT)[0] == "interrupted\n"

@@ -12,7 +12,7 @@ from cxrfeat.estimators import BoostedTrees, balanced_weights
 from cxrfeat.evaluation.heads.channel_blocks import Boosting, loss, probabilities
 from cxrfeat.evaluation.heads.standardised_fold import SharedFold
 from cxrfeat.evaluation.heads.task import Classes, Labels, Pairs, Setting, Task
-from cxrfeat.spare_cores import spread
+from cxrfeat.spare_cores import on_spare_cores
 
 Target = npt.NDArray[np.float32]
 Known = tuple[Target, npt.NDArray[np.bool_]]
@@ -54,7 +54,7 @@ def boosting_path(
                 of_pairs.append(_of_held_out(boosting, target, val, held_out, wanted))
         return of_pairs
 
-    of_problems = spread(along_one, list(zip(_targets(task), settings, strict=True)))
+    of_problems = on_spare_cores(along_one, list(zip(_targets(task), settings, strict=True)))
     if isinstance(task, Classes):
         (found,) = of_problems
         if task.n_classes > 2:
@@ -91,7 +91,7 @@ def boosted_trees(
         trees.n_features_in_ = fold.dimension
         return trees
 
-    return spread(fitted, list(zip(_targets(task), settings, strict=True)))
+    return on_spare_cores(fitted, list(zip(_targets(task), settings, strict=True)))
 
 
 def _targets(task: Task) -> list[Known]:

@@ -21,7 +21,7 @@ from scipy.special import expit, logit, softmax
 
 from cxrfeat.arrays import Matrix, Matrix32, RowNumbers, Vector
 from cxrfeat.estimators import boosting_parameters
-from cxrfeat.spare_cores import spread
+from cxrfeat.spare_cores import on_spare_cores
 
 BLOCKS = 10
 """Parts of the channels: each tree sees one, as many as ``colsample_bytree=0.1`` would draw."""
@@ -70,7 +70,7 @@ class QuantisedChannels:
                 deal.permutation(self.dimension), min(BLOCKS, self.dimension)
             )
         ]
-        self.train = spread(
+        self.train = on_spare_cores(
             lambda part: xgboost.QuantileDMatrix(
                 source[np.ix_(train, part)], max_bin=self.bins, nthread=1
             ),
@@ -80,7 +80,7 @@ class QuantisedChannels:
     @cached_property
     def test(self) -> list[xgboost.QuantileDMatrix]:
         """The test rows, in the bins of the training rows."""
-        return spread(
+        return on_spare_cores(
             lambda of: xgboost.QuantileDMatrix(
                 self._source[np.ix_(self._test, of[0])], ref=of[1], max_bin=self.bins, nthread=1
             ),
