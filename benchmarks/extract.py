@@ -318,6 +318,7 @@ def network_of(asked: dict):
     """Build the network that the usual ways run, as cxrfeat cuts it."""
     import torch
 
+    from cxrfeat.cores import available_cores
     from cxrfeat.features import assign_weights
     from cxrfeat.features.network.truncation import truncate
     from cxrfeat.features.weights.find import find
@@ -325,7 +326,7 @@ def network_of(asked: dict):
 
     name = asked["networks"][0]
     source = find(name, assign_weights([name], asked["weights"])[name])
-    torch.set_num_threads(os.cpu_count() or 1)
+    torch.set_num_threads(available_cores())
     return truncate(load(name, source).network, source.input.size).module, source.input
 
 
@@ -360,13 +361,15 @@ def usual(asked: dict) -> dict[str, float]:
     import torch
     from torch.utils.data import DataLoader
 
+    from cxrfeat.cores import available_cores
+
     module, expected = network_of(asked)
     files = Files(asked["images"], expected)
     module(torch.zeros(2, 3, expected.size, expected.size))
     begun = time.perf_counter()
     rows = []
     with torch.inference_mode():
-        for batch in DataLoader(files, batch_size=BATCH, num_workers=os.cpu_count() or 1):
+        for batch in DataLoader(files, batch_size=BATCH, num_workers=available_cores()):
             rows.append(module(batch)[0].mean(dim=(2, 3)))
     with tempfile.TemporaryFile() as out:
         np.save(out, torch.cat(rows).numpy())
