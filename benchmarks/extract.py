@@ -98,10 +98,12 @@ def table(options: argparse.Namespace, images: Path) -> None:
             for way in ways:
                 done = in_process(options, way, [network], images)
                 rates.setdefault((network, way), []).append(done["rate"])
-        done = in_process(options, "cxrfeat", options.network, images)
+        if len(options.network) > 1:
+            done = in_process(options, "cxrfeat", options.network, images)
         rates.setdefault(("together", "cxrfeat"), []).append(done["rate"])
         reading.append(done["reading"])
-        print(f"round {round_ + 1} of {options.rounds}", file=sys.stderr)
+        so_far = ", ".join(f"{name} {way} {found[-1]:.2f}" for (name, way), found in rates.items())
+        print(f"round {round_ + 1} of {options.rounds}: {so_far}", file=sys.stderr, flush=True)
     middle = {key: statistics.median(values) for key, values in rates.items()}
     header = ["images/s", *ways, "/ usual", "/ memory", "share of products"]
     print(f"| {' | '.join(header)} |\n|{'---|' * len(header)}")

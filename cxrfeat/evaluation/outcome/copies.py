@@ -119,7 +119,7 @@ def look_for_copies(
     near = {}
     for extractor in looked:
         X = extractor.X if len(first) == len(study) else extractor.X[first]
-        key = _decides(X, classes[first], among, seed, level, work)
+        key = "" if kept is None else _decides(X, classes[first], among, seed, level, work)
         found = None if kept is None else kept.find_search(key)
         if found is None:
             found = candidates(X, classes[first], among, seed=seed, level=level, work=work)

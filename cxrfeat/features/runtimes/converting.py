@@ -1,8 +1,8 @@
 """Convert a network once per weights, check it against torch, and keep it.
 
 A conversion is kept under a key made of the network's graph, the sha256 of its tensors, the image
-size, the processor that it was checked on, and the versions of converter and runtime. Whatever
-differs from torch by more than the bound is never used.
+size, the processor that it was checked on, how it is written, and the versions of converter and
+runtime. Whatever differs from torch by more than the bound is never used.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def converted(
     """
     kind = RUNNERS[name].kind
     decides = (module.code, tensors_sha256, recipe.size, processor())
-    key = disk_cache.key_of(*decides, *kind.versions())
+    key = disk_cache.key_of(*decides, kind.form, *kind.versions())
     folder = kind.folder_of(key)
     if found := kind.read(folder):
         return folder, found

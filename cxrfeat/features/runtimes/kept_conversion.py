@@ -52,12 +52,15 @@ class Kind:
         Runtime and converter.
     files : tuple of str
         That a conversion consists of.
+    form : int
+        Another number where the same network is written in another way than before.
     """
 
     name: str
     extra: str
     packages: tuple[str, ...]
     files: tuple[str, ...]
+    form: int = 1
 
     def installed(self) -> bool:
         """Whether runtime and converter are there."""
@@ -103,7 +106,7 @@ class Kind:
         return ""
 
 
-NCNN = Kind("ncnn", "cpu", ("ncnn", "pnnx"), ("network.param", "network.bin"))
+NCNN = Kind("ncnn", "cpu", ("ncnn", "pnnx"), ("network.param", "network.bin"), form=2)
 OPENVINO = Kind("openvino", "openvino", ("openvino",), ("network.xml", "network.bin"))
 KINDS = (NCNN, OPENVINO)
 

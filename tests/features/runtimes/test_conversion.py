@@ -51,6 +51,15 @@ def test_a_network_is_converted_once_for_its_weights(cache, conversions) -> None
     assert len(conversions) == 2
 
 
+def test_winograd_is_left_out_where_a_convolution_takes_the_picture(cache) -> None:
+    opened(runtime="ncnn")
+    (kept,) = cache.rglob("network.param")
+    lines = [line.split() for line in kept.read_text().splitlines()]
+    without = [line[0] for line in lines if "31=64" in line]
+    of_picture = [line[0] for line in lines if line[2:5] == ["1", "1", "in0"]]
+    assert without == of_picture == ["Convolution"]
+
+
 @pytest.mark.parametrize("name", ["network.bin", "network.param", "about.json"])
 def test_a_damaged_conversion_is_made_again(cache, conversions, name: str) -> None:
     before = opened(runtime="ncnn")(pictures(2))
