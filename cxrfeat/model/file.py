@@ -19,6 +19,7 @@ from typing import Any, get_args
 import numpy as np
 import numpy.typing as npt
 
+from cxrfeat import absence
 from cxrfeat.errors import CxrfeatError, FileFormatError, InputError, StorageError
 from cxrfeat.inputs import LabelKind
 from cxrfeat.model.archive import read_schema, text_of, with_types_moved
@@ -356,7 +357,12 @@ def _made_with(versions: Mapping[str, str]) -> str:
 
 
 def _skops() -> Any:
-    """Import skops where it is needed: it takes seconds, because it lists all of scikit-learn."""
-    import skops.io
+    """Import skops where it is needed: it takes seconds, because it lists all of scikit-learn.
+
+    For that it imports every package of scikit-learn, also the one that imports torch, which takes
+    as long again and 300 MB, and is of no use here.
+    """
+    with absence.missing("sklearn.externals.array_api_compat.torch"):
+        import skops.io
 
     return skops.io

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +45,24 @@ def test_everything_about_a_model_comes_back(tmp_path: Path) -> None:
     assert after.notes == []
     assert after.training == before.training
     assert after.versions == model.installed_versions()
+
+
+def test_a_model_is_loaded_and_saved_without_torch(tmp_path: Path) -> None:
+    """Scikit-learn's packages, which skops lists, import it."""
+    model.save(tmp_path / "m.skops", fitted())
+    code = (
+        "import sys\n"
+        "from cxrfeat import model\n"
+        "model.save('again.skops', model.load('m.skops'))\n"
+        "print('torch' in sys.modules)\n"
+        "import torch\n"
+        "from sklearn.externals.array_api_compat import torch as its_own\n"
+        "print(its_own.__name__)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["False", "sklearn.externals.array_api_compat.torch"]
 
 
 def test_embeddings_of_another_dimension_are_refused() -> None:

@@ -5,7 +5,6 @@ Every image goes through on one thread, and as many at once as there are cores.
 
 from __future__ import annotations
 
-import sys
 import threading
 from functools import cache
 from importlib.metadata import version
@@ -14,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from cxrfeat import absence
 from cxrfeat.arrays import Pictures
 from cxrfeat.cores import available_cores
 from cxrfeat.features.runtimes.kept_conversion import OPENVINO, NotRunError
@@ -31,14 +31,8 @@ def openvino() -> Any:
     Where its package for that is missing it does without; so it is missing while OpenVINO is
     imported. Whoever imported OpenVINO before has decided otherwise.
     """
-    telemetry, unset = "openvino_telemetry", object()
-    before = sys.modules.get(telemetry, unset)
-    sys.modules.setdefault(telemetry, None)  # type: ignore[arg-type]  # "there is none"
-    try:
+    with absence.missing("openvino_telemetry"):
         import openvino
-    finally:
-        if before is unset:
-            del sys.modules[telemetry]
     return openvino
 
 
