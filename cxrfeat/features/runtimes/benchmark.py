@@ -87,8 +87,7 @@ def fastest(graph: str, recipe: Recipe, candidates: Mapping[str, Callable[[], Ru
 
 def _key(graph: str, recipe: Recipe, candidates: Mapping[str, object]) -> str:
     machine = (processor(), available_cores(), version("torch"), *versions())
-    measured = (TURNS, MARGIN)
-    return disk_cache.key_of(graph, recipe.size, recipe.precision, *measured, *machine, *candidates)
+    return disk_cache.key_of(graph, recipe.size, recipe.precision, *machine, *candidates)
 
 
 def _writable(folder: Path) -> bool:

@@ -112,8 +112,11 @@ KINDS = (NCNN, OPENVINO)
 
 
 def versions() -> list[str]:
-    """Return the packages of all kinds with their versions, as far as they are installed."""
-    return [one for kind in KINDS for one in kind.versions()]
+    """Return the packages of all kinds, as far as they are installed, and how they are used.
+
+    What was measured or found out with others is of no use.
+    """
+    return [one for kind in KINDS for one in (*kind.versions(), f"form {kind.form}")]
 
 
 def runtimes_here() -> list[str]:

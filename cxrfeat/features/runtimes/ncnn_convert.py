@@ -81,7 +81,7 @@ def _first_layer_directly(layers: str) -> str:
     """
     lines = layers.splitlines()
     for number, line in enumerate(lines):
-        kind, *words = line.split()
+        kind, *words = line.split() or [""]
         if kind != "Convolution":
             continue
         told = dict(word.split("=", 1) for word in words if "=" in word)
