@@ -30,7 +30,8 @@ TURNS, CLOSE = 6, 1.3
 a while then slows them all."""
 MARGIN = 1.05
 """How much faster than the first another one must be: less may be noise, by which two machines of
-one kind take different ones. The shortest of nine rounds was met again within 1 to 3 %."""
+one kind take different ones. Of two runtimes in turn the ratio of the shortest of nine rounds came
+again within 1 % in float32, within 7 % in bfloat16."""
 
 
 @dataclass(frozen=True)
