@@ -1,5 +1,6 @@
 """Convert a network once per weights, check it against torch, and keep it.
 
+What torch runs as it is, but in another way, is checked and remembered the same.
 A conversion is kept under a key made of the network's graph, the sha256 of its tensors, the image
 size, the processor that it was checked on, how it is written, and the versions of converter and
 runtime. Whatever differs from torch by more than the bound is never used.
@@ -12,6 +13,7 @@ import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 from torch import fx
@@ -19,10 +21,12 @@ from torch import fx
 from cxrfeat.features.network import disk_cache
 from cxrfeat.features.runtimes import ncnn_convert, openvino_convert
 from cxrfeat.features.runtimes.checking import Yardstick
-from cxrfeat.features.runtimes.kept_conversion import Conversion, NotRunError
+from cxrfeat.features.runtimes.kept_conversion import WINOGRAD, Conversion, Kind, NotRunError
 from cxrfeat.features.runtimes.processor import processor
 from cxrfeat.features.runtimes.recipe import Recipe
 from cxrfeat.features.runtimes.runners import RUNNERS
+from cxrfeat.features.runtimes.side_by_side import SideBySide
+from cxrfeat.features.runtimes.winograd_runtime import TorchWinograd
 
 PRECISIONS = ("fp32", "bf16")
 """What a conversion is checked in."""
@@ -56,7 +60,42 @@ def converted(
     OSError
         The cache cannot be written.
     """
-    kind = RUNNERS[name].kind
+    runner = RUNNERS[name]
+
+    def make(folder: Path) -> Conversion:
+        shape = (1, recipe.channels, recipe.size, recipe.size)
+        try:
+            outputs = WRITERS[name](module, shape, folder)
+        except NotRunError as error:
+            return Conversion(0, [], {}, {}, str(error))
+        hashes = runner.kind.file_hashes(folder)
+        return _checked(outputs, hashes, partial(runner, folder, outputs), recipe, yardstick)
+
+    return _kept(runner.kind, module, tensors_sha256, recipe, make)
+
+
+def checked(
+    module: fx.GraphModule, tensors_sha256: str, recipe: Recipe, yardstick: Yardstick
+) -> Conversion:
+    """Return what is found out about a network that torch runs by Winograd's filtering.
+
+    Parameters and errors are those of `converted`; there are no files.
+    """
+
+    def make(folder: Path) -> Conversion:
+        return _checked(0, [], partial(TorchWinograd, module), recipe, yardstick)
+
+    return _kept(WINOGRAD, module, tensors_sha256, recipe, make)[1]
+
+
+def _kept(
+    kind: Kind,
+    module: fx.GraphModule,
+    tensors_sha256: str,
+    recipe: Recipe,
+    make: Callable[[Path], Conversion],
+) -> tuple[Path, Conversion]:
+    """Return a folder and what it tells; have `make` write what is not there or is damaged."""
     decides = (module.code, tensors_sha256, recipe.size, processor())
     key = disk_cache.key_of(*decides, kind.form, *kind.versions())
     folder = kind.folder_of(key)
@@ -66,7 +105,7 @@ def converted(
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".new-") as temporary:
         new = Path(temporary) / folder.name
         new.mkdir()
-        conversion = _convert(name, module, recipe, yardstick, new)
+        conversion = make(new)
         (new / "about.json").write_text(json.dumps(asdict(conversion), indent=1))
         try:
             os.replace(new, folder)
@@ -78,19 +117,18 @@ def converted(
     return folder, conversion
 
 
-def _convert(
-    name: str, module: fx.GraphModule, recipe: Recipe, yardstick: Yardstick, folder: Path
+def _checked(
+    outputs: int,
+    hashes: list[str],
+    run: Callable[[Recipe], SideBySide],
+    recipe: Recipe,
+    yardstick: Yardstick,
 ) -> Conversion:
-    shape = (1, recipe.channels, recipe.size, recipe.size)
-    try:
-        outputs = WRITERS[name](module, shape, folder)
-    except NotRunError as error:
-        return Conversion(0, [], {}, {}, str(error))
-    hashes = RUNNERS[name].kind.file_hashes(folder)
+    """Hold what runs a network to the bound of each precision."""
     errors: dict[str, float] = {}
     for precision in PRECISIONS:
         try:
-            network = RUNNERS[name](folder, outputs, replace(recipe, precision=precision))
+            network = run(replace(recipe, precision=precision))
             errors[precision] = yardstick.error_of_maps(
                 [network.maps(image) for image in yardstick.images]
             )

@@ -47,7 +47,7 @@ class Kind:
     name : str
         Of the runtime, and of the folder in the cache.
     extra : str
-        What brings its packages.
+        What brings its packages; "" if they are always there.
     packages : tuple of str
         Runtime and converter.
     files : tuple of str
@@ -108,7 +108,9 @@ class Kind:
 
 NCNN = Kind("ncnn", "cpu", ("ncnn", "pnnx"), ("network.param", "network.bin"), form=2)
 OPENVINO = Kind("openvino", "openvino", ("openvino",), ("network.xml", "network.bin"))
-KINDS = (NCNN, OPENVINO)
+WINOGRAD = Kind("winograd", "", ("torch",), ())
+"""Of which nothing but what was found out is kept."""
+KINDS = (NCNN, OPENVINO, WINOGRAD)
 
 
 def versions() -> list[str]:
@@ -121,7 +123,7 @@ def versions() -> list[str]:
 
 def runtimes_here() -> list[str]:
     """Name what ``--runtime`` can mean here, with versions: torch first."""
-    there = [one.versions()[0] for one in KINDS if one.installed()]
+    there = [one.versions()[0] for one in KINDS if one.extra and one.installed()]
     return [f"torch {version('torch')}", *there]
 
 

@@ -16,7 +16,8 @@ PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
 RUNTIMES = ("auto", "torch", "ncnn", "openvino")
 LAYOUTS = ("NCHW", "channels_last")
 """How activations lie in memory with torch; on a CPU either may be the fast one."""
-EXACT_RUNTIMES = tuple(f"torch {layout}" for layout in LAYOUTS)
+FILTERED = "torch winograd"
+EXACT_RUNTIMES = (*(f"torch {layout}" for layout in LAYOUTS), FILTERED)
 """What "torch" may turn out to be on a CPU, for those who want the same bits elsewhere."""
 
 

@@ -14,12 +14,13 @@ from cxrfeat.features.network import disk_cache
 from cxrfeat.features.runtimes.accelerator_runtime import Accelerator
 from cxrfeat.features.runtimes.benchmark import MARGIN, fastest
 from cxrfeat.features.runtimes.checking import BOUNDS, Yardstick, dependence_of
-from cxrfeat.features.runtimes.converting import converted
-from cxrfeat.features.runtimes.kept_conversion import OPENVINO, told
+from cxrfeat.features.runtimes.converting import checked, converted
+from cxrfeat.features.runtimes.kept_conversion import OPENVINO, WINOGRAD, told
 from cxrfeat.features.runtimes.processor import has_bfloat16
-from cxrfeat.features.runtimes.recipe import LAYOUTS, Recipe, Runtime
+from cxrfeat.features.runtimes.recipe import FILTERED, LAYOUTS, Recipe, Runtime
 from cxrfeat.features.runtimes.runners import RUNNERS
 from cxrfeat.features.runtimes.torch_runtime import Torch
+from cxrfeat.features.runtimes.winograd_runtime import TorchWinograd
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def choose(
         raise MissingExtraError(f"runtime '{asked}'", RUNNERS[asked].kind.extra)
     found = _Candidates(module, tensors_sha256, yardstick, refusal)
     usable = found.of(recipe, asked)
-    if asked != "auto" and asked in RUNNERS and asked not in usable:
+    if asked in found.refusals:
         raise InputError(f"{backbone}: {found.refusals[asked]}; use --runtime torch")
     notes: list[str] = []
     if asked in usable:
@@ -92,7 +93,8 @@ def choose(
         if not RUNNERS.keys() & usable:
             notes = [
                 f"{backbone}: torch runs it, because {reason}"
-                for reason in dict.fromkeys(found.refusals.values())
+                for reason in dict.fromkeys(map(found.refusals.get, RUNNERS))
+                if reason
             ]
         if recipe.precision != "fp32":
             notes += _gain(best.images_per_second, found, module, recipe, backbone)
@@ -121,30 +123,42 @@ class _Candidates:
         """Return what makes each runtime that is right, of those that were asked for."""
         makers: dict[str, Callable[[], Runtime]] = {}
         for name, runner in RUNNERS.items():
-            if asked not in ("auto", name) or not runner.kind.installed():
-                continue
-            reason = self._refusal
-            if not reason:
-                reason = self._add(makers, name, recipe)
-            if reason:
-                self.refusals[name] = reason
+            if asked in ("auto", name) and runner.kind.installed():
+                self._add(makers, name, recipe)
         for layout in LAYOUTS:
             makers[f"torch {layout}"] = partial(Torch, self._module, recipe, layout)
+        pays = recipe.precision == "bf16" and has_bfloat16() and asked in ("auto", "torch")
+        if pays or asked == FILTERED:
+            self._add(makers, FILTERED, recipe)
         return makers
 
-    def _add(self, makers: dict[str, Callable[[], Runtime]], name: str, recipe: Recipe) -> str:
-        """Add a runtime if it can run the network; return why not otherwise."""
+    def _add(self, makers: dict[str, Callable[[], Runtime]], name: str, recipe: Recipe) -> None:
+        """Add a runtime that has to be checked, or say why not."""
+        reason = self._refusal
         try:
-            folder, made = converted(
-                name, self._module, self._tensors_sha256, recipe, self._yardstick
-            )
+            if not reason:
+                make, reason = self._prepared(name, recipe)
         except OSError as error:
-            reason = error.strerror or error
-            return f"what {name} runs cannot be kept in {disk_cache.cache_folder()} ({reason})"
-        refusal = RUNNERS[name].kind.refusal(made, recipe.precision)
-        if not refusal:
-            makers[name] = partial(RUNNERS[name], folder, made.outputs, recipe)
-        return refusal
+            because = error.strerror or error
+            reason = f"what {name} runs cannot be kept in {disk_cache.cache_folder()} ({because})"
+        if reason:
+            self.refusals[name] = reason
+        else:
+            makers[name] = make
+
+    def _prepared(self, name: str, recipe: Recipe) -> tuple[Callable[[], Runtime], str]:
+        """Return what makes a runtime, and why it must not be used."""
+        network = self._module, self._tensors_sha256, recipe, self._yardstick
+        if name == FILTERED:
+            found = checked(*network)
+            return partial(TorchWinograd, self._module, recipe), WINOGRAD.refusal(
+                found, recipe.precision
+            )
+        folder, made = converted(name, *network)
+        runner = RUNNERS[name]
+        return partial(runner, folder, made.outputs, recipe), runner.kind.refusal(
+            made, recipe.precision
+        )
 
 
 def _checked(
