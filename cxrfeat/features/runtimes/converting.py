@@ -1,6 +1,5 @@
 """Convert a network once per weights, check it against torch, and keep it.
 
-What torch runs as it is, but in another way, is checked and remembered the same.
 A conversion is kept under a key made of the network's graph, the sha256 of its tensors, the image
 size, the processor that it was checked on, how it is written, and the versions of converter and
 runtime. Whatever differs from torch by more than the bound is never used.
@@ -13,20 +12,17 @@ import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from functools import partial
 from pathlib import Path
 
 from torch import fx
 
 from cxrfeat.features.network import disk_cache
-from cxrfeat.features.runtimes import ncnn_convert, openvino_convert
+from cxrfeat.features.runtimes import ncnn_convert, openvino_convert, winograd_convert
 from cxrfeat.features.runtimes.checking import Yardstick
-from cxrfeat.features.runtimes.kept_conversion import WINOGRAD, Conversion, Kind, NotRunError
+from cxrfeat.features.runtimes.kept_conversion import Conversion, NotRunError
 from cxrfeat.features.runtimes.processor import processor
-from cxrfeat.features.runtimes.recipe import Recipe
-from cxrfeat.features.runtimes.runners import RUNNERS
-from cxrfeat.features.runtimes.side_by_side import SideBySide
-from cxrfeat.features.runtimes.winograd_runtime import TorchWinograd
+from cxrfeat.features.runtimes.recipe import FILTERED, Recipe
+from cxrfeat.features.runtimes.runners import runner_of
 
 PRECISIONS = ("fp32", "bf16")
 """What a conversion is checked in."""
@@ -34,6 +30,7 @@ PRECISIONS = ("fp32", "bf16")
 WRITERS: dict[str, Callable[[fx.GraphModule, tuple[int, ...], Path], int]] = {
     "ncnn": ncnn_convert.write,
     "openvino": openvino_convert.write,
+    FILTERED: winograd_convert.write,
 }
 
 
@@ -45,7 +42,7 @@ def converted(
     Parameters
     ----------
     name : str
-        A key of `RUNNERS`.
+        A key of `WRITERS`.
     module : GraphModule
         In evaluation mode, on the CPU; gives a tuple of maps.
     tensors_sha256 : str
@@ -60,42 +57,7 @@ def converted(
     OSError
         The cache cannot be written.
     """
-    runner = RUNNERS[name]
-
-    def make(folder: Path) -> Conversion:
-        shape = (1, recipe.channels, recipe.size, recipe.size)
-        try:
-            outputs = WRITERS[name](module, shape, folder)
-        except NotRunError as error:
-            return Conversion(0, [], {}, {}, str(error))
-        hashes = runner.kind.file_hashes(folder)
-        return _checked(outputs, hashes, partial(runner, folder, outputs), recipe, yardstick)
-
-    return _kept(runner.kind, module, tensors_sha256, recipe, make)
-
-
-def checked(
-    module: fx.GraphModule, tensors_sha256: str, recipe: Recipe, yardstick: Yardstick
-) -> Conversion:
-    """Return what is found out about a network that torch runs by Winograd's filtering.
-
-    Parameters and errors are those of `converted`; there are no files.
-    """
-
-    def make(folder: Path) -> Conversion:
-        return _checked(0, [], partial(TorchWinograd, module), recipe, yardstick)
-
-    return _kept(WINOGRAD, module, tensors_sha256, recipe, make)[1]
-
-
-def _kept(
-    kind: Kind,
-    module: fx.GraphModule,
-    tensors_sha256: str,
-    recipe: Recipe,
-    make: Callable[[Path], Conversion],
-) -> tuple[Path, Conversion]:
-    """Return a folder and what it tells; have `make` write what is not there or is damaged."""
+    kind = runner_of(name).kind
     decides = (module.code, tensors_sha256, recipe.size, processor())
     key = disk_cache.key_of(*decides, kind.form, *kind.versions())
     folder = kind.folder_of(key)
@@ -105,7 +67,7 @@ def _kept(
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".new-") as temporary:
         new = Path(temporary) / folder.name
         new.mkdir()
-        conversion = make(new)
+        conversion = _convert(name, module, recipe, yardstick, new)
         (new / "about.json").write_text(json.dumps(asdict(conversion), indent=1))
         try:
             os.replace(new, folder)
@@ -117,23 +79,28 @@ def _kept(
     return folder, conversion
 
 
-def _checked(
-    outputs: int,
-    hashes: list[str],
-    run: Callable[[Recipe], SideBySide],
-    recipe: Recipe,
-    yardstick: Yardstick,
+def _convert(
+    name: str, module: fx.GraphModule, recipe: Recipe, yardstick: Yardstick, folder: Path
 ) -> Conversion:
-    """Hold what runs a network to the bound of each precision."""
+    shape = (1, recipe.channels, recipe.size, recipe.size)
+    try:
+        outputs = WRITERS[name](module, shape, folder)
+    except NotRunError as error:
+        return Conversion(0, [], {}, {}, str(error))
+    kind = runner_of(name).kind
+    hashes = kind.file_hashes(folder)
     errors: dict[str, float] = {}
     for precision in PRECISIONS:
         try:
-            network = run(replace(recipe, precision=precision))
+            network = runner_of(name)(folder, outputs, replace(recipe, precision=precision))
             errors[precision] = yardstick.error_of_maps(
                 [network.maps(image) for image in yardstick.images]
             )
         except NotRunError as error:
             if precision == "fp32":
                 return Conversion(outputs, hashes, {}, {}, str(error))
+    for path in folder.iterdir():
+        if path.name not in kind.files:
+            path.unlink()  # was written for the check alone
     bounds = {one: yardstick.bound_of_maps(one, error) for one, error in errors.items()}
     return Conversion(outputs, hashes, errors, bounds)

@@ -1,4 +1,4 @@
-"""What ncnn and OpenVINO run, as `converting` keeps it: a folder a network, checked when read."""
+"""What `runners` run, as `converting` keeps it: a folder a network, checked when read."""
 
 from __future__ import annotations
 
@@ -108,8 +108,7 @@ class Kind:
 
 NCNN = Kind("ncnn", "cpu", ("ncnn", "pnnx"), ("network.param", "network.bin"), form=2)
 OPENVINO = Kind("openvino", "openvino", ("openvino",), ("network.xml", "network.bin"))
-WINOGRAD = Kind("winograd", "", ("torch",), ())
-"""Of which nothing but what was found out is kept."""
+WINOGRAD = Kind("winograd", "", ("torch",), ("bf16.pt",))
 KINDS = (NCNN, OPENVINO, WINOGRAD)
 
 

@@ -14,13 +14,12 @@ from cxrfeat.features.network import disk_cache
 from cxrfeat.features.runtimes.accelerator_runtime import Accelerator
 from cxrfeat.features.runtimes.benchmark import MARGIN, fastest
 from cxrfeat.features.runtimes.checking import BOUNDS, Yardstick, dependence_of
-from cxrfeat.features.runtimes.converting import checked, converted
-from cxrfeat.features.runtimes.kept_conversion import OPENVINO, WINOGRAD, told
+from cxrfeat.features.runtimes.converting import converted
+from cxrfeat.features.runtimes.kept_conversion import OPENVINO, told
 from cxrfeat.features.runtimes.processor import has_bfloat16
 from cxrfeat.features.runtimes.recipe import FILTERED, LAYOUTS, Recipe, Runtime
-from cxrfeat.features.runtimes.runners import RUNNERS
+from cxrfeat.features.runtimes.runners import RUNNERS, runner_of
 from cxrfeat.features.runtimes.torch_runtime import Torch
-from cxrfeat.features.runtimes.winograd_runtime import TorchWinograd
 
 
 @dataclass(frozen=True)
@@ -133,32 +132,26 @@ class _Candidates:
         return makers
 
     def _add(self, makers: dict[str, Callable[[], Runtime]], name: str, recipe: Recipe) -> None:
-        """Add a runtime that has to be checked, or say why not."""
-        reason = self._refusal
-        try:
-            if not reason:
-                make, reason = self._prepared(name, recipe)
-        except OSError as error:
-            because = error.strerror or error
-            reason = f"what {name} runs cannot be kept in {disk_cache.cache_folder()} ({because})"
-        if reason:
-            self.refusals[name] = reason
-        else:
-            makers[name] = make
+        """Add a runtime if it can run the network; else say in `refusals` why not."""
+        refusal = self._refusal or self._try(makers, name, recipe)
+        if refusal:
+            self.refusals[name] = refusal
 
-    def _prepared(self, name: str, recipe: Recipe) -> tuple[Callable[[], Runtime], str]:
-        """Return what makes a runtime, and why it must not be used."""
-        network = self._module, self._tensors_sha256, recipe, self._yardstick
-        if name == FILTERED:
-            found = checked(*network)
-            return partial(TorchWinograd, self._module, recipe), WINOGRAD.refusal(
-                found, recipe.precision
+    def _try(self, makers: dict[str, Callable[[], Runtime]], name: str, recipe: Recipe) -> str:
+        if name == FILTERED and recipe.precision != "bf16":
+            return f"{name} computes in bf16 alone"
+        try:
+            folder, made = converted(
+                name, self._module, self._tensors_sha256, recipe, self._yardstick
             )
-        folder, made = converted(name, *network)
-        runner = RUNNERS[name]
-        return partial(runner, folder, made.outputs, recipe), runner.kind.refusal(
-            made, recipe.precision
-        )
+        except OSError as error:
+            reason = error.strerror or error
+            return f"what {name} runs cannot be kept in {disk_cache.cache_folder()} ({reason})"
+        runner = runner_of(name)
+        refusal = runner.kind.refusal(made, recipe.precision)
+        if not refusal:
+            makers[name] = partial(runner, folder, made.outputs, recipe)
+        return refusal
 
 
 def _checked(

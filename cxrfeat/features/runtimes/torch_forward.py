@@ -51,12 +51,7 @@ class Forward:
 
     def __call__(self, grey: Tensor) -> list[Tensor]:
         """Give the float32 maps of grey pictures (B, S, S) that lie on the device."""
-        with computing_in(self.recipe.precision):
-            return self.alone(grey)
-
-    def alone(self, grey: Tensor) -> list[Tensor]:
-        """Give the same maps with what torch computes in as it is: for several threads at once."""
-        with torch.inference_mode():
+        with torch.inference_mode(), computing_in(self.recipe.precision):
             normalised = ((grey[:, None] - self._mean) / self._std).contiguous(
                 memory_format=self._format
             )

@@ -5,13 +5,13 @@ from __future__ import annotations
 import warnings
 
 import torch
-from torch import fx
+from torch import nn
 
 from cxrfeat.features.runtimes.kept_conversion import NotRunError
 from cxrfeat.features.weights.find import first_line
 
 
-def traced(module: fx.GraphModule, shape: tuple[int, ...]) -> tuple[torch.jit.ScriptModule, int]:
+def traced(module: nn.Module, shape: tuple[int, ...]) -> tuple[torch.jit.ScriptModule, int]:
     """Return the trace of a network for an input of one shape, and how many maps it gives.
 
     Raises

@@ -30,12 +30,12 @@ POINTS: dict[int, tuple[float, ...]] = {2: (0, 1, -1), 4: (0, 1, -1, 0.5, -2)}
 exact in bfloat16; with these five, rounding does 0.65 of what it does with the usual 0, 1, -1, 2,
 -2."""
 LARGE = 56
-"""Side of a map from which tiles of 4 x 4 are taken. They round more than tiles of 2 x 2, in VGG16
-1.2e-2 against 0.4e-2 a layer, of which least is left where many layers follow."""
+"""Side of a map from which tiles of 4 x 4 are taken. They round more than tiles of 2 x 2, of which
+least is left where many layers follow."""
 FEWEST_CHANNELS = 32
 """With fewer, transforms cost more than products."""
-TILES = 192
-"""Tiles that go through together: their transforms stay in the second cache of a core."""
+TILES = 200
+"""About how many tiles go through together: their transforms stay in a core's second cache."""
 
 
 def matrices(outputs: int) -> tuple[Matrix, Matrix, Matrix]:
@@ -110,8 +110,9 @@ class Winograd(nn.Module):
     def forward(self, maps: Tensor) -> Tensor:
         """Convolve maps (B, C, H, W); fast where they lie as channels_last, as the result does."""
         side, taken = self._outputs, self._outputs + 2
-        places, channels, kernels = self.filters.shape
-        images, _, height, width = maps.shape
+        # While it is traced, a size is a tensor, and reckoning with it would stand in the trace.
+        places, channels, kernels = map(int, self.filters.shape)
+        images, _, height, width = map(int, maps.shape)
         down, across = -(-height // side), -(-width // side)
         padded = nn.functional.pad(
             maps.to(self.filters.dtype).permute(0, 2, 3, 1),
@@ -122,7 +123,8 @@ class Winograd(nn.Module):
         convolved = padded.new_empty(images, down * side, across * side, kernels)
         made = convolved.view(images, down, side, across, side, kernels).permute(2, 4, 0, 1, 3, 5)
 
-        rows = min(down, max(1, TILES // across))
+        strips = max(1, round(down * across / TILES))
+        rows = -(-down // strips)
         data = padded.new_empty(2, places * rows * across * channels)
         products = padded.new_empty(places + 1, rows * across, kernels)
         results = padded.new_empty(side**2 * rows * across * kernels)
@@ -130,17 +132,17 @@ class Winograd(nn.Module):
             for row in range(0, down, rows):
                 chosen = tiles[:, :, image, row : row + rows]
                 together = made[:, :, image, row : row + rows]
-                many = chosen.shape[2] * across
+                many = min(rows, down - row) * across
                 cut, transformed = data[:, : places * many * channels].view(2, places, -1)
                 cut.view(chosen.shape).copy_(chosen)
                 torch.mm(self.of_data, cut, out=transformed)
-                filtered = products.flatten()[: (places + 1) * many * kernels]
-                filtered = filtered.view(places + 1, many, kernels)
+                multiplied = products.flatten()[: (places + 1) * many * kernels]
+                multiplied = multiplied.view(places + 1, many, kernels)
                 torch.bmm(transformed.view(places, many, channels), self.filters,
-                          out=filtered[:-1])  # fmt: skip
-                filtered[-1] = self.bias
+                          out=multiplied[:-1])  # fmt: skip
+                multiplied[-1] = self.bias
                 summed = results[: side**2 * many * kernels].view(side**2, -1)
-                torch.mm(self.of_outputs, filtered.view(places + 1, -1), out=summed)
+                torch.mm(self.of_outputs, multiplied.view(places + 1, -1), out=summed)
                 if self._rectified:
                     torch.clamp_min(summed.view(together.shape), 0, out=together)
                 else:

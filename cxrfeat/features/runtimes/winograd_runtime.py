@@ -1,52 +1,70 @@
-"""Run a network with torch, its 3 x 3 convolutions by Winograd's filtering: for bfloat16."""
+"""Run a network with torch, its 3 x 3 convolutions by Winograd's filtering in bfloat16."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
 
-import torch
 from threadpoolctl import ThreadpoolController
-from torch import fx
 
 from cxrfeat.arrays import Pictures
-from cxrfeat.features.runtimes.kept_conversion import WINOGRAD
+from cxrfeat.features.runtimes.kept_conversion import WINOGRAD, NotRunError
 from cxrfeat.features.runtimes.recipe import FILTERED, Maps, Recipe
 from cxrfeat.features.runtimes.side_by_side import SideBySide
-from cxrfeat.features.runtimes.torch_forward import TYPES, Forward, folded
-from cxrfeat.features.runtimes.winograd import filtered
+
+
+def file_of(precision: str) -> str:
+    """Return the name of the file that runs in a precision."""
+    return f"{precision}.pt"
 
 
 class TorchWinograd(SideBySide):
-    """A network of which torch computes 3 x 3 convolutions by `Winograd`.
+    """A network written by `winograd_convert`.
 
     Parameters
     ----------
-    module : GraphModule
-        In evaluation mode, on the CPU; gives a tuple of maps. It is copied, not changed.
+    folder : Path
+        With its file, a trace, which torch runs without Python.
+    outputs : int
+        How many maps it gives.
     recipe : Recipe
 
     Raises
     ------
     NotRunError
-        There is nothing in it that this makes faster.
+        There is no file for this precision.
     """
 
     kind = WINOGRAD
     choice = FILTERED
 
-    def __init__(self, module: fx.GraphModule, recipe: Recipe) -> None:
+    def __init__(self, folder: Path, outputs: int, recipe: Recipe) -> None:
+        import torch
+
         super().__init__(recipe)
-        self.name = f"torch {torch.__version__}, cpu, {FILTERED.partition(' ')[2]}"
-        shape = (1, recipe.channels, recipe.size, recipe.size)
-        network = filtered(folded(module), shape, TYPES[recipe.precision])
-        self._forward = Forward(network, recipe, torch.device("cpu"), "channels_last")
+        self.name = f"torch {version('torch')}, cpu, winograd"
+        self.folder = folder
+        path = folder / file_of(recipe.precision)
+        if not path.is_file():
+            raise NotRunError(f"it is not written for {recipe.precision}")
+        with warnings.catch_warnings():  # torch is to have another form of it one day
+            warnings.simplefilter("ignore", FutureWarning)
+            self._network: Any = torch.jit.load(path)  # type: ignore[no-untyped-call]
 
     def maps(self, image: Pictures) -> Maps:
         """Run one grey image (S, S) up to the maps, (C, H, W) each, or (C,) for a token."""
-        with _one_thread():
-            return [one[0].numpy() for one in self._forward.alone(torch.from_numpy(image[None]))]
+        import torch
+
+        pictures = torch.from_numpy(self._recipe.normalise(image[None]))
+        # Nothing in the trace can be made better: the attempt cost as much as five pictures.
+        unchanged = torch.jit.optimized_execution(False)  # type: ignore[attr-defined]
+        with _one_thread(), torch.inference_mode(), unchanged:
+            return [one[0].numpy() for one in self._network(pictures)]
 
 
 @cache
@@ -57,6 +75,8 @@ def _openmp() -> ThreadpoolController:
 @contextmanager
 def _one_thread() -> Iterator[None]:
     """Have torch work in this thread alone; others, and this one afterwards, as they were."""
+    import torch
+
     torch.get_num_threads()  # in a new thread torch would set their number at its first use
     with _openmp().limit(limits=1):
         yield

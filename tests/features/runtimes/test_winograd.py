@@ -1,5 +1,7 @@
 """Winograd's filtering gives what torch's own convolution gives, in float32 and in bfloat16."""
 
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -105,16 +107,13 @@ def test_a_network_without_such_a_convolution_is_refused(cache) -> None:
         opened("mobilenet_v3_small", runtime=FILTERED, precision="bf16")
 
 
-@pytest.mark.parametrize(("precision", "bound"), [("fp32", 1e-5), ("bf16", 1e-2)])
-def test_rows_are_those_of_torch_and_the_same_bits_in_any_batch_and_thread(
-    precision: str, bound: float
-) -> None:
+def test_rows_are_those_of_torch_and_the_same_bits_in_any_batch_and_thread() -> None:
     images = pictures(5)
-    extractor = opened(NETWORK, runtime=FILTERED, precision=precision)
+    extractor = opened(NETWORK, runtime=FILTERED, precision="bf16")
     assert extractor.runtime == FILTERED
     assert extractor.environment()["runtime"].endswith("cpu, winograd")
     together = extractor(images)
-    assert relative_error(together, opened(NETWORK, runtime="torch")(images)) < bound
+    assert relative_error(together, opened(NETWORK, runtime="torch")(images)) < 1e-2
     np.testing.assert_array_equal(extractor(images[::-1]), together[::-1])
     with ThreadPoolExecutor(4) as threads:
         rows = list(threads.map(lambda number: extractor(images[number % 5][None])[0], range(20)))
@@ -122,6 +121,26 @@ def test_rows_are_those_of_torch_and_the_same_bits_in_any_batch_and_thread(
     with_maps, (maps,) = extractor.with_maps(images)
     np.testing.assert_array_equal(with_maps, together)
     assert maps.shape[:2] == (5, extractor.dimension)
+    again = opened(NETWORK, runtime=FILTERED, precision="bf16")
+    np.testing.assert_array_equal(again(images), together)
+
+
+def test_it_opens_without_making_the_network_from_its_second_use_on() -> None:
+    opened(NETWORK, runtime=FILTERED, precision="bf16")
+    script = (
+        "import sys\n"
+        "from cxrfeat.features import WeightsChoice, open_extractor\n"
+        f"made = open_extractor({NETWORK!r}, weights=WeightsChoice('random'), image_size=64,\n"
+        f"                      device='cpu', runtime={FILTERED!r}, precision='bf16')\n"
+        "print(made.runtime, 'cxrfeat.features.opening' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == (f"{FILTERED} False\n", "")
+
+
+def test_float32_is_left_to_others(cache) -> None:
+    with pytest.raises(InputError, match="computes in bf16 alone; use --runtime torch"):
+        opened(NETWORK, runtime=FILTERED)
 
 
 def test_a_thread_that_runs_it_has_as_many_threads_afterwards() -> None:
@@ -146,6 +165,8 @@ def test_what_it_gives_is_checked_once(cache, monkeypatch) -> None:
     for _ in range(2):
         opened(NETWORK, runtime=FILTERED, precision="bf16")
     assert checks == [3, 3]  # in float32 and in bfloat16, once
+    kept = sorted(path.name for path in (cache / "winograd").rglob("*.*"))
+    assert kept == ["about.json", "bf16.pt"]  # what float32 was checked with is gone
 
 
 def test_what_is_wrong_by_less_than_bfloat16_rounds_is_not_used(cache, monkeypatch) -> None:
