@@ -35,13 +35,7 @@ class _InOnePrecision(nn.Module):
 def write(module: fx.GraphModule, shape: tuple[int, ...], folder: Path) -> int:
     """Write a network's file for each precision; return how many maps it gives.
 
-    Parameters
-    ----------
-    module : GraphModule
-        In evaluation mode, on the CPU; gives a tuple of maps.
-    shape : tuple of int
-        Of its input.
-    folder : Path
+    Parameters are those of `ncnn_convert.write`.
 
     Raises
     ------
