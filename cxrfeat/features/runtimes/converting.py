@@ -19,18 +19,15 @@ from torch import fx
 from cxrfeat.features.network import disk_cache
 from cxrfeat.features.runtimes import ncnn_convert, openvino_convert, winograd_convert
 from cxrfeat.features.runtimes.checking import Yardstick
-from cxrfeat.features.runtimes.kept_conversion import Conversion, NotRunError
+from cxrfeat.features.runtimes.kept_conversion import CHECKED, Conversion, NotRunError
 from cxrfeat.features.runtimes.processor import processor
-from cxrfeat.features.runtimes.recipe import FILTERED, Recipe
+from cxrfeat.features.runtimes.recipe import TORCH_WINOGRAD, Recipe
 from cxrfeat.features.runtimes.runners import runner_of
-
-PRECISIONS = ("fp32", "bf16")
-"""What a conversion is checked in."""
 
 WRITERS: dict[str, Callable[[fx.GraphModule, tuple[int, ...], Path], int]] = {
     "ncnn": ncnn_convert.write,
     "openvino": openvino_convert.write,
-    FILTERED: winograd_convert.write,
+    TORCH_WINOGRAD: winograd_convert.write,
 }
 
 
@@ -90,7 +87,7 @@ def _convert(
     kind = runner_of(name).kind
     hashes = kind.file_hashes(folder)
     errors: dict[str, float] = {}
-    for precision in PRECISIONS:
+    for precision in CHECKED:
         try:
             network = runner_of(name)(folder, outputs, replace(recipe, precision=precision))
             errors[precision] = yardstick.error_of_maps(

@@ -11,6 +11,9 @@ from pathlib import Path
 
 from cxrfeat.features.network import disk_cache
 
+CHECKED = ("fp32", "bf16")
+"""Precisions that a conversion is checked in: what is wrong in float32 is wrong in any."""
+
 
 @dataclass(frozen=True)
 class Conversion:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cxrfeat.features.runtimes.ncnn_runtime import Ncnn
 from cxrfeat.features.runtimes.openvino_runtime import OpenVino
-from cxrfeat.features.runtimes.recipe import FILTERED
+from cxrfeat.features.runtimes.recipe import TORCH_WINOGRAD
 from cxrfeat.features.runtimes.winograd_runtime import TorchWinograd
 
 Runner = Ncnn | OpenVino | TorchWinograd
@@ -20,4 +20,4 @@ def runner_of(name: str) -> type[Runner]:
     LookupError
         There is none of this name.
     """
-    return TorchWinograd if name == FILTERED else RUNNERS[name]
+    return TorchWinograd if name == TORCH_WINOGRAD else RUNNERS[name]

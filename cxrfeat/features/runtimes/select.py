@@ -17,7 +17,7 @@ from cxrfeat.features.runtimes.checking import BOUNDS, Yardstick, dependence_of
 from cxrfeat.features.runtimes.converting import converted
 from cxrfeat.features.runtimes.kept_conversion import OPENVINO, told
 from cxrfeat.features.runtimes.processor import has_bfloat16
-from cxrfeat.features.runtimes.recipe import FILTERED, LAYOUTS, Recipe, Runtime
+from cxrfeat.features.runtimes.recipe import LAYOUTS, TORCH_WINOGRAD, Recipe, Runtime
 from cxrfeat.features.runtimes.runners import RUNNERS, runner_of
 from cxrfeat.features.runtimes.torch_runtime import Torch
 
@@ -127,8 +127,8 @@ class _Candidates:
         for layout in LAYOUTS:
             makers[f"torch {layout}"] = partial(Torch, self._module, recipe, layout)
         pays = recipe.precision == "bf16" and has_bfloat16() and asked in ("auto", "torch")
-        if pays or asked == FILTERED:
-            self._add(makers, FILTERED, recipe)
+        if pays or asked == TORCH_WINOGRAD:
+            self._add(makers, TORCH_WINOGRAD, recipe)
         return makers
 
     def _add(self, makers: dict[str, Callable[[], Runtime]], name: str, recipe: Recipe) -> None:
@@ -138,7 +138,7 @@ class _Candidates:
             self.refusals[name] = refusal
 
     def _try(self, makers: dict[str, Callable[[], Runtime]], name: str, recipe: Recipe) -> str:
-        if name == FILTERED and recipe.precision != "bf16":
+        if name == TORCH_WINOGRAD and recipe.precision != "bf16":
             return f"{name} computes in bf16 alone"
         try:
             folder, made = converted(

@@ -7,13 +7,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, fx, nn
 
+from cxrfeat.features.runtimes.kept_conversion import CHECKED
 from cxrfeat.features.runtimes.torch_forward import TYPES, folded, halve
 from cxrfeat.features.runtimes.tracing import traced
 from cxrfeat.features.runtimes.winograd import filtered
 from cxrfeat.features.runtimes.winograd_runtime import file_of
-
-PRECISIONS = ("fp32", "bf16")
-"""What is wrong in float32 is wrong in any precision, so that it is written to be checked."""
 
 
 class _InOnePrecision(nn.Module):
@@ -33,7 +31,7 @@ class _InOnePrecision(nn.Module):
 
 
 def write(module: fx.GraphModule, shape: tuple[int, ...], folder: Path) -> int:
-    """Write a network's file for each precision; return how many maps it gives.
+    """Write a network's file for each precision that is checked; return how many maps it gives.
 
     Parameters are those of `ncnn_convert.write`.
 
@@ -42,7 +40,7 @@ def write(module: fx.GraphModule, shape: tuple[int, ...], folder: Path) -> int:
     NotRunError
         There is nothing in it that this makes faster, or torch cannot trace it.
     """
-    for precision in PRECISIONS:
+    for precision in CHECKED:
         dtype = TYPES[precision]
         network = filtered(folded(module), shape, dtype)
         if dtype != torch.float32:

@@ -14,7 +14,7 @@ from threadpoolctl import ThreadpoolController
 
 from cxrfeat.arrays import Pictures
 from cxrfeat.features.runtimes.kept_conversion import WINOGRAD, NotRunError
-from cxrfeat.features.runtimes.recipe import FILTERED, Maps, Recipe
+from cxrfeat.features.runtimes.recipe import TORCH_WINOGRAD, Maps, Recipe
 from cxrfeat.features.runtimes.side_by_side import SideBySide
 
 
@@ -41,7 +41,7 @@ class TorchWinograd(SideBySide):
     """
 
     kind = WINOGRAD
-    choice = FILTERED
+    choice = TORCH_WINOGRAD
 
     def __init__(self, folder: Path, outputs: int, recipe: Recipe) -> None:
         import torch

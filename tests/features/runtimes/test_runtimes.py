@@ -14,7 +14,7 @@ from cxrfeat.features import POOLINGS, WeightsChoice, open_extractor
 from cxrfeat.features.network.architecture import build
 from cxrfeat.features.network.pooling import TOKEN_POOLINGS, pool
 from cxrfeat.features.network.truncation import truncate
-from cxrfeat.features.runtimes.recipe import FILTERED, LAYOUTS, Recipe
+from cxrfeat.features.runtimes.recipe import LAYOUTS, TORCH_WINOGRAD, Recipe
 from cxrfeat.features.runtimes.runners import RUNNERS
 from cxrfeat.features.runtimes.torch_forward import folded
 from cxrfeat.features.runtimes.torch_runtime import Torch
@@ -65,7 +65,7 @@ def test_every_runtime_gives_vgg16s_embedding_of_radiographs_with_real_weights(
     exact = vgg16(runtime="torch")(images)
     for name in RUNNERS:
         assert 0 < relative_error(vgg16(runtime=name)(images), exact) < 1e-5
-    for name, bound in (("openvino", 1e-2), (FILTERED, 1.5e-2)):
+    for name, bound in (("openvino", 1e-2), (TORCH_WINOGRAD, 1.5e-2)):
         in_bf16 = vgg16(runtime=name, precision="bf16")(images)
         assert 1e-5 < relative_error(in_bf16, exact) < bound
 

@@ -15,7 +15,7 @@ from cxrfeat.errors import InputError
 from cxrfeat.features.runtimes import winograd
 from cxrfeat.features.runtimes.checking import Yardstick
 from cxrfeat.features.runtimes.kept_conversion import NotRunError
-from cxrfeat.features.runtimes.recipe import FILTERED
+from cxrfeat.features.runtimes.recipe import TORCH_WINOGRAD
 from cxrfeat.features.runtimes.winograd import POINTS, Winograd, filtered, matrices
 from tests.features.runtimes.made import opened, pictures, relative_error
 
@@ -104,13 +104,13 @@ def test_a_network_without_such_a_convolution_is_refused(cache) -> None:
     with pytest.raises(NotRunError, match="no 3 x 3 convolution"):
         filtered(fx.symbolic_trace(nn.Sequential(nn.Conv2d(3, 64, 3))), (1, 3, 64, 64), torch.float)
     with pytest.raises(InputError, match=r"no 3 x 3 convolution .*; use --runtime torch"):
-        opened("mobilenet_v3_small", runtime=FILTERED, precision="bf16")
+        opened("mobilenet_v3_small", runtime=TORCH_WINOGRAD, precision="bf16")
 
 
 def test_rows_are_those_of_torch_and_the_same_bits_in_any_batch_and_thread() -> None:
     images = pictures(5)
-    extractor = opened(NETWORK, runtime=FILTERED, precision="bf16")
-    assert extractor.runtime == FILTERED
+    extractor = opened(NETWORK, runtime=TORCH_WINOGRAD, precision="bf16")
+    assert extractor.runtime == TORCH_WINOGRAD
     assert extractor.environment()["runtime"].endswith("cpu, winograd")
     together = extractor(images)
     assert relative_error(together, opened(NETWORK, runtime="torch")(images)) < 1e-2
@@ -121,30 +121,30 @@ def test_rows_are_those_of_torch_and_the_same_bits_in_any_batch_and_thread() -> 
     with_maps, (maps,) = extractor.with_maps(images)
     np.testing.assert_array_equal(with_maps, together)
     assert maps.shape[:2] == (5, extractor.dimension)
-    again = opened(NETWORK, runtime=FILTERED, precision="bf16")
+    again = opened(NETWORK, runtime=TORCH_WINOGRAD, precision="bf16")
     np.testing.assert_array_equal(again(images), together)
 
 
 def test_it_opens_without_making_the_network_from_its_second_use_on() -> None:
-    opened(NETWORK, runtime=FILTERED, precision="bf16")
+    opened(NETWORK, runtime=TORCH_WINOGRAD, precision="bf16")
     script = (
         "import sys\n"
         "from cxrfeat.features import WeightsChoice, open_extractor\n"
         f"made = open_extractor({NETWORK!r}, weights=WeightsChoice('random'), image_size=64,\n"
-        f"                      device='cpu', runtime={FILTERED!r}, precision='bf16')\n"
+        f"                      device='cpu', runtime={TORCH_WINOGRAD!r}, precision='bf16')\n"
         "print(made.runtime, 'cxrfeat.features.opening' in sys.modules)\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    assert (done.stdout, done.stderr) == (f"{FILTERED} False\n", "")
+    assert (done.stdout, done.stderr) == (f"{TORCH_WINOGRAD} False\n", "")
 
 
 def test_float32_is_left_to_others(cache) -> None:
     with pytest.raises(InputError, match="computes in bf16 alone; use --runtime torch"):
-        opened(NETWORK, runtime=FILTERED)
+        opened(NETWORK, runtime=TORCH_WINOGRAD)
 
 
 def test_a_thread_that_runs_it_has_as_many_threads_afterwards() -> None:
-    extractor = opened(NETWORK, runtime=FILTERED, precision="bf16")
+    extractor = opened(NETWORK, runtime=TORCH_WINOGRAD, precision="bf16")
     before = torch.get_num_threads()
     extractor(pictures(1))
     assert torch.get_num_threads() == before
@@ -163,7 +163,7 @@ def test_what_it_gives_is_checked_once(cache, monkeypatch) -> None:
 
     monkeypatch.setattr(Yardstick, "error_of_maps", counted)
     for _ in range(2):
-        opened(NETWORK, runtime=FILTERED, precision="bf16")
+        opened(NETWORK, runtime=TORCH_WINOGRAD, precision="bf16")
     assert checks == [3, 3]  # in float32 and in bfloat16, once
     kept = sorted(path.name for path in (cache / "winograd").rglob("*.*"))
     assert kept == ["about.json", "bf16.pt"]  # what float32 was checked with is gone
@@ -178,6 +178,6 @@ def test_what_is_wrong_by_less_than_bfloat16_rounds_is_not_used(cache, monkeypat
 
     monkeypatch.setattr(winograd, "matrices", slightly_wrong)
     with pytest.raises(InputError, match=r"winograd in fp32 differs from torch .* --runtime torch"):
-        opened(NETWORK, runtime=FILTERED, precision="bf16")
+        opened(NETWORK, runtime=TORCH_WINOGRAD, precision="bf16")
     chosen = opened(NETWORK, runtime="torch", precision="bf16")
     assert chosen.runtime in ("torch NCHW", "torch channels_last")
