@@ -25,7 +25,7 @@ from cxrfeat.features.network.pooling import POOLINGS
 from cxrfeat.features.runtimes import EXACT_RUNTIMES, PRECISIONS, RUNTIMES, Recipe
 from cxrfeat.features.runtimes.kept_conversion import NotRunError, versions
 from cxrfeat.features.runtimes.processor import processor
-from cxrfeat.features.runtimes.runners import Runner, runner_of
+from cxrfeat.features.runtimes.runners import RUNNERS, Runner
 from cxrfeat.features.weights.choice import WeightsChoice
 from cxrfeat.features.weights.find import Source, find
 from cxrfeat.features.weights.sidecar import file_sha256
@@ -221,7 +221,7 @@ def _recalled(path: Path, recipe: Recipe) -> Extractor | None:
     """Return the extractor that is kept there; None where anything about it is not as it was."""
     content = disk_cache.read(path)
     try:
-        runner = runner_of(content.pop("runtime"))
+        runner = RUNNERS[content.pop("runtime")]
         folder = runner.kind.folder_of(content.pop("runs"))
     except (AttributeError, LookupError, TypeError):
         return None

@@ -17,17 +17,17 @@ from pathlib import Path
 from torch import fx
 
 from cxrfeat.features.network import disk_cache
-from cxrfeat.features.runtimes import ncnn_convert, openvino_convert, winograd_convert
+from cxrfeat.features.runtimes import ncnn_convert, openvino_convert
 from cxrfeat.features.runtimes.checking import Yardstick
 from cxrfeat.features.runtimes.kept_conversion import CHECKED, Conversion, NotRunError
 from cxrfeat.features.runtimes.processor import processor
-from cxrfeat.features.runtimes.recipe import TORCH_WINOGRAD, Recipe
-from cxrfeat.features.runtimes.runners import runner_of
+from cxrfeat.features.runtimes.recipe import OPENVINO_WINOGRAD, Recipe
+from cxrfeat.features.runtimes.runners import RUNNERS
 
 WRITERS: dict[str, Callable[[fx.GraphModule, tuple[int, ...], Path], int]] = {
     "ncnn": ncnn_convert.write,
     "openvino": openvino_convert.write,
-    TORCH_WINOGRAD: winograd_convert.write,
+    OPENVINO_WINOGRAD: openvino_convert.write_filtered,
 }
 
 
@@ -54,7 +54,7 @@ def converted(
     OSError
         The cache cannot be written.
     """
-    kind = runner_of(name).kind
+    kind = RUNNERS[name].kind
     decides = (module.code, tensors_sha256, recipe.size, processor())
     key = disk_cache.key_of(*decides, kind.form, *kind.versions())
     folder = kind.folder_of(key)
@@ -84,20 +84,17 @@ def _convert(
         outputs = WRITERS[name](module, shape, folder)
     except NotRunError as error:
         return Conversion(0, [], {}, {}, str(error))
-    kind = runner_of(name).kind
+    kind = RUNNERS[name].kind
     hashes = kind.file_hashes(folder)
     errors: dict[str, float] = {}
     for precision in CHECKED:
         try:
-            network = runner_of(name)(folder, outputs, replace(recipe, precision=precision))
+            network = RUNNERS[name](folder, outputs, replace(recipe, precision=precision))
             errors[precision] = yardstick.error_of_maps(
                 [network.maps(image) for image in yardstick.images]
             )
         except NotRunError as error:
             if precision == "fp32":
                 return Conversion(outputs, hashes, {}, {}, str(error))
-    for path in folder.iterdir():
-        if path.name not in kind.files:
-            path.unlink()  # was written for the check alone
     bounds = {one: yardstick.bound_of_maps(one, error) for one, error in errors.items()}
     return Conversion(outputs, hashes, errors, bounds)

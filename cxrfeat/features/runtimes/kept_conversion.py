@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
 from cxrfeat.features.network import disk_cache
+from cxrfeat.features.runtimes.recipe import OPENVINO_WINOGRAD
 
 CHECKED = ("fp32", "bf16")
 """Precisions that a conversion is checked in: what is wrong in float32 is wrong in any."""
@@ -48,9 +49,9 @@ class Kind:
     Attributes
     ----------
     name : str
-        Of the runtime, and of the folder in the cache.
+        Of the runtime.
     extra : str
-        What brings its packages; "" if they are always there.
+        What brings its packages.
     packages : tuple of str
         Runtime and converter.
     files : tuple of str
@@ -75,7 +76,7 @@ class Kind:
 
     def folder_of(self, key: str) -> Path:
         """Return where a conversion is kept."""
-        return disk_cache.cache_folder() / self.name / key
+        return disk_cache.cache_folder() / self.name.replace(" ", "-") / key
 
     def read(self, folder: Path) -> Conversion | None:
         """Return the conversion in a folder; None if there is none, or its files have changed."""
@@ -111,7 +112,7 @@ class Kind:
 
 NCNN = Kind("ncnn", "cpu", ("ncnn", "pnnx"), ("network.param", "network.bin"), form=2)
 OPENVINO = Kind("openvino", "openvino", ("openvino",), ("network.xml", "network.bin"))
-WINOGRAD = Kind("winograd", "", ("torch",), ("bf16.pt",))
+WINOGRAD = replace(OPENVINO, name=OPENVINO_WINOGRAD)
 KINDS = (NCNN, OPENVINO, WINOGRAD)
 
 
@@ -125,7 +126,7 @@ def versions() -> list[str]:
 
 def runtimes_here() -> list[str]:
     """Name what ``--runtime`` can mean here, with versions: torch first."""
-    there = [one.versions()[0] for one in KINDS if one.extra and one.installed()]
+    there = dict.fromkeys(one.versions()[0] for one in KINDS if one.installed())
     return [f"torch {version('torch')}", *there]
 
 

@@ -11,10 +11,14 @@ from cxrfeat.features.runtimes.kept_conversion import OPENVINO, NotRunError
 from cxrfeat.features.runtimes.openvino_runtime import last_line, openvino
 from cxrfeat.features.runtimes.torch_forward import folded
 from cxrfeat.features.runtimes.tracing import traced
+from cxrfeat.features.runtimes.winograd import filtered
 
 
 def write(module: fx.GraphModule, shape: tuple[int, ...], folder: Path) -> int:
     """Write a network's files; return how many maps it gives.
+
+    OpenVINO would fold batch normalisation itself, each time it opens the network, and hold the
+    weights twice while it does; so it is folded here.
 
     Parameters
     ----------
@@ -29,13 +33,28 @@ def write(module: fx.GraphModule, shape: tuple[int, ...], folder: Path) -> int:
     NotRunError
         OpenVINO does not know what it computes.
     """
+    return _write(folded(module), shape, folder)
+
+
+def write_filtered(module: fx.GraphModule, shape: tuple[int, ...], folder: Path) -> int:
+    """Write a network whose 3 x 3 convolutions are computed by Winograd's filtering.
+
+    Parameters are those of `write`.
+
+    Raises
+    ------
+    NotRunError
+        There is none that this makes faster, or OpenVINO does not know what the network computes.
+    """
+    return _write(filtered(folded(module), shape), shape, folder)
+
+
+def _write(module: fx.GraphModule, shape: tuple[int, ...], folder: Path) -> int:
     ov = openvino()
     from openvino.frontend import FrontEndManager
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
-    # OpenVINO would fold batch normalisation itself, each time it opens the network, and hold the
-    # weights twice while it does.
-    network, outputs = traced(folded(module), shape)
+    network, outputs = traced(module, shape)
     frontend = FrontEndManager().load_by_framework("pytorch")
     try:
         decoder = TorchScriptPythonDecoder(network, example_input=torch.zeros(shape))

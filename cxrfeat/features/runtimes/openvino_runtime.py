@@ -16,8 +16,8 @@ import numpy as np
 from cxrfeat import absence
 from cxrfeat.arrays import Pictures
 from cxrfeat.cores import available_cores
-from cxrfeat.features.runtimes.kept_conversion import OPENVINO, NotRunError
-from cxrfeat.features.runtimes.recipe import Maps, Recipe
+from cxrfeat.features.runtimes.kept_conversion import OPENVINO, WINOGRAD, NotRunError
+from cxrfeat.features.runtimes.recipe import OPENVINO_WINOGRAD, Maps, Recipe
 from cxrfeat.features.runtimes.side_by_side import SideBySide
 
 TYPES = {"fp32": "f32", "bf16": "bf16"}
@@ -70,7 +70,8 @@ class OpenVino(SideBySide):
 
     def __init__(self, folder: Path, outputs: int, recipe: Recipe) -> None:
         super().__init__(recipe)
-        self.name = f"openvino {version('openvino')}, cpu"
+        filtering = self.choice.split()[1:]
+        self.name = ", ".join([f"openvino {version('openvino')}", "cpu", *filtering])
         self.folder = folder
         self._outputs = outputs
         asked, cores = TYPES[recipe.precision], available_cores()
@@ -82,7 +83,7 @@ class OpenVino(SideBySide):
         }
         self._idle: list[Any] = []  # requests, each used by one thread at a time
         try:
-            model = _core().read_model(folder / OPENVINO.files[0])
+            model = _core().read_model(folder / self.kind.files[0])
             self._compiled = _core().compile_model(model, "CPU", how)
             computes_in = self._compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
             if computes_in != asked:
@@ -103,6 +104,13 @@ class OpenVino(SideBySide):
         maps = [np.array(found[index][0], np.float32) for index in range(self._outputs)]
         self._idle.append(request)
         return maps
+
+
+class OpenVinoWinograd(OpenVino):
+    """The same with the 3 x 3 convolutions as `winograd` computes them."""
+
+    kind = WINOGRAD
+    choice = OPENVINO_WINOGRAD
 
 
 def last_line(error: Exception) -> str:

@@ -12,13 +12,13 @@ from torch import fx
 from cxrfeat.errors import InputError, MissingExtraError
 from cxrfeat.features.network import disk_cache
 from cxrfeat.features.runtimes.accelerator_runtime import Accelerator
-from cxrfeat.features.runtimes.benchmark import MARGIN, fastest
+from cxrfeat.features.runtimes.benchmark import MARGINS, fastest
 from cxrfeat.features.runtimes.checking import BOUNDS, Yardstick, dependence_of
 from cxrfeat.features.runtimes.converting import converted
 from cxrfeat.features.runtimes.kept_conversion import OPENVINO, told
 from cxrfeat.features.runtimes.processor import has_bfloat16
-from cxrfeat.features.runtimes.recipe import LAYOUTS, TORCH_WINOGRAD, Recipe, Runtime
-from cxrfeat.features.runtimes.runners import RUNNERS, runner_of
+from cxrfeat.features.runtimes.recipe import LAYOUTS, RUNTIMES, Recipe, Runtime
+from cxrfeat.features.runtimes.runners import RUNNERS
 from cxrfeat.features.runtimes.torch_runtime import Torch
 
 
@@ -92,7 +92,7 @@ def choose(
         if not RUNNERS.keys() & usable:
             notes = [
                 f"{backbone}: torch runs it, because {reason}"
-                for reason in dict.fromkeys(map(found.refusals.get, RUNNERS))
+                for reason in dict.fromkeys(map(found.refusals.get, RUNTIMES))
                 if reason
             ]
         if recipe.precision != "fp32":
@@ -123,23 +123,15 @@ class _Candidates:
         makers: dict[str, Callable[[], Runtime]] = {}
         for name, runner in RUNNERS.items():
             if asked in ("auto", name) and runner.kind.installed():
-                self._add(makers, name, recipe)
+                refusal = self._refusal or self._try(makers, name, recipe)
+                if refusal:
+                    self.refusals[name] = refusal
         for layout in LAYOUTS:
             makers[f"torch {layout}"] = partial(Torch, self._module, recipe, layout)
-        pays = recipe.precision == "bf16" and has_bfloat16() and asked in ("auto", "torch")
-        if pays or asked == TORCH_WINOGRAD:
-            self._add(makers, TORCH_WINOGRAD, recipe)
         return makers
 
-    def _add(self, makers: dict[str, Callable[[], Runtime]], name: str, recipe: Recipe) -> None:
-        """Add a runtime if it can run the network; else say in `refusals` why not."""
-        refusal = self._refusal or self._try(makers, name, recipe)
-        if refusal:
-            self.refusals[name] = refusal
-
     def _try(self, makers: dict[str, Callable[[], Runtime]], name: str, recipe: Recipe) -> str:
-        if name == TORCH_WINOGRAD and recipe.precision != "bf16":
-            return f"{name} computes in bf16 alone"
+        """Add a runtime if it can run the network; else return why not."""
         try:
             folder, made = converted(
                 name, self._module, self._tensors_sha256, recipe, self._yardstick
@@ -147,7 +139,7 @@ class _Candidates:
         except OSError as error:
             reason = error.strerror or error
             return f"what {name} runs cannot be kept in {disk_cache.cache_folder()} ({reason})"
-        runner = runner_of(name)
+        runner = RUNNERS[name]
         refusal = runner.kind.refusal(made, recipe.precision)
         if not refusal:
             makers[name] = partial(runner, folder, made.outputs, recipe)
@@ -214,7 +206,7 @@ def _gain(
         return []
     exact = replace(recipe, precision="fp32")
     in_fp32 = fastest(module.code, exact, found.of(exact, "auto")).images_per_second
-    if in_fp32 is None or rate >= MARGIN * in_fp32:
+    if in_fp32 is None or rate >= MARGINS[recipe.precision] * in_fp32:
         return []
     mend = "" if OPENVINO.installed() else f", or pip install 'cxrfeat[{OPENVINO.extra}]'"
     return [

@@ -1,9 +1,14 @@
-"""3 x 3 convolutions by Winograd's minimal filtering, as products of matrices in torch.
+"""3 x 3 convolutions by Winograd's minimal filtering, in operations that converters know.
 
-A tile of m x m outputs needs (m + 2)^2 products for each pair of channels instead of 9 m^2: for
-m = 4 a quarter. The libraries at hand multiply them in float32. Here one product of matrices
-transforms all tiles, one a place in the tile filters them, and one more gives the outputs; so they
-run in bfloat16 wherever torch's products do.
+Of m neighbouring outputs in one dimension, m + 2 products for each pair of channels are needed
+instead of 3 m: for m = 4 half of them, for m = 2 two thirds. The
+products are one convolution in groups, which runtimes compute at the rate of any other; before and
+after it stand sums of whole maps.
+
+These sums take every m-th row (or column). So that they find those side by side, maps lie in
+phases: the rows 0, m, 2 m, ..., then the rows 1, m + 1, ... Whatever looks at one place of a map
+alone, such as a 1 x 1 convolution, does not care, so that maps stay like this from one convolution
+to the next.
 
 Lavin and Gray, Fast algorithms for convolutional neural networks, CVPR 2016. The matrices are those
 of Cook and Toom for any points (Barabasz et al., Error analysis and improving the accuracy of
@@ -12,7 +17,11 @@ Winograd convolution for deep neural networks, ACM TOMS 2020).
 
 from __future__ import annotations
 
-from typing import Any
+import operator
+from collections import Counter
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -24,18 +33,27 @@ from cxrfeat.features.network.truncation import without_values
 from cxrfeat.features.runtimes.kept_conversion import NotRunError
 
 Matrix = npt.NDArray[np.float64]
+Size = tuple[int, int]
 
-POINTS: dict[int, tuple[float, ...]] = {2: (0, 1, -1), 4: (0, 1, -1, 0.5, -2)}
-"""Where polynomials are evaluated, by the side of a tile of outputs. The matrices of these are
-exact in bfloat16; with these five, rounding does 0.65 of what it does with the usual 0, 1, -1, 2,
--2."""
-LARGE = 56
-"""Side of a map from which tiles of 4 x 4 are taken. They round more than tiles of 2 x 2, of which
-least is left where many layers follow."""
+POINTS: dict[int, tuple[float, ...]] = {2: (0, 1, -1), 4: (0, 1, -1, 2, -2)}
+"""Where polynomials are evaluated, by the number of outputs m. At the second, 1, every output takes
+what is found as it is, and so the bias."""
 FEWEST_CHANNELS = 32
-"""With fewer, transforms cost more than products."""
-TILES = 200
-"""About how many tiles go through together: their transforms stay in a core's second cache."""
+"""With fewer, sums cost more than products."""
+MANY_CHANNELS = 256
+"""From these on, columns are filtered as well as rows, but two at once: four round too much in
+bfloat16."""
+FOUR_FROM = 28
+"""Height from which four rows are filtered at once, which round more than two."""
+_POINTWISE = (nn.BatchNorm2d, nn.ReLU, nn.ReLU6, nn.SiLU, nn.Hardswish, nn.Identity, nn.Dropout)
+_POINTWISE_CALLS = (operator.add, operator.iadd, torch.add, torch.relu, nn.functional.relu)
+
+
+class Phases(NamedTuple):
+    """Into how many phases maps are cut: rows, and columns."""
+
+    down: int
+    across: int
 
 
 def matrices(outputs: int) -> tuple[Matrix, Matrix, Matrix]:
@@ -68,89 +86,91 @@ def matrices(outputs: int) -> tuple[Matrix, Matrix, Matrix]:
     return of_data, of_filters, of_outputs
 
 
+def to_phases(maps: Tensor, phases: Phases) -> Tensor:
+    """Cut maps (B, C, H, W) into phases: (B, C, H / down, down * W), of each row its columns.
+
+    Channels lie innermost meanwhile, as OpenVINO has them, so that it need not move them.
+    """
+    images, channels, height, width = map(int, maps.shape)
+    down, across = phases
+    inner = maps.permute(0, 2, 3, 1)
+    if across > 1:
+        inner = inner.reshape(images, height, width // across, across, channels).transpose(2, 3)
+    return inner.reshape(images, height // down, down * width, channels).permute(0, 3, 1, 2)
+
+
+def from_phases(maps: Tensor, phases: Phases) -> Tensor:
+    """Undo `to_phases`."""
+    images, channels, rows, columns = map(int, maps.shape)
+    down, across = phases
+    height, width = rows * down, columns // down
+    inner = maps.permute(0, 2, 3, 1)
+    if across > 1:
+        inner = inner.reshape(images, height, across, width // across, channels).transpose(2, 3)
+    return inner.reshape(images, height, width, channels).permute(0, 3, 1, 2)
+
+
 class Winograd(nn.Module):
-    """A 3 x 3 convolution of stride 1, padded by 1, with the ReLU behind it if there is one.
+    """A 3 x 3 convolution of stride 1, padded by 1, of maps that lie in phases.
 
     Parameters
     ----------
     convolution : Conv2d
-    outputs : int
-        Side of a tile of outputs, a key of `POINTS`.
-    rectified : bool
-        Whether a ReLU follows.
-    dtype : torch.dtype
-        What is computed in.
+    phases : Phases
+        Keys of `POINTS`; across may be 1.
     """
 
-    of_data: Tensor
-    filters: Tensor
-    bias: Tensor
-    of_outputs: Tensor
-
-    def __init__(
-        self, convolution: nn.Conv2d, outputs: int, *, rectified: bool, dtype: torch.dtype
-    ) -> None:
+    def __init__(self, convolution: nn.Conv2d, phases: Phases) -> None:
         super().__init__()
-        self._outputs = outputs
-        self._rectified = rectified
-        of_data, of_filters, of_outputs = matrices(outputs)
-        weight = convolution.weight.double()  # (K, C, 3, 3): to (n n, C, K), n = m + 2
-        filters = torch.from_numpy(np.kron(of_filters, of_filters)) @ weight.reshape(-1, 9).T
-        bias = torch.zeros(len(weight)) if convolution.bias is None else convolution.bias
-        # The bias is one more place in the tile, which every output takes as it is.
-        with_bias = np.column_stack([np.kron(of_outputs, of_outputs), np.ones(outputs**2)])
-        for name, tensor in {
-            "of_data": torch.from_numpy(np.kron(of_data, of_data)),
-            "filters": filters.reshape(-1, *weight.shape[:2]).transpose(1, 2),
-            "bias": bias,
-            "of_outputs": torch.from_numpy(with_bias),
-        }.items():
-            self.register_buffer(name, tensor.detach().to(dtype).contiguous())
+        self._phases = phases
+        weight = convolution.weight.detach().double().numpy()  # (K, C, 3, 3)
+        kernels, channels = weight.shape[:2]
+        filters = np.einsum("nr,kcrs->nkcs", matrices(phases.down)[1], weight)
+        bias = np.zeros((phases.down + 2, kernels))
+        if convolution.bias is not None:
+            bias[1] = convolution.bias.detach().double().numpy()
+        if phases.across > 1:  # to (n across, n down, K, C, 1)
+            filters = np.einsum("ns,mkcs->nmkc", matrices(phases.across)[1], filters)[..., None]
+            bias = np.stack([np.zeros_like(bias), bias, *[np.zeros_like(bias)] * phases.across])
+        groups, taps = bias.size // kernels, filters.shape[-1]
+        self.products = nn.Conv2d(
+            groups * channels, groups * kernels, (1, taps), padding=(0, taps // 2), groups=groups
+        )
+        self.products.load_state_dict({
+            "weight": torch.from_numpy(filters.reshape(-1, channels, 1, taps)),
+            "bias": torch.from_numpy(bias.reshape(-1)),
+        })  # fmt: skip
+        self.requires_grad_(False)
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Convolve maps (B, C, H, W); fast where they lie as channels_last, as the result does."""
-        side, taken = self._outputs, self._outputs + 2
-        # While it is traced, a size is a tensor, and reckoning with it would stand in the trace.
-        places, channels, kernels = map(int, self.filters.shape)
-        images, _, height, width = map(int, maps.shape)
-        down, across = -(-height // side), -(-width // side)
-        padded = nn.functional.pad(
-            maps.to(self.filters.dtype).permute(0, 2, 3, 1),
-            (0, 0, 1, 1 + across * side - width, 1, 1 + down * side - height),
-        )
-        # (n, n, B, down, across, C): a place in the tile, then a tile
-        tiles = padded.unfold(1, taken, side).unfold(2, taken, side).permute(4, 5, 0, 1, 2, 3)
-        convolved = padded.new_empty(images, down * side, across * side, kernels)
-        made = convolved.view(images, down, side, across, side, kernels).permute(2, 4, 0, 1, 3, 5)
-
-        strips = max(1, round(down * across / TILES))
-        rows = -(-down // strips)
-        data = padded.new_empty(2, places * rows * across * channels)
-        products = padded.new_empty(places + 1, rows * across, kernels)
-        results = padded.new_empty(side**2 * rows * across * kernels)
-        for image in range(images):
-            for row in range(0, down, rows):
-                chosen = tiles[:, :, image, row : row + rows]
-                together = made[:, :, image, row : row + rows]
-                many = min(rows, down - row) * across
-                cut, transformed = data[:, : places * many * channels].view(2, places, -1)
-                cut.view(chosen.shape).copy_(chosen)
-                torch.mm(self.of_data, cut, out=transformed)
-                multiplied = products.flatten()[: (places + 1) * many * kernels]
-                multiplied = multiplied.view(places + 1, many, kernels)
-                torch.bmm(transformed.view(places, many, channels), self.filters,
-                          out=multiplied[:-1])  # fmt: skip
-                multiplied[-1] = self.bias
-                summed = results[: side**2 * many * kernels].view(side**2, -1)
-                torch.mm(self.of_outputs, multiplied.view(places + 1, -1), out=summed)
-                if self._rectified:
-                    torch.clamp_min(summed.view(together.shape), 0, out=together)
-                else:
-                    together.copy_(summed.view(together.shape))
-        return convolved[:, :height, :width].permute(0, 3, 1, 2)
+        """Convolve maps (B, C, H / down, down * W), as `to_phases` gives them."""
+        down, across = self._phases
+        above, *_, below = phases = maps.chunk(down, 3)
+        before = nn.functional.pad(below[:, :, :-1], (0, 0, 1, 0))
+        behind = nn.functional.pad(above[:, :, 1:], (0, 0, 0, 1))
+        data = _sums(matrices(down)[0], [before, *phases, behind], 1)
+        if across > 1:
+            left, *_, right = phases = data.chunk(across, 3)
+            before = nn.functional.pad(right[..., :-1], (1, 0))
+            behind = nn.functional.pad(left[..., 1:], (0, 1))
+            data = _sums(matrices(across)[0], [before, *phases, behind], 1)
+        found = self.products(data)
+        if across > 1:
+            found = _sums(matrices(across)[2], found.chunk(across + 2, 1), 3)
+        return _sums(matrices(down)[2], found.chunk(down + 2, 1), 3)
 
 
-def filtered(module: fx.GraphModule, shape: tuple[int, ...], dtype: torch.dtype) -> fx.GraphModule:
+def _sums(factors: Matrix, maps: Sequence[Tensor], along: int) -> Tensor:
+    """Return the sums of maps with the factors of each row, one after the other."""
+    sums = []
+    for row in factors.tolist():
+        terms = [one if factor == 1 else factor * one
+                 for factor, one in zip(row, maps, strict=True) if factor]  # fmt: skip
+        sums.append(sum(terms[1:], start=terms[0]))
+    return torch.cat(sums, along)
+
+
+def filtered(module: fx.GraphModule, shape: tuple[int, ...]) -> fx.GraphModule:
     """Have the convolutions of a network computed by `Winograd` where it saves products.
 
     Parameters
@@ -159,48 +179,76 @@ def filtered(module: fx.GraphModule, shape: tuple[int, ...], dtype: torch.dtype)
         In evaluation mode, on the CPU; it is changed.
     shape : tuple of int
         Of its input.
-    dtype : torch.dtype
-        What they are computed in.
 
     Raises
     ------
     NotRunError
         There is no such convolution.
     """
-    sides = _sides(module, shape)
+    sizes = _sizes(module, shape)
     modules: dict[str, Any] = dict(module.named_modules())
-    calls = [str(node.target) for node in module.graph.nodes if node.op == "call_module"]
-    changed = False
-    for node in module.graph.nodes:
-        name = str(node.target)
-        convolution = modules.get(name) if node.op == "call_module" else None
-        if not isinstance(convolution, nn.Conv2d) or not _suits(convolution):
-            continue
-        if calls.count(name) > 1:
-            continue
-        after = next(iter(node.users))
-        rectifier = modules.get(str(after.target)) if after.op == "call_module" else None
-        rectified = len(node.users) == 1 and isinstance(rectifier, nn.ReLU)
-        outputs = 4 if sides[node.name] >= LARGE else 2
-        parent, _, last = name.rpartition(".")
-        setattr(
-            module.get_submodule(parent),
-            last,
-            Winograd(convolution, outputs, rectified=rectified, dtype=dtype),
-        )
-        if rectified:
-            after.replace_all_uses_with(node)
-            module.graph.erase_node(after)
-        changed = True
-    if not changed:
+    nodes = list(module.graph.nodes)
+    calls = Counter(node.target for node in nodes if node.op == "call_module")
+    convolutions = {
+        node: modules[node.target]
+        for node in nodes
+        if node in sizes and calls[node.target] == 1 and _suits(modules[node.target])
+    }
+    by_size = _phases([(sizes[node], one) for node, one in convolutions.items()])
+    if not by_size:
         raise NotRunError("it has no 3 x 3 convolution that Winograd's filtering makes faster")
+    phases = {
+        node: by_size[sizes[node]]
+        for node in nodes
+        if sizes.get(node) in by_size and (node in convolutions or _pointwise(node, modules, sizes))
+    }
+    for node in convolutions.keys() & phases.keys():
+        parent, _, last = str(node.target).rpartition(".")
+        setattr(module.get_submodule(parent), last, Winograd(convolutions[node], phases[node]))
+    _connect(module, phases, sizes)
     module.recompile()
     return module
 
 
-def _suits(module: nn.Conv2d) -> bool:
+def _connect(
+    module: fx.GraphModule,
+    phases: dict[fx.Node, Phases],
+    sizes: dict[fx.Node, Size],
+) -> None:
+    """Cut maps into phases, and put them together again, where one step's are not the next's."""
+    moved: dict[tuple[fx.Node, Phases | None], fx.Node] = {}
+
+    def as_taken(given: fx.Node, taken: Phases | None) -> fx.Node:
+        if given not in sizes or phases.get(given) == taken:
+            return given
+        if (given, taken) not in moved:
+            move, cut = (to_phases, taken) if taken else (from_phases, phases[given])
+            with module.graph.inserting_after(given):
+                moved[given, taken] = module.graph.call_function(move, (given, cut))
+        return moved[given, taken]
+
+    for node in list(module.graph.nodes):
+        node.args = fx.node.map_arg(node.args, partial(as_taken, taken=phases.get(node)))
+
+
+def _phases(convolutions: Sequence[tuple[Size, nn.Conv2d]]) -> dict[Size, Phases]:
+    """Choose phases for maps of each size that can be cut, by what gives maps of this size."""
+    chosen: dict[Size, Phases] = {}
+    for size, one in convolutions:
+        height, width = size
+        many = max(one.in_channels, one.out_channels) >= MANY_CHANNELS
+        # Behind the last ones nothing averages what they round.
+        both = many and width % 2 == 0 and size != convolutions[-1][0]
+        if height % 2 == 0:
+            down = 4 if height % 4 == 0 and height >= FOUR_FROM else 2
+            chosen[size] = max(Phases(down, 2 if both else 1), chosen.get(size, Phases(1, 1)))
+    return chosen
+
+
+def _suits(module: nn.Module) -> bool:
     return (
-        module.kernel_size == (3, 3)
+        isinstance(module, nn.Conv2d)
+        and module.kernel_size == (3, 3)
         and module.stride == module.dilation == module.padding == (1, 1)
         and module.groups == 1
         and module.padding_mode == "zeros"
@@ -208,14 +256,28 @@ def _suits(module: nn.Conv2d) -> bool:
     )
 
 
-def _sides(module: fx.GraphModule, shape: tuple[int, ...]) -> dict[str, int]:
-    """Return the shorter side of each map, by the name of the node that gives it."""
+def _pointwise(
+    node: fx.Node, modules: dict[str, Any], sizes: dict[fx.Node, Size]
+) -> bool:
+    """Whether a step looks at one place of its maps alone, each of the size that it gives."""
+    if any(sizes.get(one) != sizes[node] for one in node.all_input_nodes):
+        return False
+    if node.op == "call_function":
+        over_channels = node.target is torch.cat and node.args[1:] == (1,)
+        return node.target in _POINTWISE_CALLS or over_channels
+    module = modules.get(str(node.target)) if node.op == "call_module" else None
+    if isinstance(module, nn.Conv2d):
+        return module.kernel_size == module.stride == (1, 1) and module.padding == (0, 0)
+    return isinstance(module, _POINTWISE)
+
+
+def _sizes(module: fx.GraphModule, shape: tuple[int, ...]) -> dict[fx.Node, Size]:
+    """Return the height and width of every map."""
     empty = without_values(module)
     with torch.inference_mode():
         ShapeProp(empty).propagate(torch.zeros(*shape, device="meta"))
-    told = {node.name: node.meta.get("tensor_meta") for node in empty.graph.nodes}
-    return {
-        name: min(one.shape[2:])
-        for name, one in told.items()
-        if hasattr(one, "shape") and len(one.shape) == 4
+    shapes: dict[fx.Node, tuple[int, ...]] = {
+        node: getattr(same.meta.get("tensor_meta"), "shape", ())
+        for node, same in zip(module.graph.nodes, empty.graph.nodes, strict=True)
     }
+    return {node: (found[2], found[3]) for node, found in shapes.items() if len(found) == 4}

@@ -8,13 +8,15 @@ from cxrfeat.features.network.architecture import build
 from cxrfeat.features.network.backbones import expected_input
 from cxrfeat.features.network.pooling import pool
 from cxrfeat.features.network.truncation import truncate
-from cxrfeat.features.runtimes.recipe import Recipe
+from cxrfeat.features.runtimes.recipe import RUNTIMES, Recipe
 from cxrfeat.features.runtimes.runners import RUNNERS
 
 NAME = "squeezenet1_1"
 RANDOM = WeightsChoice("random")
 CPU = torch.device("cpu")
-EVERY = ["torch", *RUNNERS]
+CONVERTED = [name for name in RUNNERS if name in RUNTIMES]
+EVERY = ["torch", *CONVERTED]
+"""What ``--runtime`` can mean."""
 
 
 def pictures(count: int, size: int = 64) -> np.ndarray:

@@ -15,9 +15,16 @@ from cxrfeat.features.runtimes import (
 )
 from cxrfeat.features.runtimes.checking import Yardstick
 from cxrfeat.features.runtimes.converting import converted
-from cxrfeat.features.runtimes.recipe import Recipe
+from cxrfeat.features.runtimes.recipe import OPENVINO_WINOGRAD, Recipe
 from cxrfeat.features.runtimes.runners import RUNNERS
-from tests.features.runtimes.made import NAME, opened, pictures, plain_torch, relative_error
+from tests.features.runtimes.made import (
+    CONVERTED,
+    NAME,
+    opened,
+    pictures,
+    plain_torch,
+    relative_error,
+)
 
 
 @pytest.fixture
@@ -38,6 +45,7 @@ def conversions(monkeypatch) -> list[list[str]]:
 def ncnn_alone(monkeypatch) -> None:
     """OpenVINO would run what ncnn does not."""
     monkeypatch.delitem(RUNNERS, "openvino")
+    monkeypatch.delitem(RUNNERS, OPENVINO_WINOGRAD)
 
 
 def test_a_network_is_converted_once_for_its_weights(cache, conversions) -> None:
@@ -149,7 +157,7 @@ def test_a_cache_that_cannot_be_written_costs_the_speed_alone(tmp_path, monkeypa
     assert relative_error(extractor(pictures(2)), reference) < 1e-5
 
 
-@pytest.mark.parametrize("name", RUNNERS)
+@pytest.mark.parametrize("name", CONVERTED)
 def test_an_error_of_the_network_itself_is_not_read_as_the_converters(cache, name: str) -> None:
     class Broken(torch.nn.Module):
         def forward(self, pictures: torch.Tensor) -> tuple[torch.Tensor]:
@@ -160,7 +168,7 @@ def test_an_error_of_the_network_itself_is_not_read_as_the_converters(cache, nam
         converted(name, module, "", recipe, Yardstick(module, recipe))
 
 
-@pytest.mark.parametrize("name", RUNNERS)
+@pytest.mark.parametrize("name", CONVERTED)
 def test_what_cannot_be_traced_is_refused_with_the_reason(cache, monkeypatch, name: str) -> None:
     def failing(*given: object, **options: object) -> None:
         raise RuntimeError("no such operator\nand more")

@@ -72,7 +72,12 @@ def test_the_fastest_runtime_is_taken_and_kept(timed, cache) -> None:
 
 
 def test_a_small_lead_is_noise(timed) -> None:
-    assert timed(ncnn=1.0, NCHW=0.96, channels_last=0.98) == "ncnn"
+    assert timed(ncnn=1.0, NCHW=0.98, channels_last=0.99) == "ncnn"
+
+
+def test_of_several_that_lead_by_more_the_first_is_taken_that_none_clearly_leads(timed) -> None:
+    assert timed(ncnn=1.0, NCHW=0.91, channels_last=0.9) == "NCHW"
+    assert timed(ncnn=0.95, openvino=0.91, NCHW=0.9) == "openvino"
 
 
 def test_a_lead_is_taken_although_the_machine_was_slow_when_it_began(timed, clock) -> None:

@@ -17,9 +17,8 @@ from cxrfeat.features.runtimes import (
 )
 from cxrfeat.features.runtimes.checking import Yardstick
 from cxrfeat.features.runtimes.recipe import Recipe
-from cxrfeat.features.runtimes.runners import RUNNERS
 from cxrfeat.features.runtimes.torch_runtime import Torch
-from tests.features.runtimes.made import EVERY, opened, pictures, relative_error
+from tests.features.runtimes.made import CONVERTED, EVERY, opened, pictures, relative_error
 
 
 def test_fp16_is_refused_on_the_cpu_and_bf16_stays_within_a_hundredth() -> None:
@@ -31,7 +30,7 @@ def test_fp16_is_refused_on_the_cpu_and_bf16_stays_within_a_hundredth() -> None:
         assert 1e-6 < relative_error(rough, exact) < 1e-2
 
 
-@pytest.mark.parametrize("name", RUNNERS)
+@pytest.mark.parametrize("name", CONVERTED)
 def test_bf16_is_not_refused_for_what_rounding_alone_does(name: str) -> None:
     """Random weights make this network sensitive: 1.1e-2 with any runtime that is right."""
     extractor = opened("mobilenet_v3_small", runtime=name, precision="bf16")

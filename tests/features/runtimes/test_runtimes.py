@@ -14,11 +14,18 @@ from cxrfeat.features import POOLINGS, WeightsChoice, open_extractor
 from cxrfeat.features.network.architecture import build
 from cxrfeat.features.network.pooling import TOKEN_POOLINGS, pool
 from cxrfeat.features.network.truncation import truncate
-from cxrfeat.features.runtimes.recipe import LAYOUTS, TORCH_WINOGRAD, Recipe
+from cxrfeat.features.runtimes.recipe import LAYOUTS, OPENVINO_WINOGRAD, Recipe
 from cxrfeat.features.runtimes.runners import RUNNERS
 from cxrfeat.features.runtimes.torch_forward import folded
 from cxrfeat.features.runtimes.torch_runtime import Torch
-from tests.features.runtimes.made import EVERY, opened, pictures, plain_torch, relative_error
+from tests.features.runtimes.made import (
+    CONVERTED,
+    EVERY,
+    opened,
+    pictures,
+    plain_torch,
+    relative_error,
+)
 
 
 @pytest.mark.parametrize("runtime", EVERY)
@@ -39,7 +46,7 @@ def test_the_threads_that_torch_rounds_by_stand_in_the_environment() -> None:
             assert by_torch.environment()["threads"] == str(number)
     finally:
         torch.set_num_threads(threads)
-    for name in RUNNERS:  # an image on one core, whatever their number
+    for name in CONVERTED:  # an image on one core, whatever their number
         assert "threads" not in opened(runtime=name).environment()
 
 
@@ -47,7 +54,7 @@ def test_the_threads_that_torch_rounds_by_stand_in_the_environment() -> None:
 def test_every_pooling_is_the_same_in_every_runtime(pooling: str) -> None:
     images = pictures(2)
     reference = plain_torch("resnet18", images, pooling)
-    for runtime in EVERY:
+    for runtime in (*EVERY, OPENVINO_WINOGRAD):
         ours = opened("resnet18", pooling=pooling, runtime=runtime)(images)
         assert relative_error(ours, reference) < 1e-5
 
@@ -65,12 +72,12 @@ def test_every_runtime_gives_vgg16s_embedding_of_radiographs_with_real_weights(
     exact = vgg16(runtime="torch")(images)
     for name in RUNNERS:
         assert 0 < relative_error(vgg16(runtime=name)(images), exact) < 1e-5
-    for name, bound in (("openvino", 1e-2), (TORCH_WINOGRAD, 1.5e-2)):
+    for name, bound in (("openvino", 1e-2), (OPENVINO_WINOGRAD, 1.5e-2)):
         in_bf16 = vgg16(runtime=name, precision="bf16")(images)
         assert 1e-5 < relative_error(in_bf16, exact) < bound
 
 
-@pytest.mark.parametrize("runtime", EVERY)
+@pytest.mark.parametrize("runtime", [*EVERY, OPENVINO_WINOGRAD])
 def test_a_row_has_the_same_bits_in_any_batch_and_any_thread(runtime: str) -> None:
     extractor = opened("resnet18", runtime=runtime)
     images = pictures(9)
@@ -107,7 +114,7 @@ def called(module: torch.fx.GraphModule) -> list[torch.nn.Module]:
     return [module.get_submodule(str(node.target)) for node in nodes]
 
 
-@pytest.mark.parametrize("runtime", RUNNERS)
+@pytest.mark.parametrize("runtime", CONVERTED)
 def test_a_network_that_is_kept_to_the_end_does_not_end_the_process_with_a_signal(
     runtime: str,
 ) -> None:
