@@ -1,8 +1,8 @@
 """Convert a network once per weights, check it against torch, and keep it.
 
-A conversion is kept under a key made of the network's graph, the sha256 of its tensors, the image
-size, the processor that it was checked on, how it is written, and the versions of converter and
-runtime. Whatever differs from torch by more than the bound is never used.
+A conversion is kept under a key made of the network's graph, the sha256 of its tensors, the
+preprocessing, the processor that it was checked on, how it is written, and the versions of
+converter and runtime. Whatever differs from torch by more than the bound is never used.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from torch import fx
 from cxrfeat.features.network import disk_cache
 from cxrfeat.features.runtimes import ncnn_convert, openvino_convert
 from cxrfeat.features.runtimes.checking import Yardstick
-from cxrfeat.features.runtimes.kept_conversion import CHECKED, Conversion, NotRunError
+from cxrfeat.features.runtimes.kept_conversion import Conversion, NotRunError
 from cxrfeat.features.runtimes.processor import processor
 from cxrfeat.features.runtimes.recipe import OPENVINO_WINOGRAD, Recipe
 from cxrfeat.features.runtimes.runners import RUNNERS
 
-WRITERS: dict[str, Callable[[fx.GraphModule, tuple[int, ...], Path], int]] = {
+WRITERS: dict[str, Callable[[fx.GraphModule, Recipe, Path], int]] = {
     "ncnn": ncnn_convert.write,
     "openvino": openvino_convert.write,
     OPENVINO_WINOGRAD: openvino_convert.write_filtered,
@@ -55,7 +55,9 @@ def converted(
         The cache cannot be written.
     """
     kind = RUNNERS[name].kind
-    decides = (module.code, tensors_sha256, recipe.size, processor())
+    preprocessing = (recipe.size, recipe.mean, recipe.std)
+    decides = (module.code, tensors_sha256, preprocessing, *kind.checked(recipe.precision),
+               processor())  # fmt: skip
     key = disk_cache.key_of(*decides, kind.form, *kind.versions())
     folder = kind.folder_of(key)
     if found := kind.read(folder):
@@ -79,15 +81,14 @@ def converted(
 def _convert(
     name: str, module: fx.GraphModule, recipe: Recipe, yardstick: Yardstick, folder: Path
 ) -> Conversion:
-    shape = (1, recipe.channels, recipe.size, recipe.size)
     try:
-        outputs = WRITERS[name](module, shape, folder)
+        outputs = WRITERS[name](module, recipe, folder)
     except NotRunError as error:
         return Conversion(0, [], {}, {}, str(error))
     kind = RUNNERS[name].kind
     hashes = kind.file_hashes(folder)
     errors: dict[str, float] = {}
-    for precision in CHECKED:
+    for precision in kind.checked(recipe.precision):
         try:
             network = RUNNERS[name](folder, outputs, replace(recipe, precision=precision))
             errors[precision] = yardstick.error_of_maps(

@@ -12,9 +12,6 @@ from pathlib import Path
 from cxrfeat.features.network import disk_cache
 from cxrfeat.features.runtimes.recipe import OPENVINO_WINOGRAD
 
-CHECKED = ("fp32", "bf16")
-"""Precisions that a conversion is checked in: what is wrong in float32 is wrong in any."""
-
 
 @dataclass(frozen=True)
 class Conversion:
@@ -58,6 +55,8 @@ class Kind:
         That a conversion consists of.
     form : int
         Another number where the same network is written in another way than before.
+    by_precision : bool
+        Whether it is written in another way for each precision.
     """
 
     name: str
@@ -65,6 +64,14 @@ class Kind:
     packages: tuple[str, ...]
     files: tuple[str, ...]
     form: int = 1
+    by_precision: bool = False
+
+    def checked(self, precision: str) -> tuple[str, ...]:
+        """Return the precisions that a conversion is checked in, if it is made for one of them.
+
+        What is wrong in float32 is wrong in any.
+        """
+        return ("fp32",) if self.by_precision and precision == "fp32" else ("fp32", "bf16")
 
     def installed(self) -> bool:
         """Whether runtime and converter are there."""
@@ -111,7 +118,8 @@ class Kind:
 
 
 NCNN = Kind("ncnn", "cpu", ("ncnn", "pnnx"), ("network.param", "network.bin"), form=2)
-OPENVINO = Kind("openvino", "openvino", ("openvino",), ("network.xml", "network.bin"))
+OPENVINO = Kind("openvino", "openvino", ("openvino",), ("network.xml", "network.bin"), form=2,
+                by_precision=True)  # fmt: skip
 WINOGRAD = replace(OPENVINO, name=OPENVINO_WINOGRAD)
 KINDS = (NCNN, OPENVINO, WINOGRAD)
 

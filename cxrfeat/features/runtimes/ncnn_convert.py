@@ -11,6 +11,7 @@ from pathlib import Path
 from torch import fx
 
 from cxrfeat.features.runtimes.kept_conversion import NCNN, NotRunError
+from cxrfeat.features.runtimes.recipe import Recipe
 from cxrfeat.features.runtimes.tracing import traced
 from cxrfeat.features.weights.find import first_line
 
@@ -21,15 +22,15 @@ _FEW_CHANNELS = 4
 _STOPPED = {signal.SIGINT, signal.SIGTERM, signal.SIGKILL, signal.SIGXFSZ}
 
 
-def write(module: fx.GraphModule, shape: tuple[int, ...], folder: Path) -> int:
+def write(module: fx.GraphModule, recipe: Recipe, folder: Path) -> int:
     """Write a network's files; return how many maps it gives.
 
     Parameters
     ----------
     module : GraphModule
         In evaluation mode, on the CPU; gives a tuple of maps.
-    shape : tuple of int
-        Of its input.
+    recipe : Recipe
+        Of any precision.
     folder : Path
 
     Raises
@@ -41,6 +42,7 @@ def write(module: fx.GraphModule, shape: tuple[int, ...], folder: Path) -> int:
     """
     import pnnx
 
+    shape = (1, recipe.channels, recipe.size, recipe.size)
     network, outputs = traced(module, shape)
     with tempfile.TemporaryDirectory() as scratch:
         network.save(f"{scratch}/network.pt")

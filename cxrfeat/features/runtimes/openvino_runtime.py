@@ -88,6 +88,8 @@ class OpenVino(SideBySide):
             computes_in = self._compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
             if computes_in != asked:
                 raise NotRunError(f"OpenVINO computes in {computes_in} here, not in {asked}")
+            grey = self._compiled.input(0).shape[1] == 1
+            self._prepare = recipe.centre if grey else recipe.normalise
             with _FIRST_RUN:
                 self.maps(np.zeros((recipe.size, recipe.size), np.float32))
         except RuntimeError as error:
@@ -95,12 +97,12 @@ class OpenVino(SideBySide):
 
     def maps(self, image: Pictures) -> Maps:
         """Run one grey image (S, S) up to the maps, (C, H, W) each, or (C,) for a token."""
-        normalised = self._recipe.normalise(image[None])
+        taken = self._prepare(image[None])
         try:
             request = self._idle.pop()
         except IndexError:
             request = self._compiled.create_infer_request()
-        found = request.infer([normalised])
+        found = request.infer([taken])
         maps = [np.array(found[index][0], np.float32) for index in range(self._outputs)]
         self._idle.append(request)
         return maps

@@ -57,6 +57,19 @@ class Recipe:
         normalised: npt.NDArray[np.float32] = (images[:, None] - mean) / std
         return normalised
 
+    def centre(self, images: Pictures) -> npt.NDArray[np.float32]:
+        """Turn grey images (B, S, S) into one channel near those of `normalise`, (B, 1, S, S)."""
+        mean, std = np.float32(np.mean(self.mean)), np.float32(np.mean(self.std))
+        centred: npt.NDArray[np.float32] = (images[:, None] - mean) / std
+        return centred
+
+    def of_centred(self) -> tuple[list[float], list[float]]:
+        """Return by what `centre` is to be multiplied for each channel, and what to be added."""
+        mean, std = np.mean(self.mean), np.mean(self.std)
+        scales = [float(std / each) for each in self.std]
+        shifts = [float((mean - m) / s) for m, s in zip(self.mean, self.std, strict=True)]
+        return scales, shifts
+
 
 class Runtime(Protocol):
     """Runs one frozen network on grey images.

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import operator
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -103,11 +103,8 @@ def from_phases(maps: Tensor, phases: Phases) -> Tensor:
     """Undo `to_phases`."""
     images, channels, rows, columns = map(int, maps.shape)
     down, across = phases
-    height, width = rows * down, columns // down
-    inner = maps.permute(0, 2, 3, 1)
-    if across > 1:
-        inner = inner.reshape(images, height, across, width // across, channels).transpose(2, 3)
-    return inner.reshape(images, height, width, channels).permute(0, 3, 1, 2)
+    apart = maps.reshape(images, channels, rows * down, across, columns // (down * across))
+    return apart.transpose(3, 4).reshape(images, channels, rows * down, columns // down)
 
 
 class Winograd(nn.Module):
@@ -202,6 +199,7 @@ def filtered(module: fx.GraphModule, shape: tuple[int, ...]) -> fx.GraphModule:
         for node in nodes
         if sizes.get(node) in by_size and (node in convolutions or _pointwise(node, modules, sizes))
     }
+    _leave_ends(phases, nodes, convolutions.keys())
     for node in convolutions.keys() & phases.keys():
         parent, _, last = str(node.target).rpartition(".")
         setattr(module.get_submodule(parent), last, Winograd(convolutions[node], phases[node]))
@@ -269,6 +267,27 @@ def _pointwise(
     if isinstance(module, nn.Conv2d):
         return module.kernel_size == module.stride == (1, 1) and module.padding == (0, 0)
     return isinstance(module, _POINTWISE)
+
+
+def _leave_ends(
+    phases: dict[fx.Node, Phases], nodes: list[fx.Node], convolutions: Collection[fx.Node]
+) -> None:
+    """Leave as they are what no convolution follows and what takes maps put together anyway.
+
+    A stage of ResNet50 ends with maps that go to the next one's first convolution and to its
+    shortcut: they are put together once, before both.
+    """
+    followed: set[fx.Node] = set()
+    for node in reversed(nodes):
+        if node in phases and (node in convolutions or followed & node.users.keys()):
+            followed.add(node)
+    for node in nodes:
+        together = all(
+            given not in phases or any(user not in phases for user in given.users)
+            for given in node.all_input_nodes
+        )
+        if together and node not in followed:
+            phases.pop(node, None)
 
 
 def _sizes(module: fx.GraphModule, shape: tuple[int, ...]) -> dict[fx.Node, Size]:
