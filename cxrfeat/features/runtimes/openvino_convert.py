@@ -66,6 +66,7 @@ def _write(module: fx.GraphModule, shape: tuple[int, ...], folder: Path) -> int:
     ov = openvino()
     from openvino.frontend import FrontEndManager
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
+    from openvino.passes import ConstantFolding, Manager
 
     network, outputs = traced(module, shape)
     frontend = FrontEndManager().load_by_framework("pytorch")
@@ -74,6 +75,9 @@ def _write(module: fx.GraphModule, shape: tuple[int, ...], folder: Path) -> int:
         loaded = frontend.load(decoder)  # refers to the decoder, but does not keep it alive
         model = frontend.convert(loaded)
         model.reshape(list(shape))
+        passes = Manager()
+        passes.register_pass(ConstantFolding())  # else it folds sizes whenever it opens the network
+        passes.run_passes(model)
     except RuntimeError as error:
         raise NotRunError(f"OpenVINO cannot convert it ({last_line(error)})") from None
     ov.save_model(model, folder / OPENVINO.files[0], compress_to_fp16=False)
