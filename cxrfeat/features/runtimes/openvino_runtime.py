@@ -5,6 +5,7 @@ Every image goes through on one thread, and as many at once as there are cores.
 
 from __future__ import annotations
 
+import mmap
 import threading
 from functools import cache
 from importlib.metadata import version
@@ -83,7 +84,9 @@ class OpenVino(SideBySide):
         }
         self._idle: list[Any] = []  # requests, each used by one thread at a time
         try:
-            model = _core().read_model(folder / self.kind.files[0])
+            self._weights = _mapped(folder / self.kind.files[1])
+            tensor = openvino().Tensor(np.frombuffer(self._weights, np.uint8), shared_memory=True)
+            model = _core().read_model((folder / self.kind.files[0]).read_text("utf-8"), tensor)
             self._compiled = _core().compile_model(model, "CPU", how)
             computes_in = self._compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
             if computes_in != asked:
@@ -92,6 +95,7 @@ class OpenVino(SideBySide):
             self._prepare = recipe.centre if grey else recipe.normalise
             with _FIRST_RUN:
                 self.maps(np.zeros((recipe.size, recipe.size), np.float32))
+            _forget(self._weights)
         except RuntimeError as error:
             raise NotRunError(f"OpenVINO cannot run it ({last_line(error)})") from None
 
@@ -113,6 +117,21 @@ class OpenVinoWinograd(OpenVino):
 
     kind = WINOGRAD
     choice = OPENVINO_WINOGRAD
+
+
+def _mapped(path: Path) -> mmap.mmap:
+    """Map a file; OpenVINO asks for memory that may be written to, which it does not do."""
+    with path.open("rb") as file:
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+
+
+def _forget(weights: mmap.mmap) -> None:
+    """Take a file's pages out of the process: OpenVINO has put most of them in other order.
+
+    What it still looks at comes back from the file.
+    """
+    if hasattr(mmap, "MADV_DONTNEED"):  # there is none on Windows
+        weights.madvise(mmap.MADV_DONTNEED)
 
 
 def last_line(error: Exception) -> str:

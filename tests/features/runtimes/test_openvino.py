@@ -56,16 +56,38 @@ def test_openvino_gives_the_same_bits_on_any_number_of_cores(monkeypatch) -> Non
     np.testing.assert_array_equal(*rows)
 
 
-def test_a_processor_without_bf16_does_not_run_it_in_float32_under_that_name(monkeypatch) -> None:
+def test_a_processor_without_bf16_does_not_run_it_in_float32_under_that_name(
+    tmp_path: Path, monkeypatch
+) -> None:
     """OpenVINO would compute in float32 there, and say so only when asked."""
     compiled = SimpleNamespace(get_property=lambda _: SimpleNamespace(to_string=lambda: "f32"))
-    core = SimpleNamespace(read_model=lambda _: None, compile_model=lambda *_: compiled)
+    core = SimpleNamespace(read_model=lambda *_: None, compile_model=lambda *_: compiled)
+    for name in OPENVINO.files:
+        (tmp_path / name).write_text("weights")
     monkeypatch.setattr(openvino_runtime, "_core", lambda: core)
     with pytest.raises(NotRunError, match="computes in f32 here, not in bf16"):
-        openvino_runtime.OpenVino(Path(), 1, Recipe(32, (0.5,), (0.25,), "avg", "bf16"))
+        openvino_runtime.OpenVino(tmp_path, 1, Recipe(32, (0.5,), (0.25,), "avg", "bf16"))
     made = Conversion(1, [], {"fp32": 1e-6}, {"fp32": 1e-5})
     assert OPENVINO.refusal(made, "fp32") == ""
     assert OPENVINO.refusal(made, "bf16") == "openvino does not compute in bf16 here"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc tells it on Linux alone")
+def test_the_file_does_not_stay_in_memory_beside_what_openvino_made_of_it(cache: Path) -> None:
+    """ResNet50 held its 100 MB twice."""
+    extractor = opened("resnet18", runtime="openvino")
+    kilobytes = {"Size:": 0, "Rss:": 0}
+    inside = False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        what, *told = line.split()
+        if re.fullmatch(r"[0-9a-f]+-[0-9a-f]+", what):
+            inside = str(cache) in line and "network.bin" in line
+        elif inside and what in kilobytes:
+            kilobytes[what] += int(told[0])
+    before = extractor(pictures(2))
+    assert kilobytes["Size:"] > 40_000
+    assert kilobytes["Rss:"] < 4_000
+    np.testing.assert_array_equal(extractor(pictures(2)), before)
 
 
 def test_no_batch_normalisation_is_left_to_fold_when_a_network_is_opened(cache: Path) -> None:
