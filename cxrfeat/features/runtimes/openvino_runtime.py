@@ -96,7 +96,7 @@ class OpenVino(SideBySide):
             with _FIRST_RUN:
                 self.maps(np.zeros((recipe.size, recipe.size), np.float32))
             _forget(self._weights)
-        except RuntimeError as error:
+        except (RuntimeError, OSError) as error:
             raise NotRunError(f"OpenVINO cannot run it ({last_line(error)})") from None
 
     def maps(self, image: Pictures) -> Maps:

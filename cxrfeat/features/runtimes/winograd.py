@@ -1,9 +1,9 @@
 """3 x 3 convolutions by Winograd's minimal filtering, in operations that converters know.
 
 Of m neighbouring outputs in one dimension, m + 2 products for each pair of channels are needed
-instead of 3 m: for m = 4 half of them, for m = 2 two thirds. The
-products are one convolution in groups, which runtimes compute at the rate of any other; before and
-after it stand sums of whole maps.
+instead of 3 m: for m = 4 half of them, for m = 2 two thirds. The products are one convolution in
+groups, which runtimes compute at the rate of any other; before and after it stand sums of whole
+maps.
 
 These sums take every m-th row (or column). So that they find those side by side, maps lie in
 phases: the rows 0, m, 2 m, ..., then the rows 1, m + 1, ... Whatever looks at one place of a map
@@ -254,9 +254,7 @@ def _suits(module: nn.Module) -> bool:
     )
 
 
-def _pointwise(
-    node: fx.Node, modules: dict[str, Any], sizes: dict[fx.Node, Size]
-) -> bool:
+def _pointwise(node: fx.Node, modules: dict[str, Any], sizes: dict[fx.Node, Size]) -> bool:
     """Whether a step looks at one place of its maps alone, each of the size that it gives."""
     if any(sizes.get(one) != sizes[node] for one in node.all_input_nodes):
         return False
