@@ -33,7 +33,7 @@ from cxrfeat.cores import available_cores
 from cxrfeat.errors import CxrfeatError
 from cxrfeat.extraction.batch_memory import BatchMemory
 from cxrfeat.features import Extractor, assign_weights, open_extractor
-from cxrfeat.features.runtimes.accelerator_runtime import Accelerator, Recorded
+from cxrfeat.features.runtimes.accelerator_runtime import Accelerator
 from cxrfeat.images import read_image, resize
 
 NETWORKS = ("vgg16", "vgg19", "resnet50")
@@ -145,15 +145,20 @@ def of_network(extractor: Extractor, options: argparse.Namespace) -> float:
     if not isinstance(runtime, Accelerator):
         return float("nan")
     lane = runtime._lane
-    assert isinstance(lane, Recorded)
-    blocks = max(1, options.count // runtime.block)
+    batches = max(1, options.count // runtime.batch)
 
     def play() -> None:
-        with torch.cuda.stream(lane._computing):
-            for _ in range(blocks):
-                lane._graph.replay()
+        with lane.computing.on():
+            for _ in range(batches):
+                if lane.by_batch is not None:
+                    lane.computing.play(lane.by_batch)
+                else:
+                    for _ in range(runtime.batch // runtime.block):
+                        lane.computing.play(lane.by_block)
+            done = lane.computing.mark()
+        done.synchronize()
 
-    return blocks * runtime.block / fastest(play, torch.device(options.device), options.rounds)
+    return batches * runtime.batch / fastest(play, torch.device(options.device), options.rounds)
 
 
 def many(images: Path | None, folder: Path, count: int) -> list[Path]:

@@ -4,15 +4,15 @@ Pictures go to the device on a stream of their own, while the network computes o
 device fetches them by itself from pinned memory (`cxrfeat.features.batch_memory`). On CUDA the
 network is recorded once, with every kernel that it launches, and played again for each block:
 launching some hundred small kernels one by one takes longer than computing them. Nothing waits for
-the device but the copy of the finished rows.
+the device but who fetches the finished rows.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -21,16 +21,19 @@ from torch import Tensor, fx
 from cxrfeat.arrays import Matrix32, Pictures
 from cxrfeat.errors import InputError
 from cxrfeat.features.network.pooling import pooled
+from cxrfeat.features.runtimes.device_queues import Mark, Queues, Recording, queues_of
 from cxrfeat.features.runtimes.recipe import Maps, Recipe
 from cxrfeat.features.runtimes.torch_forward import Forward
 
 BLOCK = 64
 """Images that go through together. More are not faster on an H100: ``docs/performance.md``."""
-BATCH = 4 * BLOCK
-"""Images in a call that keep one block coming while another is computed."""
+BLOCKS = 4
+"""Blocks in a batch: so many keep one coming while another is computed."""
 SLOTS = 2
 """Batches on their way to the device: one is copied while the other is computed."""
-_cuda: Any = torch.cuda  # whose streams and events have no types
+FAST_SECONDS = 0.02
+"""Below which a block is done before the host has told the device of the next one, as it waits for
+the interpreter's lock at each call: then the blocks of a batch are told in one."""
 
 
 class Accelerator:
@@ -65,7 +68,6 @@ class Accelerator:
     threads = None
 
     def __init__(self, module: fx.GraphModule, recipe: Recipe, device: torch.device) -> None:
-        self._one_at_a_time = threading.Lock()
         forward = Forward(module, recipe, device, "channels_last")
         self._lane = self._open(forward, recipe, device)
         self.block = self._lane.block
@@ -76,11 +78,10 @@ class Accelerator:
 
     @staticmethod
     def _open(forward: Forward, recipe: Recipe, device: torch.device) -> Lane:
-        kind = Recorded if device.type == "cuda" else Direct
         opened: list[Lane] = []
 
         def run(count: int) -> None:
-            lane = kind(forward, recipe, count)
+            lane = Lane(forward, recipe, count, queues_of(device))
             lane.start(np.zeros((count, recipe.size, recipe.size), np.float32)).fetched()
             opened.append(lane)
 
@@ -100,11 +101,10 @@ class Accelerator:
         """Return the rows, and after them each map if they are asked for."""
         lane = self._lane
         try:
-            with self._one_at_a_time:
-                begun = [
-                    lane.start(images[i : i + self.batch], maps=maps)
-                    for i in range(0, len(images), self.batch)
-                ]
+            begun = [
+                lane.start(images[i : i + self.batch], maps=maps)
+                for i in range(0, len(images), self.batch)
+            ]
             found = [one.fetched() for one in begun]
             return [np.concatenate(parts) for parts in zip(*found, strict=True)]
         except torch.OutOfMemoryError:  # room for a block was there when it was opened
@@ -112,32 +112,6 @@ class Accelerator:
                 "the accelerator's memory has run out, because something else uses it too: free "
                 "some; everything finished is kept, and the same command goes on"
             ) from None
-
-
-class Lane(Protocol):
-    """The way of blocks of one size through a device.
-
-    Attributes
-    ----------
-    block : int
-    batch : int
-        Images that are sent at a time: `BATCH` of `BLOCK`.
-    told : str
-        For the file's environment.
-    pinned : bool
-        As `Runtime` says.
-    """
-
-    block: int
-    batch: int
-    told: str
-    pinned: bool
-
-    def __init__(self, forward: Forward, recipe: Recipe, block: int) -> None: ...
-
-    def start(self, images: Pictures, *, maps: bool = False) -> Begun:
-        """Set off the blocks of at most `batch` images."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -148,107 +122,123 @@ class Begun:
     ----------
     arrays : list of Tensor
         In the memory of the host: the rows, then the maps, of all images.
-    wait : callable
-        Returns when they are there.
+    done : Mark
+        When they are there.
     """
 
     arrays: list[Tensor]
-    wait: Callable[[], None] = lambda: None
+    done: Mark
 
     def fetched(self) -> list[Matrix32]:
         """Wait for the arrays."""
-        self.wait()
+        self.done.synchronize()
         return [one.numpy() for one in self.arrays]
 
 
-class Direct:
-    """A block after the other, as the device's own queue takes them."""
+class Lane:
+    """The way of blocks of one size through a device; of several threads, one tells at a time.
 
-    told = ""
-    pinned = False
+    Parameters
+    ----------
+    forward : Forward
+    recipe : Recipe
+    block : int
+    queues : Queues
+        Of the device.
 
-    def __init__(self, forward: Forward, recipe: Recipe, block: int) -> None:
-        self._forward = forward
-        self._pooling = recipe.pooling
-        self.block, self.batch = block, block * BATCH // BLOCK
+    Attributes
+    ----------
+    block : int
+    batch : int
+        Images that are sent at a time.
+    told : str
+        For the file's environment.
+    pinned : bool
+        As `Runtime` says.
+    by_block, by_batch : Recording
+        The network for a block, with its maps; for all blocks of a batch, without them: None where
+        that does not pay, or its rows were others.
+    """
 
-    def start(self, images: Pictures, *, maps: bool = False) -> Begun:
-        """Set off blocks, and fetch what comes."""
-        blocks = [
-            self._start(images[i : i + self.block], maps) for i in range(0, len(images), self.block)
-        ]
-        with torch.inference_mode():
-            return Begun([torch.cat(parts).cpu() for parts in zip(*blocks, strict=True)])
-
-    def _start(self, images: Pictures, maps: bool) -> list[Tensor]:
-        full = np.zeros((self.block, *images.shape[1:]), np.float32)
-        full[: len(images)] = images
-        found = outputs(
-            self._forward, torch.from_numpy(full).to(self._forward.device), self._pooling
-        )
-        return [one[: len(images)] for one in (found if maps else found[:1])]
-
-
-class Recorded:
-    """A CUDA graph of the network, played again for each block; copies on a stream of their own."""
-
-    told = ", recorded"
-    pinned = True
-
-    def __init__(self, forward: Forward, recipe: Recipe, block: int) -> None:
-        device, shape = forward.device, (block, recipe.size, recipe.size)
-        self.block, self.batch = block, block * BATCH // BLOCK
-        self._copying, self._computing = _cuda.Stream(device), _cuda.Stream(device)
-        sent = (self.batch, *shape[1:])
-        self._staged = [torch.zeros(sent, device=device) for _ in range(SLOTS)]
-        self._sent = [_cuda.Event() for _ in range(SLOTS)]
-        self._taken = [_cuda.Event() for _ in range(SLOTS)]
+    def __init__(self, forward: Forward, recipe: Recipe, block: int, queues: Queues) -> None:
+        self.block, self.batch = block, BLOCKS * block
+        self.told, self.pinned = queues.told, queues.pinned
+        self._telling = threading.Lock()
+        self._copying, self.computing = queues.queue(), queues.queue()
+        shape = (self.batch, recipe.size, recipe.size)
+        self._staged = [torch.zeros(shape, device=forward.device) for _ in range(SLOTS)]
+        self._taken: list[Mark | None] = [None] * SLOTS
         self._turn = 0
-        self._input = torch.zeros(shape, device=device)
-        _cuda.synchronize(device)  # what was filled above is seen by the other streams
-        with _cuda.stream(self._computing):
-            for _ in range(3):  # libraries choose kernels and take memory at first
-                outputs(forward, self._input, recipe.pooling)
-        _cuda.synchronize(device)
-        self._graph = _cuda.CUDAGraph()
-        with _cuda.graph(self._graph, stream=self._computing):
-            self._outputs = outputs(forward, self._input, recipe.pooling)
-        _cuda.synchronize(device)
+        self._input = torch.zeros(shape, device=forward.device)
+        self._blank = torch.zeros((), device=forward.device)
+        first = self._input[:block]
+        self.by_block = queues.record(
+            lambda: outputs(forward, first, recipe.pooling), self.computing
+        )
+        self.by_batch: Recording | None = None
+        if self._block_seconds() < FAST_SECONDS:
+            self._record_batch(queues, forward, recipe)
+
+    def _block_seconds(self) -> float:
+        """Measure what a block takes."""
+        begun = time.perf_counter()
+        with self.computing.on():
+            self.computing.play(self.by_block)
+            done = self.computing.mark()
+        done.synchronize()
+        return time.perf_counter() - begun
+
+    def _record_batch(self, queues: Queues, forward: Forward, recipe: Recipe) -> None:
+        """Record the blocks of a batch, and keep that if it gives the same bits."""
+        drawn = np.random.default_rng(0).random(tuple(self._input.shape), np.float32)
+        expected = self.start(drawn).fetched()[0]
+        try:
+            self.by_batch = queues.record(
+                lambda: [all_rows(forward, self._input, self.block, recipe.pooling)],
+                self.computing,
+            )
+        except torch.OutOfMemoryError:  # block by block there is room
+            return
+        if not np.array_equal(self.start(drawn).fetched()[0], expected):
+            self.by_batch = None
 
     def start(self, images: Pictures, *, maps: bool = False) -> Begun:
-        """Set off blocks.
+        """Set off at most `batch` images.
 
         As few calls of torch as can be: each gives up the interpreter's lock, and waits for it.
         What comes is fetched into pinned memory as well: a copy to other memory keeps all threads
         from telling the device anything until it has computed all that it was told.
         """
-        slot, count = self._turn, len(images)
-        self._turn = (slot + 1) % SLOTS
-        given, staged = torch.from_numpy(images), self._staged[slot]
-        found = self._outputs if maps else self._outputs[:1]
-        arrays = [torch.empty((count, *one.shape[1:]), pin_memory=True) for one in found]
-        done = _cuda.Event(blocking=True)
-        with _cuda.stream(self._copying):
-            self._copying.wait_event(self._taken[slot])
-            staged[:count].copy_(given, non_blocking=True)  # of pageable memory: waits
-            self._sent[slot].record(self._copying)
-        with _cuda.stream(self._computing), torch.inference_mode():
-            self._computing.wait_event(self._sent[slot])
-            for i in range(0, count, self.block):
-                here = slice(i, min(i + self.block, count))
-                self._play(staged[here])
-                for array, one in zip(arrays, found, strict=True):
-                    array[here].copy_(one[: here.stop - here.start], non_blocking=True)
-            self._taken[slot].record(self._computing)
-            done.record(self._computing)
-        return Begun(arrays, done.synchronize)
+        count, given = len(images), torch.from_numpy(images)
+        found = self.by_block.outputs if maps else self.by_block.outputs[:1]
+        arrays = [torch.empty((count, *one.shape[1:]), pin_memory=self.pinned) for one in found]
+        with self._telling:
+            slot, self._turn = self._turn, (self._turn + 1) % SLOTS
+            staged = self._staged[slot][:count]
+            with self._copying.on():
+                self._copying.wait(self._taken[slot])
+                self._copying.copy(staged, given)
+                sent = self._copying.mark()
+            with self.computing.on(), torch.inference_mode():
+                self.computing.wait(sent)
+                if self.by_batch is not None and count == self.batch and not maps:
+                    self._compute(self.by_batch, staged, arrays)
+                else:
+                    for i in range(0, count, self.block):
+                        here = slice(i, i + self.block)
+                        self._compute(self.by_block, staged[here], [one[here] for one in arrays])
+                self._taken[slot] = done = self.computing.mark()
+        return Begun(arrays, done)
 
-    def _play(self, pictures: Tensor) -> None:
-        """Fill a block up, and compute it."""
-        self._input[: len(pictures)].copy_(pictures)
-        if len(pictures) < self.block:
-            self._input[len(pictures) :].zero_()
-        self._graph.replay()
+    def _compute(self, recording: Recording, pictures: Tensor, arrays: list[Tensor]) -> None:
+        """Fill what a recording reads, play it, and fetch what belongs to the pictures."""
+        count = len(pictures)
+        self.computing.copy(self._input[:count], pictures)
+        if count < self.block:
+            self.computing.copy(self._input[count : self.block], self._blank)
+        self.computing.play(recording)
+        for array, one in zip(arrays, recording.outputs, strict=False):  # maps where asked for
+            self.computing.copy(array, one[:count])
 
 
 def outputs(forward: Forward, grey: Tensor, pooling: str) -> list[Tensor]:
@@ -256,6 +246,13 @@ def outputs(forward: Forward, grey: Tensor, pooling: str) -> list[Tensor]:
     with torch.inference_mode():
         maps = forward(grey)
         return [torch.cat(pooled(maps, pooling), dim=1), *maps]
+
+
+def all_rows(forward: Forward, grey: Tensor, block: int, pooling: str) -> Tensor:
+    """Return the rows (B, D) of pictures, which go through block by block."""
+    with torch.inference_mode():
+        parts = (grey[i : i + block] for i in range(0, len(grey), block))
+        return torch.cat([outputs(forward, part, pooling)[0] for part in parts])
 
 
 def largest_block(run: Callable[[int], object], first: int) -> int:

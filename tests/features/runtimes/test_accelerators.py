@@ -19,7 +19,7 @@ from cxrfeat.features import WeightsChoice, batch_memory, prepare_extractor, pre
 from cxrfeat.features.network.architecture import build
 from cxrfeat.features.network.truncation import truncate
 from cxrfeat.features.runtimes import accelerator_runtime, arithmetic, select, torch_forward
-from cxrfeat.features.runtimes.accelerator_runtime import Accelerator, Direct, largest_block
+from cxrfeat.features.runtimes.accelerator_runtime import Accelerator, Lane, largest_block
 from cxrfeat.features.runtimes.arithmetic import computing_in
 from cxrfeat.features.runtimes.recipe import Recipe
 from cxrfeat.features.runtimes.torch_forward import Forward
@@ -59,7 +59,9 @@ class Card(Accelerator):
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch) -> None:
+    """Those of a batch are told in one call, however slow they are."""
     monkeypatch.setattr(accelerator_runtime, "BLOCK", 8)
+    monkeypatch.setattr(accelerator_runtime, "FAST_SECONDS", np.inf)
 
 
 @pytest.fixture
@@ -214,14 +216,14 @@ def test_the_bounds_name_every_precision() -> None:
 @pytest.mark.parametrize("kind", [Torch, Card])
 def test_a_row_has_the_same_bits_in_any_batch(module, kind: type) -> None:
     runtime = kind(module, recipe()) if kind is Torch else kind(module, recipe(), CUDA)
-    images = pictures(11)
+    images = pictures(35)
     together = runtime(images)
-    for batch in (1, 3, 8, 11):
+    for batch in (1, 3, 8, 32, 35):
         parts = [runtime(images[i : i + batch]) for i in range(0, len(images), batch)]
         np.testing.assert_array_equal(np.concatenate(parts), together)
     rows, maps = runtime.with_maps(images)
     np.testing.assert_array_equal(rows, together)
-    assert len(maps[0]) == 11
+    assert len(maps[0]) == 35
 
 
 def test_a_row_that_depends_on_its_batch_says_so_and_by_how_much(module, card) -> None:
@@ -259,7 +261,7 @@ def test_memory_that_runs_out_later_ends_the_run_in_words(module, monkeypatch) -
     def start(*given: object, **options: object) -> list[torch.Tensor]:
         raise torch.OutOfMemoryError("no room")
 
-    monkeypatch.setattr(Direct, "start", start)
+    monkeypatch.setattr(Lane, "start", start)
     with pytest.raises(InputError, match="the same command goes on"):
         runtime(pictures(2))
 
@@ -302,17 +304,18 @@ def cuda() -> torch.device:
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 def test_a_real_one_gives_the_rows_of_the_cpu_in_any_batch(module, cuda, precision: str) -> None:
     runtime = Accelerator(module, recipe(precision), cuda)
-    images = pictures(30)
+    assert runtime._lane.by_batch is not None
+    images = pictures(70)
     rows, exact = runtime(images), Torch(module, recipe())(images)
     errors = np.linalg.norm(rows - exact, axis=1) / np.linalg.norm(exact, axis=1)
     assert errors.max() <= select.BOUNDS[precision]
     np.testing.assert_array_equal(np.concatenate([runtime(images[:3]), runtime(images[3:])]), rows)
     there, maps = runtime.with_maps(images)
     np.testing.assert_array_equal(there, rows)
-    assert len(maps[0]) == 30
+    assert len(maps[0]) == 70
     fetched = batch_memory(images.shape, pinned=runtime.pinned)
     fetched[:] = images
     assert torch.from_numpy(fetched).is_pinned()
     with ThreadPoolExecutor(4) as calls:
-        for again in calls.map(runtime, 20 * [images, fetched, fetched[:13]]):
+        for again in calls.map(runtime, 20 * [images, fetched, fetched[:13], fetched[:32]]):
             np.testing.assert_array_equal(again, rows[: len(again)])
