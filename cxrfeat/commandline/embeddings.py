@@ -65,7 +65,10 @@ def extract(
     prune: options.Prune = False,
     device: options.Device = defaults.DEVICE,
     runtime: Annotated[
-        str, panels.running(help="On the CPU: auto (the fastest here), torch, ncnn or openvino.")
+        str,
+        panels.running(
+            help="On the CPU: auto (the fastest here), torch, ncnn, openvino, 'openvino winograd'."
+        ),
     ] = defaults.RUNTIME,
     batch_size: options.BatchSize = None,
     workers: options.Workers = None,

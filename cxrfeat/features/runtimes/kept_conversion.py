@@ -97,7 +97,7 @@ class Kind:
 
     def file_hashes(self, folder: Path) -> list[str]:
         """Return the sha256 of each file of a conversion."""
-        return [hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in self.files]
+        return [_sha256(folder / name) for name in self.files]
 
     def refusal(self, made: Conversion, precision: str) -> str:
         """Say why a conversion is not used for a precision; "" if it is.
@@ -115,6 +115,12 @@ class Kind:
                     f"more than {told(made.bound[one])}"
                 )
         return ""
+
+
+def _sha256(path: Path) -> str:
+    """Hash a file of which little is in memory at once."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 NCNN = Kind("ncnn", "cpu", ("ncnn", "pnnx"), ("network.param", "network.bin"), form=2)

@@ -68,11 +68,11 @@ class OpenVino(SideBySide):
 
     kind = OPENVINO
     choice = "openvino"
+    filtering = ""
 
     def __init__(self, folder: Path, outputs: int, recipe: Recipe) -> None:
         super().__init__(recipe)
-        filtering = self.choice.split()[1:]
-        self.name = ", ".join([f"openvino {version('openvino')}", "cpu", *filtering])
+        self.name = f"openvino {version('openvino')}, cpu{self.filtering}"
         self.folder = folder
         self._outputs = outputs
         asked, cores = TYPES[recipe.precision], available_cores()
@@ -117,6 +117,7 @@ class OpenVinoWinograd(OpenVino):
 
     kind = WINOGRAD
     choice = OPENVINO_WINOGRAD
+    filtering = ", winograd"
 
 
 def _mapped(path: Path) -> mmap.mmap:
