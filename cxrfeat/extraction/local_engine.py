@@ -226,14 +226,29 @@ class LocalEngine:
         return np.stack(pictures) if self._at_once == 1 else self._memory.together(pictures)
 
     def _run(self, batch: list[_Read]) -> list[ComputedImage]:
-        for name, extractor in self._in_batches.items():
-            chosen = [r for r in batch if r.image.error is None and name in r.lacking]
-            if chosen:
-                with self._watch.on(name):
-                    rows = extractor(self._together([r.seen[extractor.framing] for r in chosen]))
-                for read, row in zip(chosen, rows, strict=True):
-                    read.image.rows[name] = row
+        for (framing, chosen), names in self._alike(batch).items():
+            begun = time.perf_counter()
+            pictures = self._together([batch[place].seen[framing] for place in chosen])
+            extractors = [self._in_batches[name] for name in names]
+            for name, rows in zip(names, features.embed_each(extractors, pictures), strict=True):
+                self._watch.add(name, time.perf_counter() - begun)
+                begun = time.perf_counter()
+                for place, row in zip(chosen, rows, strict=True):
+                    batch[place].image.rows[name] = row
         return [read.image for read in batch]
+
+    def _alike(self, batch: list[_Read]) -> dict[tuple[Framing, tuple[int, ...]], list[str]]:
+        """Say which networks see the same pictures of a batch, as mostly all of them do."""
+        alike: defaultdict[tuple[Framing, tuple[int, ...]], list[str]] = defaultdict(list)
+        for name, extractor in self._in_batches.items():
+            chosen = tuple(
+                place
+                for place, read in enumerate(batch)
+                if read.image.error is None and name in read.lacking
+            )
+            if chosen:
+                alike[extractor.framing, chosen].append(name)
+        return alike
 
 
 def _read(

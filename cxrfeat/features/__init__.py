@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from cxrfeat.features.description import Description
 from cxrfeat.features.devices import devices
-from cxrfeat.features.extractor import BATCH, Extractor, batch_memory
+from cxrfeat.features.extractor import BATCH, Extractor, batch_memory, embed_each
 from cxrfeat.features.network.backbones import (
     Backbone,
     backbone_names,
@@ -68,6 +68,7 @@ __all__ = [
     "convert_weights",
     "describe",
     "devices",
+    "embed_each",
     "examine_weights",
     "fetch_weights",
     "has_random_weights",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 
 import numpy as np
@@ -158,6 +159,27 @@ class Extractor:
             "runtime": self._runtime.name,
             **({} if threads is None else {"threads": str(threads)}),
         }
+
+
+def embed_each(
+    extractors: Sequence[Extractor], images: npt.NDArray[np.float32]
+) -> Iterator[npt.NDArray[np.float32]]:
+    """Yield what each extractor makes of a batch; to an accelerator the pictures are sent once.
+
+    Parameters
+    ----------
+    extractors
+        Of one framing, on one device.
+    images : ndarray of float32, shape (B, S, S)
+    """
+    if len(extractors) > 1 and all(one.at_once > 1 for one in extractors):
+        from cxrfeat.features.runtimes.accelerator_runtime import Accelerator, rows_of_each
+
+        runtimes = [one._runtime for one in extractors if isinstance(one._runtime, Accelerator)]
+        yield from rows_of_each(runtimes, extractors[0]._checked(images))
+    else:
+        for one in extractors:
+            yield one(images)
 
 
 def batch_memory(shape: tuple[int, ...], *, pinned: bool) -> npt.NDArray[np.float32]:

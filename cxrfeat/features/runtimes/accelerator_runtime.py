@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -99,19 +100,44 @@ class Accelerator:
 
     def _run(self, images: Pictures, *, maps: bool) -> list[Matrix32]:
         """Return the rows, and after them each map if they are asked for."""
-        lane = self._lane
-        try:
+        with _memory_named():
             begun = [
-                lane.start(images[i : i + self.batch], maps=maps)
+                self._lane.start(images[i : i + self.batch], maps=maps)
                 for i in range(0, len(images), self.batch)
             ]
             found = [one.fetched() for one in begun]
             return [np.concatenate(parts) for parts in zip(*found, strict=True)]
-        except torch.OutOfMemoryError:  # room for a block was there when it was opened
-            raise InputError(
-                "the accelerator's memory has run out, because something else uses it too: free "
-                "some; everything finished is kept, and the same command goes on"
-            ) from None
+
+
+def rows_of_each(networks: Sequence[Accelerator], images: Pictures) -> Iterator[Matrix32]:
+    """Yield the rows of each network, which are all set off at first: pictures are sent once.
+
+    Parameters
+    ----------
+    networks
+        On one device, of one size.
+    images : ndarray of float32, shape (B, S, S)
+    """
+    first, *others = (one._lane for one in networks)
+    with _memory_named():
+        begun = [
+            first.start_all(images[i : i + first.batch], others)
+            for i in range(0, len(images), first.batch)
+        ]
+        for of_network in zip(*begun, strict=True):
+            yield np.concatenate([one.fetched()[0] for one in of_network])
+
+
+@contextmanager
+def _memory_named() -> Iterator[None]:
+    """Say in words that memory has run out: room for a block was there when it was opened."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise InputError(
+            "the accelerator's memory has run out, because something else uses it too: free "
+            "some; everything finished is kept, and the same command goes on"
+        ) from None
 
 
 @dataclass(frozen=True)
@@ -136,7 +162,7 @@ class Begun:
 
 
 class Lane:
-    """The way of blocks of one size through a device; of several threads, one tells at a time.
+    """The way of blocks of one size through a device; of several threads, one sends at a time.
 
     Parameters
     ----------
@@ -163,11 +189,11 @@ class Lane:
     def __init__(self, forward: Forward, recipe: Recipe, block: int, queues: Queues) -> None:
         self.block, self.batch = block, BLOCKS * block
         self.told, self.pinned = queues.told, queues.pinned
-        self._telling = threading.Lock()
+        self._sending, self._telling = threading.Lock(), threading.Lock()  # taken in this order
         self._copying, self.computing = queues.queue(), queues.queue()
         shape = (self.batch, recipe.size, recipe.size)
         self._staged = [torch.zeros(shape, device=forward.device) for _ in range(SLOTS)]
-        self._taken: list[Mark | None] = [None] * SLOTS
+        self._taken: list[list[Mark]] = [[] for _ in range(SLOTS)]
         self._turn = 0
         self._input = torch.zeros(shape, device=forward.device)
         self._blank = torch.zeros((), device=forward.device)
@@ -203,32 +229,44 @@ class Lane:
             self.by_batch = None
 
     def start(self, images: Pictures, *, maps: bool = False) -> Begun:
-        """Set off at most `batch` images.
+        """Set off at most `batch` images."""
+        return self.start_all(images, [], maps=maps)[0]
+
+    def start_all(
+        self, images: Pictures, others: Sequence[Lane], *, maps: bool = False
+    ) -> list[Begun]:
+        """Set off at most `batch` images through this network, and the same through others."""
+        with self._sending:
+            slot, self._turn = self._turn, (self._turn + 1) % SLOTS
+            staged = self._staged[slot][: len(images)]
+            with self._copying.on():
+                for mark in self._taken[slot]:
+                    self._copying.wait(mark)
+                self._copying.copy(staged, torch.from_numpy(images))
+                sent = self._copying.mark()
+            begun = [lane.tell(staged, sent, maps=maps) for lane in (self, *others)]
+            self._taken[slot] = [one.done for one in begun]
+        return begun
+
+    def tell(self, staged: Tensor, sent: Mark, *, maps: bool) -> Begun:
+        """Tell the device to compute on pictures that are there when a mark is reached.
 
         As few calls of torch as can be: each gives up the interpreter's lock, and waits for it.
         What comes is fetched into pinned memory as well: a copy to other memory keeps all threads
         from telling the device anything until it has computed all that it was told.
         """
-        count, given = len(images), torch.from_numpy(images)
+        count = len(staged)
         found = self.by_block.outputs if maps else self.by_block.outputs[:1]
         arrays = [torch.empty((count, *one.shape[1:]), pin_memory=self.pinned) for one in found]
-        with self._telling:
-            slot, self._turn = self._turn, (self._turn + 1) % SLOTS
-            staged = self._staged[slot][:count]
-            with self._copying.on():
-                self._copying.wait(self._taken[slot])
-                self._copying.copy(staged, given)
-                sent = self._copying.mark()
-            with self.computing.on(), torch.inference_mode():
-                self.computing.wait(sent)
-                if self.by_batch is not None and count == self.batch and not maps:
-                    self._compute(self.by_batch, staged, arrays)
-                else:
-                    for i in range(0, count, self.block):
-                        here = slice(i, i + self.block)
-                        self._compute(self.by_block, staged[here], [one[here] for one in arrays])
-                self._taken[slot] = done = self.computing.mark()
-        return Begun(arrays, done)
+        with self._telling, self.computing.on(), torch.inference_mode():
+            self.computing.wait(sent)
+            if self.by_batch is not None and count == self.batch and not maps:
+                self._compute(self.by_batch, staged, arrays)
+            else:
+                for i in range(0, count, self.block):
+                    here = slice(i, i + self.block)
+                    self._compute(self.by_block, staged[here], [one[here] for one in arrays])
+            return Begun(arrays, self.computing.mark())
 
     def _compute(self, recording: Recording, pictures: Tensor, arrays: list[Tensor]) -> None:
         """Fill what a recording reads, play it, and fetch what belongs to the pictures."""

@@ -46,8 +46,8 @@ class Queue(Protocol):
         """Make it the one that is told."""
         ...
 
-    def wait(self, mark: Mark | None) -> None:
-        """Do what follows when another queue has come to a mark; None is the beginning."""
+    def wait(self, mark: Mark) -> None:
+        """Do what follows when another queue has come to a mark."""
         ...
 
     def copy(self, to: Tensor, what: Tensor) -> None:
@@ -138,10 +138,9 @@ class CudaQueue:
         current: AbstractContextManager[object] = _cuda.stream(self.stream)
         return current
 
-    def wait(self, mark: Mark | None) -> None:
+    def wait(self, mark: Mark) -> None:
         """Wait on the device, not here."""
-        if mark is not None:
-            self.stream.wait_event(mark)
+        self.stream.wait_event(mark)
 
     def copy(self, to: Tensor, what: Tensor) -> None:
         """Copy; waits here where memory of the host is not pinned."""
@@ -194,7 +193,7 @@ class InOrderQueue:
         """Change nothing."""
         return nullcontext()
 
-    def wait(self, mark: Mark | None) -> None:
+    def wait(self, mark: Mark) -> None:
         """Do not: what was to be waited for is done."""
 
     def copy(self, to: Tensor, what: Tensor) -> None:

@@ -19,7 +19,12 @@ from cxrfeat.features import WeightsChoice, batch_memory, prepare_extractor, pre
 from cxrfeat.features.network.architecture import build
 from cxrfeat.features.network.truncation import truncate
 from cxrfeat.features.runtimes import accelerator_runtime, arithmetic, select, torch_forward
-from cxrfeat.features.runtimes.accelerator_runtime import Accelerator, Lane, largest_block
+from cxrfeat.features.runtimes.accelerator_runtime import (
+    Accelerator,
+    Lane,
+    largest_block,
+    rows_of_each,
+)
 from cxrfeat.features.runtimes.arithmetic import computing_in
 from cxrfeat.features.runtimes.recipe import Recipe
 from cxrfeat.features.runtimes.torch_forward import Forward
@@ -235,6 +240,13 @@ def test_a_row_that_depends_on_its_batch_says_so_and_by_how_much(module, card) -
     assert "differ" not in chosen(module, "fp32").runtime.name
 
 
+def test_several_networks_give_each_what_it_gives_alone(module) -> None:
+    networks = [Card(module, recipe(), CUDA), Card(module, recipe("bf16"), CUDA)]
+    images = pictures(35)
+    for one, rows in zip(networks, rows_of_each(networks, images), strict=True):
+        np.testing.assert_array_equal(rows, one(images))
+
+
 # --- memory
 
 
@@ -261,9 +273,10 @@ def test_memory_that_runs_out_later_ends_the_run_in_words(module, monkeypatch) -
     def start(*given: object, **options: object) -> list[torch.Tensor]:
         raise torch.OutOfMemoryError("no room")
 
-    monkeypatch.setattr(Lane, "start", start)
-    with pytest.raises(InputError, match="the same command goes on"):
-        runtime(pictures(2))
+    monkeypatch.setattr(Lane, "start_all", start)
+    for given in (runtime, lambda images: list(rows_of_each([runtime, runtime], images))):
+        with pytest.raises(InputError, match="the same command goes on"):
+            given(pictures(2))
 
 
 # --- several calls at once

@@ -45,7 +45,7 @@ class LateQueue:
     def on(self) -> AbstractContextManager[object]:
         return nullcontext()
 
-    def wait(self, mark: Mark | None) -> None:
+    def wait(self, mark: Mark) -> None:
         if isinstance(mark, LateMark):
             self.todo.append(mark)
 
@@ -117,11 +117,11 @@ def pictures(count: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).random((count, SIZE, SIZE), np.float32)
 
 
-def exact(forward: Forward, images: np.ndarray) -> list[np.ndarray]:
+def exact(forward: Forward, images: np.ndarray, block: int = BLOCK) -> list[np.ndarray]:
     """Give rows and maps of blocks that are filled up with blank pictures."""
-    lane = Lane(forward, RECIPE, BLOCK, InOrder())
+    lane = Lane(forward, RECIPE, block, InOrder())
     parts = [
-        lane.start(images[i : i + BLOCK], maps=True).fetched() for i in range(0, len(images), BLOCK)
+        lane.start(images[i : i + block], maps=True).fetched() for i in range(0, len(images), block)
     ]
     return [np.concatenate(some) for some in zip(*parts, strict=True)]
 
@@ -164,6 +164,34 @@ def test_a_mark_that_is_not_waited_for_is_seen_by_this_device(
         for one, some in zip(begun, images, strict=True)
     ]
     assert any(wrong)
+
+
+@given(
+    counts=st.lists(st.integers(1, BLOCKS * BLOCK), min_size=2, max_size=6),
+    seed=st.integers(0, 1000),
+    eager=st.integers(0, 12),
+)
+@settings(max_examples=30, deadline=None)
+def test_pictures_that_are_sent_once_are_there_until_every_network_has_taken_them(
+    forward, counts, seed, eager
+) -> None:
+    device = Late(seed, eager)
+    other = Forward(forward._module, RECIPE, CPU, "NCHW")
+    with torch.no_grad():
+        other._module.get_submodule("first").weight.mul_(2)
+    networks = [forward, other, forward]
+    first, *others = [
+        Lane(one, RECIPE, block, device)
+        for one, block in zip(networks, (BLOCK, 2 * BLOCK, 1), strict=True)
+    ]
+    images = [pictures(count, number) for number, count in enumerate(counts)]
+    begun = [first.start_all(some, others) for some in images]
+    for some, of_network in reversed(list(zip(images, begun, strict=True))):
+        expected = [
+            exact(one, some, block)[0] for one, block in zip(networks, (2, 4, 1), strict=True)
+        ]
+        for one, rows in zip(of_network, expected, strict=True):
+            np.testing.assert_array_equal(one.fetched()[0], rows)
 
 
 def test_a_batch_that_gives_other_bits_than_its_blocks_is_not_told_in_one(
